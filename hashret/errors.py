@@ -1,0 +1,54 @@
+"""The errors hashret raises: what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+
+class HashretError(Exception):
+    """Anything that hashret refuses or that goes wrong in a foreseen way.
+
+    The message is written for the person who reads it: it says what was expected, what came, and
+    what to do next. The command line prints it alone and exits with ``exit_code``.
+    """
+
+    exit_code = 1
+
+
+class UsageError(HashretError, ValueError):
+    """An argument makes no sense by itself, whatever the data: mend the call."""
+
+    exit_code = 2
+
+
+class InputError(HashretError, ValueError):
+    """Data from outside cannot be used: unreadable, of another shape, not finite."""
+
+
+class NotFittedError(HashretError, ValueError, AttributeError):
+    """A hasher was asked to encode before it learned."""
+
+
+class EncoderMismatchError(HashretError, ValueError):
+    """A code or an encoder belongs to another index: the fingerprints or lengths differ."""
+
+
+class IndexNotFoundError(HashretError, FileNotFoundError):
+    """There is no index at this place."""
+
+
+class IndexExistsError(HashretError, FileExistsError):
+    """An index is already at this place."""
+
+
+class DamagedIndexError(HashretError):
+    """A file of an index is missing, cut short or altered; the message names it and the remedy."""
+
+
+class IndexLockedError(HashretError):
+    """Another process is writing to this index; the message gives its process id."""
+
+
+class KeyNotFoundError(HashretError, KeyError):
+    """No item has this key."""
+
+    # KeyError shows the repr of its argument, which would put quotes around a whole sentence.
+    __str__ = Exception.__str__
