@@ -1,0 +1,53 @@
+"""Features by the kind of the values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from hashret.errors import DamagedIndexError, UsageError
+from hashret.features.contract import FORMAT, Features
+from hashret.features.images import ImageFeatures
+from hashret.features.vectors import VectorFeatures
+
+KINDS: dict[str, type[Features]] = {"images": ImageFeatures, "vectors": VectorFeatures}
+
+
+def learn_features(kind: str, values: Iterable[Any]) -> Features:
+    """Decide from a sample of values how they become rows of a matrix.
+
+    Args:
+        kind: ``"images"`` or ``"vectors"``, as the source says.
+        values: a sample, or all; unreadable images are passed over.
+
+    Raises:
+        InputError: no value can be used, or they do not go together.
+        UsageError: an unknown kind.
+
+    Example:
+        >>> learn_features("vectors", [[0.0, 1.0, 2.0]]).describe()
+        'vectors of 3 values'
+    """
+    if kind not in KINDS:
+        raise UsageError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
+    return KINDS[kind].learn(values)
+
+
+def features_from_json(settings: dict[str, Any]) -> Features:
+    """Make the features that ``to_json`` described.
+
+    Raises:
+        DamagedIndexError: an unknown kind or format, or settings that make no sense.
+    """
+    kind = settings.get("kind") if isinstance(settings, dict) else settings
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise DamagedIndexError(
+            f"Expected features of kind {' or '.join(KINDS)}, found {kind!r}: features.json is "
+            "damaged, or was written by a newer version of hashret."
+        )
+    if type(settings.get("format")) is not int or settings["format"] != FORMAT:
+        raise DamagedIndexError(
+            f"Expected features of format {FORMAT}, found {settings.get('format')!r}: "
+            "features.json is damaged, or was written by a newer version of hashret."
+        )
+    return KINDS[kind].from_json(settings)

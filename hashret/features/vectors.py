@@ -1,0 +1,126 @@
+"""Vectors as features: checked and cast, otherwise as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashret.errors import DamagedIndexError, InputError
+from hashret.features.contract import FORMAT, Failure
+
+NOT_FINITE = "holds NaN or infinity"
+TOO_LARGE = "holds a value too large for float32"
+
+
+@dataclass(frozen=True, slots=True)
+class VectorFeatures:
+    """Rows of numbers of one length, as ``float32``.
+
+    Attributes:
+        n_features: the length.
+    """
+
+    n_features: int
+    kind: ClassVar[str] = "vectors"
+
+    @classmethod
+    def learn(cls, values: Iterable[Any]) -> Self:
+        """Take the length of the first vector, which all others must have.
+
+        Raises:
+            InputError: there is no vector, or they differ in length.
+        """
+        features: Self | None = None
+        for value in values:
+            vector = _as_vector(value)
+            if features is None:
+                features = cls(vector.size)
+            features._check_length(vector)
+        if features is None:
+            raise InputError("Expected at least one vector to learn from, got none.")
+        return features
+
+    def matrix(self, values: Sequence[Any]) -> tuple[NDArray[np.float32], list[Failure]]:
+        """Stack vectors; those with NaN, infinity or too large a value are failures.
+
+        Raises:
+            InputError: a value is no vector of this length.
+        """
+        vectors = [_as_vector(value) for value in values]
+        for vector in vectors:
+            self._check_length(vector)
+        if not vectors:
+            return np.empty((0, self.n_features), dtype=np.float32), []
+        rows = np.stack(vectors)
+        with np.errstate(over="ignore"):
+            matrix = rows.astype(np.float32)
+        good = np.isfinite(matrix).all(axis=1)
+        if good.all():
+            return matrix, []
+        failures = [
+            Failure(int(position), TOO_LARGE if np.isfinite(rows[position]).all() else NOT_FINITE)
+            for position in np.flatnonzero(~good)
+        ]
+        return matrix[good], failures
+
+    def vector(self, value: Any) -> NDArray[np.float32]:
+        """One vector as ``float32`` of shape ``(n_features,)``.
+
+        Raises:
+            InputError: it has another length, or is not finite.
+        """
+        matrix, failures = self.matrix([value])
+        if failures:
+            raise InputError(f"The vector cannot be used: it {failures[0].reason}.")
+        row: NDArray[np.float32] = matrix[0]
+        return row
+
+    def to_json(self) -> dict[str, Any]:
+        """The length, as JSON."""
+        return {"kind": self.kind, "format": FORMAT, "n_features": self.n_features}
+
+    @classmethod
+    def from_json(cls, settings: dict[str, Any]) -> Self:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            DamagedIndexError: the length is no positive whole number.
+        """
+        n_features = settings.get("n_features")
+        if type(n_features) is not int or n_features < 1:
+            raise DamagedIndexError(
+                f"features.json is damaged: n_features must be a positive number, found "
+                f"{n_features!r}."
+            )
+        return cls(n_features)
+
+    def describe(self) -> str:
+        """``"vectors of 64 values"``."""
+        return f"vectors of {self.n_features:,} values"
+
+    def _check_length(self, vector: NDArray[Any]) -> None:
+        if vector.size != self.n_features:
+            raise InputError(
+                f"Expected a vector of shape ({self.n_features},), got shape {vector.shape}."
+            )
+
+
+def _as_vector(value: Any) -> NDArray[Any]:
+    if isinstance(value, str | bytes):
+        raise InputError(f"Expected a vector of numbers, got {type(value).__name__}.")
+    try:
+        vector = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"Expected a vector of numbers, got {type(value).__name__}: {error}"
+        ) from error
+    if vector.dtype.kind not in "biuf" or vector.ndim != 1 or not vector.size:
+        raise InputError(
+            f"Expected a vector of numbers of shape (d,), got dtype {vector.dtype} and shape "
+            f"{vector.shape}."
+        )
+    return vector

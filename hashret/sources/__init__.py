@@ -1,0 +1,13 @@
+"""Sources: folders of images, array files and Python data as one stream of items.
+
+:func:`open_source` understands what it is given and returns a :class:`Source`, which can be
+iterated more than once; :func:`read_value` reads the one value of a query.
+"""
+
+from __future__ import annotations
+
+from hashret.sources.idx import read_idx
+from hashret.sources.item import Item, Skipped, Source, content_hash
+from hashret.sources.opening import open_source, read_value
+
+__all__ = ["Item", "Skipped", "Source", "content_hash", "open_source", "read_idx", "read_value"]

@@ -1,0 +1,205 @@
+"""An array as a source: each row is an item, and its key is the number of the row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashret.errors import InputError, UsageError
+from hashret.sources.array_files import read_array_file, stem_of
+from hashret.sources.item import Item, Source
+
+STEM = "{stem}"
+
+
+class ArraySource(Source):
+    """The rows of an array of shape (n, d), (n, height, width) or (n, height, width, 1 or 3).
+
+    Args:
+        array: the values.
+        kind: ``"auto"``, ``"images"`` or ``"vectors"``; as vectors, images are flattened.
+        prefix: what each key begins with.
+        name: what messages call the array.
+        labels: one scalar a row for the field ``label``.
+        keys: one text a row, instead of the number of the row.
+        location: the absolute path of the file that it comes from, if any.
+        note: what the description says beside.
+
+    Raises:
+        InputError: an array of another type or shape.
+    """
+
+    def __init__(
+        self,
+        array: NDArray[Any],
+        kind: str = "auto",
+        *,
+        prefix: str = "",
+        name: str = "an array",
+        labels: list[Any] | None = None,
+        keys: list[str] | None = None,
+        location: str | None = None,
+        note: str = "",
+    ) -> None:
+        """Decide what the rows are."""
+        super().__init__()
+        if array.ndim < 2:
+            raise InputError(
+                f"Expected an array of rows, two dimensions or more, in {name}, got the shape "
+                f"{array.shape}; array.reshape(1, -1) makes one row of one vector, and labels are "
+                "read along with the file that they belong to."
+            )
+        if not array.size:
+            raise InputError(f"There is nothing in {name}: its shape is {array.shape}.")
+        self.kind = row_kind(array.dtype, array.shape[1:], kind, name)
+        self._values = array.reshape(len(array), -1) if self.kind == "vectors" else array
+        self._labels = labels
+        self._keys = keys
+        self.prefix = prefix
+        self.location = location
+        self.length = len(array)
+        self.description = f"{self.length:,} {self._shape_text()} from {name}{note}"
+
+    def explicit_keys(self) -> list[str] | None:
+        """The keys where the file gives them, and None where they are the numbers of the rows."""
+        return None if self._keys is None else [self.prefix + key for key in self._keys]
+
+    def _items(self) -> Iterator[Item]:
+        for row, value in enumerate(self._values):
+            yield Item(
+                self.prefix + (str(row) if self._keys is None else self._keys[row]),
+                value,
+                {} if self._labels is None else {"label": self._labels[row]},
+                None if self.location is None else row,
+            )
+
+    def _shape_text(self) -> str:
+        plural = "s" * (len(self._values) > 1)
+        if self.kind == "vectors":
+            return f"vector{plural} of {self._values.shape[1]:,} values ({self._values.dtype})"
+        height, width = self._values.shape[1:3]
+        grey = self._values.shape[3:] in ((), (1,))
+        return f"image{plural} of {width} x {height} ({'grey' if grey else 'RGB'})"
+
+
+def open_array_file(path: Path, location: str, kind: str, key_prefix: str) -> ArraySource:
+    """Open an IDX, .npy or .npz file.
+
+    Args:
+        path: the file.
+        location: its absolute path.
+        kind: ``"auto"``, ``"images"`` or ``"vectors"``.
+        key_prefix: what each key begins with; ``{stem}`` stands for the file's name without
+            suffixes.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    content = read_array_file(path)
+    if content.values.ndim == 1:
+        raise InputError(
+            f"{path} holds a single column of {len(content.values):,} values, as labels do, not "
+            "items: give the file of the images or vectors, and its labels are found beside it. "
+            "One vector alone must have the shape (1, d)."
+        )
+    note = f" with labels from {content.labels_from}" if content.labels is not None else ""
+    if content.unused:
+        note += f"; {', '.join(content.unused)} not used"
+    return ArraySource(
+        content.values,
+        kind,
+        prefix=key_prefix.replace(STEM, stem_of(path.name)),
+        name=path.name,
+        labels=content.labels,
+        keys=content.keys,
+        location=location,
+        note=note,
+    )
+
+
+def open_array(data: Any, kind: str, key_prefix: str) -> ArraySource:
+    """Open an array, or anything that ``numpy.asarray`` makes a numeric array of.
+
+    Raises:
+        InputError: it makes no numeric array of it.
+        UsageError: ``key_prefix`` asks for the name of a file.
+    """
+    if STEM in key_prefix:
+        raise UsageError(f"{STEM} in key_prefix stands for the name of a file; an array has none.")
+    try:
+        array = np.asarray(data)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"Expected rows of equal length and numeric type, got {type(data).__name__} of which "
+            f"NumPy makes no array: {error}"
+        ) from error
+    return ArraySource(array, kind, prefix=key_prefix)
+
+
+def read_row(path: Path, row: int | None) -> NDArray[Any]:
+    """Read one value from an array file: the given row, or the only one.
+
+    Raises:
+        InputError: there is no such row, or several and none is given.
+    """
+    values = read_array_file(path).values
+    if row is not None:
+        if values.ndim < 2 or row >= len(values):
+            raise InputError(
+                f"{path} has no row {row}: its shape is {values.shape}"
+                f"{f', rows count from 0 to {len(values) - 1}' if values.ndim > 1 else ''}."
+            )
+        return np.array(values[row])
+    if values.ndim > 1 and len(values) == 1:
+        return np.array(values[0])
+    # A file of one vector, or of one picture of shape (height, width[, 3]).
+    if values.ndim == 1 or (
+        values.dtype == np.uint8
+        and (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (1, 3)))
+    ):
+        return np.array(values)
+    raise InputError(
+        f"Expected one value in {path}, got the shape {values.shape}; name a row: {path}#0"
+    )
+
+
+def row_kind(dtype: np.dtype[Any], shape: tuple[int, ...], kind: str, name: str) -> str:
+    """Decide what one row of an array is.
+
+    Args:
+        dtype: its type.
+        shape: its shape.
+        kind: ``"auto"``, or what the user says it is.
+        name: what messages call it.
+
+    Returns:
+        ``"images"`` or ``"vectors"``.
+
+    Raises:
+        InputError: it can be neither, or not what the user says.
+    """
+    if dtype.kind not in "biuf":
+        raise InputError(
+            f"Expected numbers in {name}, got dtype {dtype}; convert with .astype('float32')."
+        )
+    if len(shape) == 1:
+        if kind == "images":
+            raise InputError(
+                f"Expected images of shape (height, width) or (height, width, 3) in {name}, got "
+                f"rows of shape {shape}: reshape them, or use kind 'vectors'."
+            )
+        return "vectors"
+    if kind == "vectors" and shape:
+        return "vectors"
+    is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
+    if is_picture and (kind == "images" or dtype == np.uint8):
+        return "images"
+    raise InputError(
+        f"Expected vectors of shape (d,), or images of shape (height, width), (height, width, 1) "
+        f"or (height, width, 3) and dtype uint8, in {name}, got rows of shape {shape} and dtype "
+        f"{dtype}; kind 'images' takes floats from 0 to 1, and kind 'vectors' flattens each row."
+    )

@@ -1,0 +1,90 @@
+"""Keys and fields: text that can be stored, values that can be written as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hashret.errors import InputError
+
+
+def is_unicode(text: str) -> bool:
+    """Whether text can be written as UTF-8, which a file name of other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(text: str) -> str:
+    r"""Text on one line, with control characters and bytes that are not UTF-8 written as ``\n``."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def check_key(key: object) -> str:
+    """Return a key that a user gave, when it is text.
+
+    Raises:
+        InputError: it is not text, is empty, or holds no valid Unicode.
+    """
+    if not isinstance(key, str):
+        raise InputError(
+            f"A key must be text, got {key!r} of type {type(key).__name__}; str(key) makes it text."
+        )
+    if not key or not is_unicode(key):
+        raise InputError(f"A key must be text of at least one valid character, got {key!r}.")
+    return str(key)
+
+
+def check_fields(key: str, fields: object) -> dict[str, Any]:
+    """Return the fields of an item as plain Python scalars.
+
+    Args:
+        key: the item's key, for the message.
+        fields: a mapping of names to text, numbers, booleans or None; NumPy scalars are converted.
+
+    Raises:
+        InputError: it is no mapping, or a name or value cannot be written as JSON.
+    """
+    if not isinstance(fields, Mapping):
+        raise InputError(
+            f"The fields of {key!r} must be a mapping of names to values, got "
+            f"{type(fields).__name__}."
+        )
+    return {_field_name(key, name): scalar(key, name, value) for name, value in fields.items()}
+
+
+def scalar(key: str, name: str, value: Any) -> str | int | float | bool | None:
+    """Return the value of one field as a plain Python scalar.
+
+    Raises:
+        InputError: it is something else, or not finite, or not valid Unicode.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(
+            f"Field {name!r} of {key!r} is {value}, which JSON does not know; use None for a "
+            "missing value."
+        )
+    if isinstance(value, str) and not is_unicode(value):
+        raise InputError(f"Field {name!r} of {key!r} is not valid Unicode text: {value!r}.")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise InputError(
+        f"Field {name!r} of {key!r} must be text, a number, a boolean or None, got "
+        f"{type(value).__name__}."
+    )
+
+
+def _field_name(key: str, name: object) -> str:
+    if not isinstance(name, str) or not is_unicode(name):
+        raise InputError(f"The fields of {key!r} must be named by text, got {name!r}.")
+    return str(name)

@@ -1,0 +1,107 @@
+"""Vectors as features."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from hashret.errors import InputError
+from hashret.features import Failure, VectorFeatures, learn_features
+
+V3 = VectorFeatures(3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["u1", "i8", "f2", "f4", "f8", "?", ">f4"]).flatmap(
+        lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6))
+    )
+)
+def test_each_value_is_either_a_row_or_a_failure(rows):
+    features = learn_features("vectors", rows)
+    matrix, failures = features.matrix(list(rows))
+    with np.errstate(over="ignore"):
+        expected = rows.astype(np.float32)
+    good = np.isfinite(expected).all(axis=1)
+    assert (matrix.dtype, matrix.flags.c_contiguous) == (np.float32, True)
+    assert matrix.shape == (good.sum(), rows.shape[1])
+    np.testing.assert_array_equal(matrix, expected[good])
+    assert [failure.position for failure in failures] == list(np.flatnonzero(~good))
+    for row in matrix:
+        np.testing.assert_array_equal(features.vector(row), row)
+
+
+def test_what_is_not_finite_is_named():
+    values = [[1, 2, np.nan], [1, 2, 3], [np.inf, 0, 0], [1e300, 0, 0], [-np.inf, 1e300, 0]]
+    matrix, failures = V3.matrix(values)
+    assert matrix.tolist() == [[1, 2, 3]]
+    assert failures == [
+        Failure(0, "holds NaN or infinity"),
+        Failure(2, "holds NaN or infinity"),
+        Failure(3, "holds a value too large for float32"),
+        Failure(4, "holds NaN or infinity"),
+    ]
+    with pytest.raises(InputError, match="NaN"):
+        V3.vector(values[0])
+
+
+def test_the_largest_values_of_float32_are_kept():
+    largest = np.full(3, np.finfo(np.float32).max)
+    np.testing.assert_array_equal(V3.vector(largest), largest)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1, 2],
+        np.zeros(4),
+        np.zeros((1, 3)),
+        np.zeros((3, 1)),
+        np.float32(3),
+        [],
+        ["a", "b", "c"],
+        [1, [2], 3],
+        np.zeros(3, complex),
+        np.array([None, 1, 2]),
+        "abc",
+        b"abc",
+        None,
+        {"a": 1},
+    ],
+    ids=repr,
+)
+def test_what_is_no_vector_of_this_length_is_refused(value):
+    for use in (
+        V3.vector,
+        lambda value: V3.matrix([[1, 2, 3], value]),
+        lambda value: VectorFeatures.learn([[1, 2, 3], value]),
+    ):
+        with pytest.raises(InputError, match="Expected a vector"):
+            use(value)
+
+
+def test_both_lengths_are_named():
+    with pytest.raises(InputError, match=r"\(3,\).*\(4,\)"):
+        V3.vector(np.zeros(4))
+
+
+def test_nothing_to_learn_from():
+    with pytest.raises(InputError, match="at least one"):
+        VectorFeatures.learn([])
+
+
+def test_an_empty_batch():
+    matrix, failures = V3.matrix([])
+    assert (matrix.shape, matrix.dtype, failures) == ((0, 3), np.float32, [])
+
+
+def test_the_matrix_is_a_copy():
+    row = np.ones(3, np.float32)
+    matrix, _ = V3.matrix([row])
+    matrix[0, 0] = 5
+    assert row[0] == 1
+
+
+def test_description():
+    assert VectorFeatures(1536).describe() == "vectors of 1,536 values"
