@@ -1,0 +1,99 @@
+"""What the store writes and reads: an item, its fields as JSON, its checksum."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hashret.codes import Codes
+from hashret.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item to be written: what came from a source, with its code."""
+
+    key: str
+    code: bytes
+    fields: str
+    content_hash: bytes
+    position: int | None = None
+
+    @property
+    def checksum(self) -> int:
+        """CRC-32 of everything that identifies the item, kept beside it."""
+        return item_checksum(self.key, self.code, self.fields, self.content_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownItem:
+    """What decides whether an item that comes again has changed."""
+
+    row: int
+    fields: str
+    content_hash: bytes
+    source: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item of an index.
+
+    Attributes:
+        row: the engine's integer for it.
+        key: its unique name.
+        code: ``uint8``, shape ``(n_bits / 8,)``.
+        fields: what is known about it, JSON values by name.
+        location: where its value can be read again: a path, or a path, ``#`` and the row number
+            in an array file; None for items that came from Python.
+    """
+
+    row: int
+    key: str
+    code: Codes = field(repr=False)
+    fields: dict[str, Any]
+    location: str | None = None
+
+
+def item_checksum(key: str, code: bytes, fields: str, content_hash: bytes) -> int:
+    """CRC-32 over the parts of an item, each preceded by its length."""
+    checksum = 0
+    for part in (key.encode("utf-8", "surrogateescape"), code, fields.encode(), content_hash):
+        checksum = zlib.crc32(part, zlib.crc32(len(part).to_bytes(8, "little"), checksum))
+    return checksum
+
+
+def encode_fields(fields: Mapping[str, Any]) -> str:
+    """Fields as canonical JSON, so that equal fields are equal texts.
+
+    Raises:
+        InputError: a value has no JSON form.
+    """
+    try:
+        return json.dumps(
+            dict(fields),
+            sort_keys=True,
+            separators=(",", ":"),
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"Fields hold text, finite numbers, true, false or null by name; got {fields!r} "
+            f"({error})."
+        ) from error
+
+
+def stored_item(record: tuple[Any, ...]) -> StoredItem:
+    """An item from its record: row, key, code, fields, location of its source, position in it."""
+    row, key, code, fields, location, position = record
+    if location is None or position is None:
+        place = None if location is None else key
+    else:
+        place = f"{location}#{position}"
+    return StoredItem(row, key, np.frombuffer(code, dtype=np.uint8), json.loads(fields), place)

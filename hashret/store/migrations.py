@@ -1,0 +1,45 @@
+"""The schema of ``items.db``, as numbered migrations that are applied once each, in order."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+FORMAT = 1
+"""The version of the index format: it changes when an older hashret could misread an index."""
+
+migrations = Migrations("hashret")
+
+
+@migrations(name="0001_items")
+def _items(db: Database) -> None:
+    # A row is never used twice (AUTOINCREMENT): segments are immutable and name items by row, so
+    # a changed item takes a new row and its old one is listed in `deletions`.
+    db.execute(
+        """
+        create table items (
+          row integer primary key autoincrement,
+          key text not null unique,
+          code blob not null,
+          fields text not null,
+          content_hash blob not null,
+          source integer references sources(id),
+          position integer,
+          checksum integer not null
+        ) strict
+        """
+    )
+    db.execute(
+        "create table sources (id integer primary key, location text not null unique) strict"
+    )
+    db.execute("create table deletions (row integer primary key) strict")
+    db.execute(
+        """
+        create table segments (
+          name text primary key,
+          first_row integer not null,
+          last_row integer not null
+        ) strict
+        """
+    )
+    db.execute("create table fields (name text primary key) strict")
+    db.execute("create table settings (name text primary key, value text not null) strict")

@@ -1,0 +1,105 @@
+"""``where``: an SQL condition on the fields of items, evaluated where it can only read."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashret.errors import UsageError
+
+_ALLOWED_FUNCTIONS = frozenset(
+    """
+    abs coalesce glob iif ifnull instr length like lower ltrim max min nullif replace round rtrim
+    substr substring trim typeof unicode upper date time datetime julianday strftime
+    json_extract -> ->>
+    """.split()  # noqa: SIM905 - thirty quotes hide the words
+)
+# Steps of the SQLite virtual machine between two checks, and how many checks a condition may take.
+_STEPS_PER_CHECK = 100_000
+_MAX_CHECKS = 20_000
+_OWN_COLUMNS = ("key", "row")
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def columns_of(field_names: Iterable[str]) -> list[str]:
+    """What a condition can name: ``key``, ``row``, and those fields that can be columns.
+
+    SQL compares names without case, so of ``Label`` and ``label`` only the first is one; and a
+    path in JSON cannot hold quotation marks or backslashes.
+    """
+    columns = {name.lower(): name for name in _OWN_COLUMNS}
+    for name in field_names:
+        if not set(name) & set('"\\'):
+            columns.setdefault(name.lower(), name)
+    return list(columns.values())
+
+
+def _items_sql(columns: Iterable[str]) -> str:
+    shown = []
+    for name in columns:
+        path = ("$." + _quote(name)).replace("'", "''")
+        own = name in _OWN_COLUMNS
+        shown.append(_quote(name) if own else f"json_extract(fields, '{path}') as {_quote(name)}")
+    return f"select {', '.join(shown)} from items"
+
+
+def matching_rows(
+    connection: sqlite3.Connection, field_names: list[str], condition: str
+) -> NDArray[np.int64]:
+    """Rows, ascending, of the items that satisfy an SQL condition on ``key`` and the fields.
+
+    Only reads of ``items`` and plain functions are authorised while the condition runs: it cannot
+    write, attach, change settings or look into other tables.
+
+    Args:
+        connection: an open connection to ``items.db``.
+        field_names: the fields that become columns.
+        condition: what would stand after ``where``, such as ``label = 'Sneaker' and price < 20``.
+
+    Raises:
+        UsageError: the condition is not valid SQL, names an unknown field, or is refused.
+    """
+    columns = columns_of(field_names)
+    if ";" in re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", "", condition):
+        raise UsageError(f"--where takes one condition without ';', got {condition!r}.")
+    checks = 0
+
+    def authorise(action: int, first: str | None, second: str | None, *_: object) -> int:
+        if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ and first in ("items", "item"):
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _ALLOWED_FUNCTIONS:
+            return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY
+
+    def too_long() -> int:
+        nonlocal checks
+        checks += 1
+        return int(checks > _MAX_CHECKS)
+
+    # The line breaks end a remark in the condition.
+    sql = (
+        f"with item as ({_items_sql(columns)}) "
+        f"select row from item where (\n{condition}\n) order by row"
+    )
+    connection.set_authorizer(authorise)
+    connection.set_progress_handler(too_long, _STEPS_PER_CHECK)
+    try:
+        found = connection.execute(sql).fetchall()
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise UsageError(
+            f"The condition {condition!r} cannot be used: {error}. Expected an SQL condition on "
+            f"these columns: {', '.join(columns)}."
+        ) from error
+    finally:
+        connection.set_authorizer(None)
+        connection.set_progress_handler(None, 0)
+    return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
