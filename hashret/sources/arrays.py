@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,11 @@ class ArraySource(Source):
         """The keys where the file gives them, and None where they are the numbers of the rows."""
         return None if self._keys is None else [self.prefix + key for key in self._keys]
 
-    def _items(self) -> Iterator[Item]:
-        for row, value in enumerate(self._values):
+    def _items(self, positions: Sequence[int]) -> Iterator[Item]:
+        for row in positions:
             yield Item(
                 self.prefix + (str(row) if self._keys is None else self._keys[row]),
-                value,
+                self._values[row],
                 {} if self._labels is None else {"label": self._labels[row]},
                 None if self.location is None else row,
             )

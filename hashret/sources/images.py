@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hashret.errors import InputError
@@ -58,8 +58,8 @@ class ImageFile(Source):
         self.description = f"1 image, {printable(path.name)}"
         self.location = self._path = location
 
-    def _items(self) -> Iterator[Item]:
-        yield from _read_items([(self._path, {})], self._skipped)
+    def _items(self, positions: Sequence[int]) -> Iterator[Item]:
+        yield from _read_items([(self._path, {}) for _ in positions], self._skipped)
 
 
 class ImageFolder(Source):
@@ -119,9 +119,10 @@ class ImageFolder(Source):
         """The keys, sorted: the absolute path of each image."""
         return self._paths
 
-    def _items(self) -> Iterator[Item]:
+    def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         self._skipped.extend(self._unlisted)
-        labelled = ((path, self._label(path)) for path in self._paths)
+        paths = (self._paths[position] for position in positions)
+        labelled = ((path, self._label(path)) for path in paths)
         yield from _read_items(
             ((path, {} if label is None else {"label": label}) for path, label in labelled),
             self._skipped,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -52,15 +52,14 @@ class Source(ABC):
         description: one line about what was understood.
         location: the absolute path of the folder or file on disk; None for Python data and for
             several paths (each of ``parts`` has its own).
-        length: how many items there are at most (those that turn out unreadable are skipped), or
-            None where that is not known beforehand.
+        length: how many items there are at most; those that turn out unreadable are skipped.
         ignored: how many files beside the items were left alone because they are not images.
     """
 
     kind: str
     description: str
     location: str | None = None
-    length: int | None = None
+    length: int = 0
     ignored: int = 0
 
     def __init__(self) -> None:
@@ -80,11 +79,23 @@ class Source(ABC):
     def __iter__(self) -> Iterator[Item]:
         """Start again from the first item, and with nothing skipped."""
         self._skipped = []
-        return self._items()
+        return self._items(range(self.length))
+
+    def sample(self, count: int, random: np.random.Generator) -> Iterator[Item]:
+        """Items drawn by chance, in the order of the source; only these are read.
+
+        Args:
+            count: how many; all of them where there are fewer. Unreadable ones are passed over.
+            random: draws them.
+        """
+        if count >= self.length:
+            return iter(self)
+        self._skipped = []
+        return self._items(np.sort(random.choice(self.length, count, replace=False)).tolist())
 
     @abstractmethod
-    def _items(self) -> Iterator[Item]:
-        """Yield the items in order; append what is left out to ``_skipped``."""
+    def _items(self, positions: Sequence[int]) -> Iterator[Item]:
+        """Yield the items at these ascending positions; note what is left out in ``_skipped``."""
 
 
 def content_hash(value: Any) -> bytes:

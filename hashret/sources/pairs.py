@@ -62,8 +62,9 @@ class PairSource(Source):
                     f"{first.key!r} and {item.value.size} in {item.key!r}."
                 )
 
-    def _items(self) -> Iterator[Item]:
-        for item in self._entries:
+    def _items(self, positions: Sequence[int]) -> Iterator[Item]:
+        for position in positions:
+            item = self._entries[position]
             try:
                 if isinstance(item.value, str):
                     yield Item(item.key, read_image_bytes(item.value), item.fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
@@ -34,8 +35,7 @@ class Several(Source):
                 )
         _check_keys_apart(self._parts)
         self.kind = first.kind
-        lengths = [part.length for part in self._parts]
-        self.length = sum(length for length in lengths if length is not None)
+        self.length = sum(part.length for part in self._parts)
         self.ignored = sum(part.ignored for part in self._parts)
         self.description = f"{self.length:,} {self.kind} from {len(parts):,} sources: " + (
             "; ".join(part.description for part in self._parts)
@@ -54,9 +54,16 @@ class Several(Source):
         """Inputs left out by the latest iteration, as far as it has come."""
         return [skipped for part in self._parts for skipped in part.skipped]
 
-    def _items(self) -> Iterator[Item]:
-        # All start at once, so that none still shows what an earlier iteration skipped.
-        return chain.from_iterable([iter(part) for part in self._parts])
+    def _items(self, positions: Sequence[int]) -> Iterator[Item]:
+        streams = []
+        first = start = 0
+        for part in self._parts:
+            # All start at once, so that none still shows what an earlier iteration skipped.
+            part._skipped = []
+            end = bisect_left(positions, first + part.length)
+            streams.append(part._items([p - first for p in positions[start:end]]))
+            first, start = first + part.length, end
+        return chain.from_iterable(streams)
 
 
 def _check_keys_apart(parts: tuple[Source, ...]) -> None:
@@ -84,7 +91,7 @@ def _check_keys_apart(parts: tuple[Source, ...]) -> None:
             other = named.get(key)
             if other is None and (row == "0" or row[:1] not in ("", "0")):
                 rows = numbered.get(prefix)
-                other = rows if rows is not None and int(row) < (rows.length or 0) else None
+                other = rows if rows is not None and int(row) < rows.length else None
             if other is not None:
                 remedy = REMEDY if isinstance(part, ArraySource) else "give each file once"
                 raise InputError(
