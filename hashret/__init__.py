@@ -1,0 +1,91 @@
+"""Semantic hashing: learn compact binary codes without labels, and search them exactly.
+
+Example:
+    >>> import hashret, numpy as np
+    >>> vectors = np.random.default_rng(0).normal(size=(500, 16))
+    >>> index = hashret.create("indexes/example", vectors, n_bits=32)  # doctest: +SKIP
+    >>> for hit in index.query(vectors[7], limit=5):  # doctest: +SKIP
+    ...     hit.key, hit.distance
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hashret.errors import (
+    DamagedIndexError,
+    EncoderMismatchError,
+    HashretError,
+    IndexExistsError,
+    IndexLockedError,
+    IndexNotFoundError,
+    InputError,
+    KeyNotFoundError,
+    NotFittedError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from hashret.encoder import SemanticHasher
+    from hashret.index import Index
+    from hashret.ingest import AddReport, Progress
+    from hashret.result import Hit, Result
+    from hashret.search import CodeIndex
+    from hashret.store import StoredItem
+
+    create = Index.create
+    open = Index.open  # noqa: A001 - the contract's name, as in gzip.open
+    __version__: str
+
+# Loaded when first used: `import hashret` costs nothing, and a query never meets TensorFlow.
+_HOMES = {
+    "AddReport": "hashret.ingest",
+    "CodeIndex": "hashret.search",
+    "Hit": "hashret.result",
+    "Index": "hashret.index",
+    "Progress": "hashret.ingest",
+    "Result": "hashret.result",
+    "SemanticHasher": "hashret.encoder",
+    "StoredItem": "hashret.store",
+}
+
+__all__ = [
+    "AddReport",
+    "CodeIndex",
+    "DamagedIndexError",
+    "EncoderMismatchError",
+    "HashretError",
+    "Hit",
+    "Index",
+    "IndexExistsError",
+    "IndexLockedError",
+    "IndexNotFoundError",
+    "InputError",
+    "KeyNotFoundError",
+    "NotFittedError",
+    "Progress",
+    "Result",
+    "SemanticHasher",
+    "StoredItem",
+    "UsageError",
+    "__version__",
+    "create",
+    "open",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("create", "open"):
+        return getattr(import_module("hashret.index").Index, name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hashret")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

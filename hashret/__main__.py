@@ -1,0 +1,5 @@
+"""``python -m hashret``: the command line."""
+
+from hashret.cli import main
+
+main()

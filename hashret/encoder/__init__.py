@@ -1,0 +1,35 @@
+"""Matrix -> codes: the hasher that learns, and the runtime that encodes.
+
+The names are imported when first used: encoding alone loads neither TensorFlow nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hashret.encoder.artefacts import open_encoder
+    from hashret.encoder.hasher import SemanticHasher
+    from hashret.encoder.progress import TrainingProgress
+    from hashret.encoder.runtime import Encoder
+
+__all__ = ["Encoder", "SemanticHasher", "TrainingProgress", "open_encoder"]
+
+_MODULES = {
+    "Encoder": "runtime",
+    "SemanticHasher": "hasher",
+    "TrainingProgress": "progress",
+    "open_encoder": "artefacts",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,33 @@
+"""How well codes retrieve: measures, and the classical hashing methods to compare with."""
+
+from __future__ import annotations
+
+from hashret.evaluation.baselines import ITQ, PCAHash, RandomHyperplanes
+from hashret.evaluation.metrics import (
+    BucketStatistics,
+    Histograms,
+    RetrievalScores,
+    average_precision,
+    bucket_statistics,
+    code_histograms,
+    precision_at,
+    precision_within,
+    score_codes,
+    score_vectors,
+)
+
+__all__ = [
+    "ITQ",
+    "BucketStatistics",
+    "Histograms",
+    "PCAHash",
+    "RandomHyperplanes",
+    "RetrievalScores",
+    "average_precision",
+    "bucket_statistics",
+    "code_histograms",
+    "precision_at",
+    "precision_within",
+    "score_codes",
+    "score_vectors",
+]

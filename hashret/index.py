@@ -1,0 +1,445 @@
+"""An index: learn codes from a dataset, store its items, answer queries exactly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hashret.codes import Codes, as_codes, from_hex
+from hashret.errors import (
+    EncoderMismatchError,
+    HashretError,
+    IndexNotFoundError,
+    UsageError,
+)
+from hashret.ingest import (
+    AddReport,
+    Progress,
+    ProgressCallback,
+    encode_items,
+    no_progress,
+    store_items,
+)
+from hashret.reader import Reader
+from hashret.report import VerifyReport, facts, verify
+from hashret.result import Result
+from hashret.snapshot import publish_all, publish_tail, sweep_segments, tables_are_due
+from hashret.sources import Skipped, Source, open_source
+from hashret.store import ItemStore, StoredItem, WriterLock
+from hashret.trained import TrainedEncoder
+
+DEFAULT_LIMIT = 10
+
+_log = logging.getLogger("hashret")
+
+
+class Index:
+    """Items in a folder, found by their binary codes.
+
+    Make one with :meth:`create`, open one with :meth:`open`. Many processes may read an index
+    while one writes to it: every query answers from the newest committed state.
+
+    Attributes:
+        path: the folder, absolute.
+        n_bits: code length in bits.
+        kind: what its values are, ``"images"`` or ``"vectors"``.
+
+    Example:
+        >>> import hashret, numpy as np
+        >>> vectors = np.random.default_rng(0).normal(size=(500, 16))
+        >>> index = hashret.create("indexes/doctest", vectors, n_bits=32, random_state=0)
+        >>> index.query(vectors[7], limit=1)[0].distance
+        0
+    """
+
+    def __init__(self, path: Path, store: ItemStore) -> None:
+        """Wrap an open store; use :meth:`create` or :meth:`open`."""
+        self.path = path
+        self._store = store
+        self.n_bits = int(store.setting("n_bits"))
+        self.kind = str(store.setting("kind"))
+        self._encoder = TrainedEncoder(
+            path, str(store.setting("encoder")), store.setting("encoder_files")
+        )
+        self._reader = Reader(store, path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open the index in the folder ``path``.
+
+        Raises:
+            IndexNotFoundError: there is no index.
+            DamagedIndexError: its database is damaged or of a newer format.
+        """
+        folder = Path(path).expanduser().absolute()
+        if not (folder / "items.db").is_file():
+            if (folder / "encoder").is_dir():
+                ItemStore.open(folder / "items.db")  # raises, naming the missing file
+            raise IndexNotFoundError(
+                f"There is no index at {folder}. Make one with `hashret index SOURCE -i NAME` or "
+                "hashret.create(path, source)."
+            )
+        return cls(folder, ItemStore.open(folder / "items.db"))
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        source: Any,
+        n_bits: int = 64,
+        *,
+        kind: str = "auto",
+        epochs: int | None = None,
+        random_state: int | None = None,
+        key_prefix: str = "",
+        progress: ProgressCallback = no_progress,
+    ) -> Self:
+        """Learn codes from a source, and store its items: :meth:`learn`, then :meth:`add`.
+
+        Inputs that cannot be used are skipped and named in a warning of the logger ``hashret``.
+
+        Args:
+            path: the folder to make.
+            source: a path (a folder of images, an IDX, ``.npy`` or ``.npz`` file) or several; an
+                array, ``(n, d)`` vectors or ``(n, height, width[, channels])`` images, whose keys
+                are the row numbers as strings; or an iterable of ``(key, value)`` or
+                ``(key, value, fields)``.
+            n_bits: code length in bits, a multiple of 8 from 8 to 1024.
+            kind: ``"images"`` or ``"vectors"``; ``"auto"`` guesses from the source.
+            epochs: passes over the training data; None for the default.
+            random_state: a seed; the same seed gives the same codes on the same machine.
+            key_prefix: put before the row numbers of array files; ``{stem}`` in it stands for the
+                file's name without its suffixes.
+            progress: called often with a :class:`~hashret.ingest.Progress`.
+
+        Raises:
+            IndexExistsError: ``path`` holds an index already, or other files.
+            InputError: the source cannot be read or learned from.
+        """
+        opened = _opened(source, kind, key_prefix)
+        index = cls.learn(
+            path,
+            opened,
+            n_bits,
+            epochs=epochs,
+            random_state=random_state,
+            progress=progress,
+        )
+        skipped = index.add(opened, progress=progress).skipped
+        if skipped:
+            names = ", ".join(f"{one.name} ({one.reason})" for one in skipped[:3])
+            _log.warning(
+                "%d of the inputs skipped: %s%s", len(skipped), names, ", ..." * (len(skipped) > 3)
+            )
+        return index
+
+    @classmethod
+    def learn(
+        cls,
+        path: str | Path,
+        source: Any,
+        n_bits: int = 64,
+        *,
+        kind: str = "auto",
+        epochs: int | None = None,
+        random_state: int | None = None,
+        progress: ProgressCallback = no_progress,
+    ) -> Self:
+        """Learn codes from a source and make an index without items; see :meth:`create`.
+
+        The folder appears when the learning is done: an interrupted run leaves nothing.
+        """
+        folder = Path(path).expanduser().absolute()
+        TrainedEncoder.learn(
+            folder,
+            _opened(source, kind, ""),
+            n_bits=n_bits,
+            epochs=epochs,
+            random_state=random_state,
+            progress=progress,
+        )
+        return cls.open(folder)
+
+    def close(self) -> None:
+        """Close the database; the index cannot be used afterwards."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        """Use the index in a ``with`` block that closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the index."""
+        self.close()
+
+    # What it holds
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the encoder: codes of two encoders cannot be compared."""
+        return self._encoder.fingerprint
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        with self._reader.state():
+            return self._store.count()
+
+    def __contains__(self, key: object) -> bool:
+        """Whether an item has this key."""
+        with self._reader.state():
+            return isinstance(key, str) and self._store.item(key) is not None
+
+    def __getitem__(self, key: str) -> StoredItem:
+        """The item with this key.
+
+        Raises:
+            KeyNotFoundError: no item has it.
+        """
+        with self._reader.state():
+            return self._reader.item(key)
+
+    def items(self, limit: int | None = None, where: str | None = None) -> list[StoredItem]:
+        """Items in the order they were added, at most ``limit``, those that satisfy ``where``."""
+        with self._reader.state():
+            return self._store.items_in_order(limit, where)
+
+    def info(self) -> dict[str, Any]:
+        """What the index is and holds, as JSON values; sizes in bytes."""
+        return facts(self._reader, self._encoder, self.path)
+
+    # Queries
+
+    def query(
+        self,
+        value: Any,
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+    ) -> Result:
+        """The items nearest to a value.
+
+        Args:
+            value: a path to an image or ``.npy`` file (``file.npy#17`` is row 17 of it), an array,
+                or a PIL image.
+            radius: how many bits a hit may differ in; None lets the rings grow until ``limit``
+                hits are in.
+            limit: the most hits; None for all within ``radius``.
+            where: an SQL condition on ``key`` and the fields, such as ``label = 9``.
+
+        Returns:
+            Hits by ascending distance, then by the order of being added. Exact.
+
+        Raises:
+            InputError: the value cannot be read or has another shape than the index.
+            UsageError: neither radius nor limit, or an impossible one; a condition that is
+                not valid.
+        """
+        return self.query_code(self._encoder.encode([value])[0], radius, limit, where)
+
+    def query_key(
+        self,
+        key: str,
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+    ) -> Result:
+        """The items nearest to the item with this key, itself among them; see :meth:`query`.
+
+        Raises:
+            KeyNotFoundError: no item has the key.
+        """
+        with self._reader.state():
+            return self.query_code(self._reader.item(key).code, radius, limit, where)
+
+    def query_code(
+        self,
+        code: ArrayLike | str,
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+    ) -> Result:
+        """The items nearest to a code; see :meth:`query`.
+
+        Args:
+            code: ``uint8``, shape ``(n_bits / 8,)``, or hexadecimal text, which may name the
+                encoder that made it: ``fingerprint:code``.
+            radius: as in :meth:`query`.
+            limit: as in :meth:`query`.
+            where: as in :meth:`query`.
+
+        Raises:
+            EncoderMismatchError: the code has another length, or names another encoder.
+        """
+        return self._reader.search(self.own_code(code), radius, limit, where)[0]
+
+    def query_many(
+        self,
+        values: Iterable[Any],
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+    ) -> list[Result]:
+        """One result for each value, encoded and searched together; see :meth:`query`."""
+        return self._reader.search(self._encoder.encode(list(values)), radius, limit, where)
+
+    def encode(self, values: Iterable[Any]) -> Codes:
+        """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""
+        return self._encoder.encode(list(values))
+
+    def encode_source(
+        self, source: Any, *, key_prefix: str = "", progress: ProgressCallback = no_progress
+    ) -> tuple[list[str], Codes, list[Skipped]]:
+        """Keys and codes of a source, and what had to be skipped; nothing is stored.
+
+        Args:
+            source: as for :meth:`create`.
+            key_prefix: as for :meth:`create`.
+            progress: called often with a :class:`~hashret.ingest.Progress`.
+        """
+        opened = _opened(source, self.kind, key_prefix)
+        self._encoder.check_kind(opened)
+        return encode_items(opened, self._encoder.features, self._encoder.runtime, progress)
+
+    def own_code(self, code: ArrayLike | str) -> Codes:
+        """A code that this index can be asked for, as one row ``(1, n_bits / 8)``.
+
+        Args:
+            code: as for :meth:`query_code`.
+
+        Raises:
+            EncoderMismatchError: the code has another length, or names another encoder.
+        """
+        if isinstance(code, str):
+            maker, _, digits = code.strip().rpartition(":")
+            if maker and maker != self.fingerprint:
+                raise EncoderMismatchError(
+                    f"The code was made by encoder {maker}, this index has encoder "
+                    f"{self.fingerprint}; encode the value again with this index."
+                )
+            code = from_hex(digits)
+        one = as_codes(code)
+        if len(one) != 1:
+            raise UsageError(f"query_code takes one code, got {len(one)}.")
+        if one.shape[1] * 8 != self.n_bits:
+            raise EncoderMismatchError(
+                f"The code has {one.shape[1] * 8} bits, this index (encoder {self.fingerprint}) "
+                f"has codes of {self.n_bits} bits; encode the value again with this index."
+            )
+        return one
+
+    def reconstruct(self, codes: ArrayLike) -> NDArray[np.float32]:
+        """What the decoder makes of codes: feature rows, ``float32``, shape ``(n, d)``.
+
+        Imports TensorFlow, which takes some seconds the first time. For an index of images,
+        ``index.picture(row)`` shows a row.
+
+        Raises:
+            EncoderMismatchError: the codes have another length.
+        """
+        return self._encoder.reconstruct(codes)
+
+    def picture(self, row: NDArray[np.float32]) -> Any:
+        """A feature row of an index of images as a PIL image.
+
+        Raises:
+            UsageError: the index holds no images.
+        """
+        return self._encoder.picture(row)
+
+    # Changes
+
+    def add(
+        self,
+        source: Any,
+        *,
+        key_prefix: str = "",
+        replace: bool = False,
+        progress: ProgressCallback = no_progress,
+    ) -> AddReport:
+        """Add or update items, by key and content, in one transaction.
+
+        When the call returns, the items are on disk; when it raises or its process dies, none is.
+
+        Args:
+            source: as for :meth:`create`.
+            key_prefix: as for :meth:`create`.
+            replace: let items take keys that belong to different items of another file.
+            progress: called often with a :class:`~hashret.ingest.Progress`.
+
+        Raises:
+            InputError: the source cannot be read, or its values have another shape.
+            IndexLockedError: another process is writing.
+        """
+        opened = _opened(source, self.kind, key_prefix)
+        self._encoder.check_kind(opened)
+        with self._reader.lock, WriterLock(self.path):
+            with self._store.writing():
+                parts = [
+                    store_items(
+                        self._store,
+                        part,
+                        self._encoder.features,
+                        self._encoder.runtime,
+                        replace=replace,
+                        progress=progress,
+                    )
+                    for part in opened.parts
+                ]
+            self._publish(progress)
+        return AddReport.sum(parts)
+
+    def remove(self, keys: str | Iterable[str]) -> int:
+        """Remove items, all or none; returns how many.
+
+        Raises:
+            KeyNotFoundError: a key does not exist; nothing is removed.
+        """
+        wanted = list(dict.fromkeys([keys] if isinstance(keys, str) else keys))
+        with self._reader.lock, WriterLock(self.path), self._store.writing():
+            self._store.delete_rows([self._reader.item(key).row for key in wanted])
+        return len(wanted)
+
+    def compact(self, progress: ProgressCallback = no_progress) -> None:
+        """Make one segment of all items, without what was removed; readers are undisturbed."""
+        with self._reader.lock, WriterLock(self.path):
+            progress(Progress("tables", 0, None))
+            publish_all(self._store, self.path)
+
+    def verify(self) -> VerifyReport:
+        """Check every item, segment and encoder file against its checksum; changes nothing."""
+        return verify(self._reader, self._encoder, self.path)
+
+    def _publish(self, progress: ProgressCallback) -> None:
+        progress(Progress("tables", 0, None))
+        # The items are committed: whatever goes wrong now only makes searching slower.
+        try:
+            due = tables_are_due(self._store)
+            if due == "all":
+                publish_all(self._store, self.path)
+            elif due == "tail":
+                publish_tail(self._store, self.path)
+            else:
+                sweep_segments(self._store, self.path)
+        except (HashretError, OSError) as error:
+            _log.warning(
+                "The items are stored, but no tables could be made of them (%s); they are "
+                "searched by scanning until `hashret compact` has made some.",
+                error,
+            )
+
+
+def _opened(source: Any, kind: str, key_prefix: str) -> Source:
+    if isinstance(source, Source):
+        return source
+    return open_source(source, kind=kind, key_prefix=key_prefix)

@@ -1,0 +1,253 @@
+"""From a source to stored items: compare, extract features, encode, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashret.codes import Codes
+from hashret.encoder.runtime import Encoder
+from hashret.errors import InputError
+from hashret.features import Features, learn_features
+from hashret.sources import Item, Skipped, Source, content_hash
+from hashret.store import ItemStore, NewItem, encode_fields
+from hashret.store.items import KnownItem
+
+CHUNK_ITEMS = 4096
+"""Items that are read, encoded and written at a time, unless they are large."""
+
+CHUNK_BYTES = 64 << 20
+"""Files are held in memory up to so many bytes at a time."""
+
+TRAINING_ITEMS = 100_000
+"""The most items an encoder learns from; of more, a sample is drawn."""
+
+TRAINING_BYTES = 512 << 20
+"""The most memory for the features it learns from; long ones make the sample smaller."""
+
+_SHAPE_ITEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long piece of work has come.
+
+    Attributes:
+        stage: what is being done: ``"reading"``, ``"learning"``, ``"storing"``, ``"encoding"``,
+            ``"tables"``.
+        done: units done in this stage (items, or training steps).
+        total: units in all, or None when that is not known.
+        note: a few words on the state, such as the loss.
+    """
+
+    stage: str
+    done: int
+    total: int | None
+    note: str = ""
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+def no_progress(_: Progress) -> None:
+    """Say nothing: the default wherever progress may be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What an add did.
+
+    Attributes:
+        added: items with a new key.
+        updated: items whose value or fields changed under a known key.
+        unchanged: items that were there already, the same.
+        skipped: inputs that could not be used, each with its name and the reason.
+    """
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @classmethod
+    def sum(cls, reports: Iterable[Self]) -> Self:
+        """One report for several."""
+        added = updated = unchanged = 0
+        skipped: list[Skipped] = []
+        for report in reports:
+            added += report.added
+            updated += report.updated
+            unchanged += report.unchanged
+            skipped += report.skipped
+        return cls(added, updated, unchanged, skipped)
+
+
+def training_matrix(
+    source: Source, random: np.random.Generator, progress: ProgressCallback
+) -> tuple[Features, NDArray[np.float32]]:
+    """Read what an encoder learns from.
+
+    Args:
+        source: a sample of it is read.
+        random: draws the sample.
+        progress: told of the items read.
+
+    Returns:
+        The features, and ``float32`` ``(n, d)`` in the order of the source.
+
+    Raises:
+        InputError: no item can be used.
+    """
+    sample = [item.value for item in source.sample(_SHAPE_ITEMS, random)]
+    features = learn_features(source.kind, sample) if sample else None
+    if features is None:
+        raise _nothing_to_learn_from(source)
+    n_rows = min(source.length, TRAINING_ITEMS, TRAINING_BYTES // (4 * features.n_features))
+    matrix = np.empty((n_rows, features.n_features), dtype=np.float32)
+    filled = 0
+    reasons = []
+    for chunk in _chunks(source.sample(n_rows, random)):
+        rows, failures = features.matrix([item.value for item in chunk])
+        matrix[filled : filled + len(rows)] = rows
+        filled += len(rows)
+        reasons += [f"{chunk[failure.position].key}: {failure.reason}" for failure in failures]
+        progress(Progress("reading", filled + len(reasons), n_rows))
+    if filled == 0:
+        raise _nothing_to_learn_from(source, *reasons)
+    return features, matrix[:filled]
+
+
+def _nothing_to_learn_from(source: Source, *reasons: str) -> InputError:
+    every = [*(f"{skipped.name}: {skipped.reason}" for skipped in source.skipped), *reasons]
+    why = f" The first input that was skipped is {every[0]}." if every else ""
+    return InputError(f"There is nothing to learn from in {source.description}.{why}")
+
+
+def store_items(
+    store: ItemStore,
+    source: Source,
+    features: Features,
+    encoder: Encoder,
+    *,
+    replace: bool,
+    progress: ProgressCallback,
+) -> AddReport:
+    """Write a source's items, inside ``store.writing()``; items that are there stay untouched.
+
+    Args:
+        store: the store, in a writing transaction.
+        source: the items; every key once.
+        features: the index's features.
+        encoder: the index's encoder.
+        replace: let an item take the key of another source's different item.
+        progress: told of the items read.
+
+    Returns:
+        Counts, and the inputs that were skipped, by name.
+
+    Raises:
+        InputError: a key belongs to another source's different item and ``replace`` is False, or
+            an array has another shape than the index.
+    """
+    source_id = store.source_id(source.location)
+    added = updated = unchanged = seen = 0
+    broken: list[Skipped] = []
+    field_names: set[str] = set()
+    for chunk in _chunks(source):
+        seen += len(chunk)
+        chunk = list(_storable(chunk, broken))
+        known = store.by_keys([item.key for item in chunk])
+        fresh: list[tuple[Item, str, bytes]] = []
+        refield: list[tuple[int, str]] = []
+        for item in chunk:
+            fields, digest = encode_fields(item.fields), content_hash(item.value)
+            field_names.update(item.fields)
+            old = known.get(item.key)
+            if old is None or old.content_hash != digest:
+                if old is not None and not replace:
+                    _refuse_other_source(store, item, old, source_id, source)
+                fresh.append((item, fields, digest))
+            elif old.fields != fields:
+                refield.append((old.row, fields))
+            else:
+                unchanged += 1
+        matrix, failures = features.matrix([item.value for item, _, _ in fresh])
+        failed = {failure.position: failure.reason for failure in failures}
+        broken.extend(Skipped(fresh[p][0].key, reason) for p, reason in failed.items())
+        usable = [entry for p, entry in enumerate(fresh) if p not in failed]
+        codes = encoder.encode(matrix)
+        store.delete_rows(known[item.key].row for item, _, _ in usable if item.key in known)
+        store.insert(
+            (
+                NewItem(item.key, code.tobytes(), fields, digest, item.position)
+                for (item, fields, digest), code in zip(usable, codes, strict=True)
+            ),
+            source_id,
+        )
+        store.change_fields(refield)
+        replaced = sum(item.key in known for item, _, _ in usable)
+        added += len(usable) - replaced
+        updated += replaced + len(refield)
+        progress(Progress("storing", seen, source.length))
+    store.note_fields(field_names)
+    return AddReport(added, updated, unchanged, [*source.skipped, *broken])
+
+
+def encode_items(
+    source: Source, features: Features, encoder: Encoder, progress: ProgressCallback
+) -> tuple[list[str], Codes, list[Skipped]]:
+    """Keys and codes ``(n, n_bits / 8)`` of a source's items, and the inputs that were skipped."""
+    keys: list[str] = []
+    codes = [np.empty((0, encoder.n_bits // 8), dtype=np.uint8)]
+    broken: list[Skipped] = []
+    seen = 0
+    for chunk in _chunks(source):
+        seen += len(chunk)
+        matrix, failures = features.matrix([item.value for item in chunk])
+        failed = {failure.position for failure in failures}
+        broken.extend(Skipped(chunk[f.position].key, f.reason) for f in failures)
+        keys.extend(item.key for p, item in enumerate(chunk) if p not in failed)
+        codes.append(encoder.encode(matrix))
+        progress(Progress("encoding", seen, source.length))
+    return keys, np.concatenate(codes), [*source.skipped, *broken]
+
+
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    chunk: list[Item] = []
+    n_bytes = 0
+    for item in items:
+        chunk.append(item)
+        n_bytes += len(item.value) if isinstance(item.value, bytes) else 0
+        if len(chunk) == CHUNK_ITEMS or n_bytes >= CHUNK_BYTES:
+            yield chunk
+            chunk, n_bytes = [], 0
+    if chunk:
+        yield chunk
+
+
+def _storable(chunk: Sequence[Item], broken: list[Skipped]) -> Iterator[Item]:
+    for item in chunk:
+        try:
+            item.key.encode()
+        except UnicodeEncodeError:
+            name = item.key.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            broken.append(Skipped(name, "its name is not valid UTF-8; rename the file"))
+        else:
+            yield item
+
+
+def _refuse_other_source(
+    store: ItemStore, item: Item, old: KnownItem, source_id: int | None, source: Source
+) -> None:
+    # Python data names no source: its keys are the caller's own, and the same key means an update.
+    if source_id is None or old.source is None or old.source == source_id:
+        return
+    raise InputError(
+        f"Key {item.key!r} of {source.location} already belongs to a different item, from "
+        f"{store.sources()[old.source]}. Give the new items keys of their own with --key-prefix "
+        "'{stem}:', or let them take the place of the old ones with --replace. Nothing was added."
+    )

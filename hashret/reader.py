@@ -1,0 +1,87 @@
+"""Reading an index: every answer comes from one committed state, the newest there is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hashret.codes import Codes, hamming
+from hashret.errors import DamagedIndexError, KeyNotFoundError
+from hashret.result import Hit, Result
+from hashret.search import Found, search_many
+from hashret.snapshot import Snapshot, take_snapshot
+from hashret.store import ItemStore, StoredItem
+
+
+class Reader:
+    """Answers from the store of an index and from the segments it names.
+
+    Threads may share a reader; they take turns, for one connection holds one state at a time.
+    """
+
+    def __init__(self, store: ItemStore, folder: Path) -> None:
+        """Read from an open ``store`` and the segments in its ``folder``."""
+        self.store = store
+        self.lock = threading.RLock()
+        self._folder = folder
+        self._snapshot: Snapshot | None = None
+
+    @contextmanager
+    def state(self) -> Iterator[None]:
+        """Hold the newest committed state of the store."""
+        with self.lock, self.store.reading():
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Hold the newest committed state, with its segments and tail loaded."""
+        with self.state():
+            if self._snapshot is None or self._snapshot.generation != self.store.generation:
+                self._snapshot = take_snapshot(self.store, self._folder)
+            yield self._snapshot
+
+    def item(self, key: str) -> StoredItem:
+        """The item with this key, which may also be its path as seen from the working folder.
+
+        Raises:
+            KeyNotFoundError: no item has it.
+        """
+        item = self.store.item(key) or self.store.item(str(Path(key).absolute()))
+        if item is None:
+            raise KeyNotFoundError(
+                f"No item of {self._folder} has the key {key!r}; `hashret items` lists the keys."
+            )
+        return item
+
+    def search(
+        self, codes: Codes, radius: int | None, limit: int | None, where: str | None
+    ) -> list[Result]:
+        """A result for each of the codes, ``uint8``, shape ``(n, n_bits / 8)``."""
+        with self.snapshot() as snapshot:
+            rows = None if where is None else self.store.rows_where(where)
+            answers = search_many(snapshot.parts, codes, radius, limit, snapshot.allowed(rows))
+            return [
+                Result(code, self._hits(code, found), found.stats, radius=radius, limit=limit)
+                for code, found in zip(codes, answers, strict=True)
+            ]
+
+    def _hits(self, code: Codes, found: Found) -> list[Hit]:
+        items = self.store.items_of(found.rows)
+        hits = []
+        for rank, (row, distance) in enumerate(
+            zip(found.rows.tolist(), found.distances.tolist(), strict=True), start=1
+        ):
+            item = items.get(row)
+            # What a segment says of a hit is checked against the truth before anyone sees it.
+            if item is None or hamming(code, item.code) != distance:
+                raise DamagedIndexError(
+                    f"{self._folder / 'segments'} does not agree with items.db about row {row}; "
+                    "it is derived: `hashret compact` rebuilds it."
+                )
+            similarity = 1 - distance / (code.size * 8)
+            hits.append(
+                Hit(rank, item.key, distance, similarity, item.code, item.fields, item.location)
+            )
+        return hits

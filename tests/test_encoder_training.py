@@ -1,0 +1,195 @@
+"""The parts a hasher is made of: bottleneck, scaling, neighbours, walks and loss."""
+
+import numpy as np
+import pytest
+
+from hashret.encoder import learning  # noqa: F401  (sets TensorFlow's log level first)
+from hashret.encoder.autoencoder import Scaling, build_autoencoder
+from hashret.encoder.bottleneck import BinarizedSigmoid
+from hashret.encoder.neighbours import (
+    NeighbourGraph,
+    mutual_neighbours,
+    nearest_rows,
+    principal_components,
+)
+from hashret.encoder.training import PairLoss, TrainingSettings, train
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def settings(**changes):
+    return TrainingSettings(
+        **{
+            "epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "reconstruction_weight": 1.0,
+            "neighbour_weight": 1.0, "mu": 6.0, "walk_length": 4, "validation_fraction": 0.1,
+            "patience": 1, **changes,
+        }
+    )  # fmt: skip
+
+
+def test_bottleneck_is_hard_forwards_and_a_sigmoid_backwards():
+    import tensorflow as tf
+
+    layer = BinarizedSigmoid(slope=2.0)
+    logits = tf.constant([[-30.0, -0.5, -0.0, 0.0, 1e-30, 0.5, 30.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        bits = layer(logits)
+    np.testing.assert_array_equal(bits.numpy(), [[0, 0, 0, 0, 1, 1, 1]])
+    soft = 1 / (1 + np.exp(-2 * logits.numpy().astype(float)))
+    np.testing.assert_allclose(
+        tape.gradient(bits, logits).numpy(), 2 * soft * (1 - soft), rtol=1e-5, atol=1e-12
+    )
+
+
+def test_bottleneck_is_serializable():
+    import keras
+
+    layer = BinarizedSigmoid(slope=3.0, name="bits")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(again) is BinarizedSigmoid
+    assert again.get_config() == layer.get_config()
+    assert keras.saving.get_registered_name(BinarizedSigmoid) == "hashret>BinarizedSigmoid"
+    with pytest.raises(ValueError, match="slope"):
+        BinarizedSigmoid(slope=0)
+
+
+@pytest.mark.parametrize(
+    ("X", "bounded"),
+    [
+        ([[0.0, 0.2], [0.4, 0.1]], True),
+        ([[0.0, 255], [17, 3]], True),
+        ([[0.0, 0], [0, 0]], True),
+        ([[0.5, 200.0], [17, 3]], False),
+        ([[0.0, 256], [17, 3]], False),
+        ([[-1.0, 0], [1, 0.5]], False),
+        ([[7e5, 7e5], [7e5, 7e5]], False),
+    ],
+)
+def test_scaling_goes_there_and_back(X, bounded):
+    X = np.asarray(X, dtype=np.float32)
+    scaling = Scaling.measure(X)
+    scaled = scaling.apply(X)
+    assert scaling.bounded == bounded
+    if bounded:
+        assert 0 <= scaled.min() <= scaled.max() <= 1
+    else:
+        np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(scaling.layer()(X), scaled, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scaling.inverse_layer()(scaled), X, rtol=1e-5, atol=1e-6)
+
+
+def test_scaling_keeps_the_proportions_of_distances():
+    X = rng().normal(3, [1, 10], size=(50, 2)).astype(np.float32)
+    scaled = Scaling.measure(X).apply(X)
+    ratio = np.linalg.norm(scaled[1:] - scaled[0], axis=1) / np.linalg.norm(X[1:] - X[0], axis=1)
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-3)
+    assert scaled.var(axis=0).mean() == pytest.approx(1, rel=1e-3)
+
+
+def test_nearest_rows_match_brute_force():
+    X = rng().standard_normal((200, 5)).astype(np.float32)
+    squared = ((X[:, None] - X[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(squared, np.inf)
+    np.testing.assert_array_equal(nearest_rows(X, 6), np.argsort(squared, axis=1)[:, :6])
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_few_rows_have_few_neighbours(n):
+    nearest = nearest_rows(np.arange(n, dtype=np.float32)[:, None], 15)
+    assert nearest.shape == (n, n - 1)
+    graph = mutual_neighbours(np.arange(n, dtype=np.float32)[:, None], 15, rng())
+    assert len(graph.targets) == n * (n - 1)
+
+
+def test_equal_rows_are_never_their_own_neighbours():
+    nearest = nearest_rows(np.zeros((100, 3), np.float32), 4)
+    assert (nearest != np.arange(100)[:, None]).all()
+    assert all(len(set(row)) == 4 for row in nearest)
+
+
+def test_edges_are_those_named_from_both_ends():
+    X = rng().standard_normal((150, 3)).astype(np.float32)
+    named = [set(row) for row in nearest_rows(X, 5)]
+    graph = mutual_neighbours(X, 5, rng())
+    for i in range(150):
+        targets = graph.targets[graph.starts[i] : graph.starts[i + 1]].tolist()
+        assert targets == sorted(j for j in named[i] if i in named[j])
+
+
+def test_principal_components_keep_the_distances_of_flat_data():
+    flat = rng().standard_normal((300, 10)) @ rng().standard_normal((10, 90))
+    projected = principal_components(flat.astype(np.float32), rng())
+    assert projected.shape == (300, 64)
+    np.testing.assert_allclose(
+        np.linalg.norm(projected[1:] - projected[0], axis=1),
+        np.linalg.norm(flat[1:] - flat[0], axis=1),
+        rtol=1e-3,
+    )
+
+
+def test_walks_follow_edges_and_stay_without_one():
+    # A path 0 - 1 - 2 - 3 and a row 4 alone.
+    graph = NeighbourGraph(np.array([0, 1, 3, 5, 6, 6]), np.array([1, 0, 2, 1, 3, 2]))
+    starts = np.repeat(np.arange(5), 2000)
+    one = graph.walk(starts, 1, rng()).reshape(5, -1)
+    assert [set(ends) for ends in one.tolist()] == [{1}, {0, 2}, {1, 3}, {2}, {4}]
+    assert 0.4 < (one[1] == 0).mean() < 0.6
+    two = graph.walk(starts, 2, rng()).reshape(5, -1)
+    # The second step is taken half the time: 0 -> 1, then back, or on, or not at all.
+    shares = np.bincount(two[0], minlength=5) / 2000
+    np.testing.assert_allclose(shares, [0.25, 0.5, 0.25, 0, 0], atol=0.05)
+    assert set(two[4].tolist()) == {4}
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_loss_is_the_documented_formula(bounded):
+    X = rng().random((12, 6)).astype(np.float32) * (1 if bounded else 9)
+    network = build_autoencoder(6, 16, (8,), Scaling.measure(X), 0)
+    loss = PairLoss(network, settings(reconstruction_weight=3.0, neighbour_weight=0.7))
+    a, b = X[:6], X[6:]
+    bits = network.bottleneck(network.encoder(X)).numpy()
+    outputs = network.reconstruction(bits[:6]).numpy().astype(float)
+    inputs = network.inputs(a).numpy()
+    if bounded:
+        p = 1 / (1 + np.exp(-outputs))
+        reconstruction = -(inputs * np.log(p) + (1 - inputs) * np.log(1 - p)).mean()
+    else:
+        reconstruction = ((inputs - outputs) ** 2).mean()
+    z = (2 * bits - 1) * np.sqrt(6.0 / 16)
+    products = z[:6] @ z[6:].T
+    others = products[~np.eye(6, dtype=bool)]
+    contrast = -2 * np.diag(products).mean() + (others**2).mean()
+    assert float(loss(a, b, training=False)) == pytest.approx(
+        3 * reconstruction + 0.7 * contrast, rel=1e-4
+    )
+
+
+def test_training_leaves_the_weights_of_the_best_pass():
+    X = rng().standard_normal((300, 20)).astype(np.float32)
+    network = build_autoencoder(20, 16, (128,), Scaling.measure(X), 0)
+    passes = {}
+    made = train(
+        network,
+        X,
+        mutual_neighbours(X, 5, rng()),
+        settings(epochs=100, learning_rate=0.02, validation_fraction=0.3, patience=3),
+        rng(),
+        lambda p: passes.update({p.epoch: (p.validation_loss, network.model.get_weights())}),
+    )
+    best = min(passes, key=lambda epoch: passes[epoch][0])
+    assert made == best + 3
+    for weight, expected in zip(network.model.get_weights(), passes[best][1], strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_weights_depend_on_the_seed_alone():
+    scaling = Scaling(1.0, (0.0,) * 5, bounded=True)
+    first, again, other = (
+        build_autoencoder(5, 8, (4, 3), scaling, seed).model.get_weights() for seed in (1, 1, 2)
+    )
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
