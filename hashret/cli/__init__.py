@@ -1,0 +1,86 @@
+"""The command line: thin commands over :class:`hashret.Index`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from hashret.cli import codes, items, maintenance, query
+from hashret.cli import index as index_command
+from hashret.errors import HashretError, UsageError
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(package_name="hashret", message="hashret %(version)s")
+def cli() -> None:
+    r"""Learn compact binary codes from a dataset, and search them exactly.
+
+    \b
+    hashret index photos/ -i holiday                learn, encode and store
+    hashret query photos/cat.jpg -i holiday         the ten nearest
+    hashret query photos/cat.jpg -i holiday -r 2    only those within 2 bits
+
+    An index is a folder under ./indexes (or $HASHRET_INDEXES); -i takes its name or its path, and
+    may be left out where there is one index only. Results go to stdout, everything else to
+    stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but --strict and inputs were
+    skipped.
+    """
+
+
+for command in (
+    index_command.index,
+    query.query,
+    items.info,
+    items.items,
+    items.remove,
+    maintenance.verify,
+    maintenance.compact,
+    codes.encode,
+    codes.reconstruct,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; every failure is one message on stderr and an exit code."""
+    code = 1
+    try:
+        code = cli.main(prog_name="hashret", standalone_mode=False) or 0
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("Interrupted. What was stored before is whole; run the command again to go on.")
+        code = 130
+    except BrokenPipeError:
+        # The reader, `head` for one, has seen enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except HashretError as error:
+        hint = "\nTry 'hashret --help'." if isinstance(error, UsageError) else ""
+        _say(f"Error: {error}{hint}")
+        code = error.exit_code
+    except OSError as error:
+        _say(
+            f"Error: {error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        )
+    except MemoryError:
+        _say("Error: out of memory. Give fewer items at a time, or use a machine with more.")
+    except Exception as error:
+        if os.environ.get("HASHRET_DEBUG"):
+            raise
+        _say(
+            f"Error: hashret met something it did not foresee: {type(error).__name__}: {error}. "
+            "Nothing stored was changed by it. Set HASHRET_DEBUG=1 to see where, and report it."
+        )
+    sys.exit(code)
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)

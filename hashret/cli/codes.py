@@ -1,0 +1,118 @@
+"""``hashret encode`` and ``reconstruct``: from values to codes and back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from hashret.cli.index import SKIPPED_EXIT_CODE, key_prefix_option, tell_skipped
+from hashret.cli.options import index_option, open_index
+from hashret.cli.output import Output, output_options
+from hashret.cli.progress import ProgressDisplay
+from hashret.errors import HashretError, UsageError
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@index_option
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    metavar="FILE.npy",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the codes as an array, uint8, (n, bits / 8), instead of printing them.",
+)
+@key_prefix_option
+@click.option("--strict", is_flag=True, help="Exit with 3 when an input was skipped.")
+@output_options()
+@click.pass_context
+def encode(
+    context: click.Context,
+    sources: tuple[str, ...],
+    index_name: str | None,
+    file: Path | None,
+    key_prefix: str,
+    strict: bool,
+) -> None:
+    """Print the codes of SOURCE in hexadecimal, made by an index's encoder; nothing is stored."""
+    from hashret.codes import to_hex
+
+    if file is not None and file.suffix != ".npy":
+        raise UsageError(f"-o takes the name of a .npy file, got {str(file)!r}.")
+    with open_index(index_name) as index, ProgressDisplay() as progress:
+        keys, codes, skipped = index.encode_source(
+            list(sources), key_prefix=key_prefix, progress=progress
+        )
+        fingerprint = index.fingerprint
+    tell_skipped(skipped)
+    if file is None:
+        Output.of(context).write(
+            (
+                {"key": key, "code": to_hex(code), "encoder": fingerprint}
+                for key, code in zip(keys, codes, strict=True)
+            ),
+            ["key", "code"],
+        )
+    else:
+        import numpy as np
+
+        unfinished = file.with_name(f".{file.name}.{os.getpid()}.npy")
+        try:
+            np.save(unfinished, codes, allow_pickle=False)
+            unfinished.replace(file)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        click.echo(f"{len(codes):,} codes in {file}", err=True)
+    if strict and skipped:
+        context.exit(SKIPPED_EXIT_CODE)
+
+
+@click.command()
+@click.argument("value", required=False)
+@index_option
+@click.option("--key", help="Start from the item that has this key.")
+@click.option("--code", metavar="HEX", help="Start from a code in hexadecimal.")
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    metavar="FILE",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write the reconstruction: a .png, or a .npy of the feature row.",
+)
+def reconstruct(
+    value: str | None, index_name: str | None, key: str | None, code: str | None, file: Path
+) -> None:
+    """Write what the decoder makes of the bits of VALUE, of a stored item, or of a code."""
+    if sum(given is not None for given in (value, key, code)) != 1:
+        raise UsageError("Give one of VALUE, --key and --code.")
+    from hashret.codes import to_hex
+
+    if file.suffix not in (".png", ".npy"):
+        raise UsageError(f"-o takes the name of a .png or a .npy file, got {str(file)!r}.")
+    with open_index(index_name) as index:
+        if file.suffix == ".png" and index.kind != "images":
+            raise UsageError(
+                f"Only images become a picture; this index holds {index.kind}: write a .npy."
+            )
+        if key is not None:
+            packed = index[key].code
+        elif code is not None:
+            packed = index.own_code(code)
+        else:
+            packed = index.encode([value])[0]
+        row = index.reconstruct(packed)[0]
+        try:
+            if file.suffix == ".png":
+                index.picture(row).save(file)
+            else:
+                import numpy as np
+
+                np.save(file, row, allow_pickle=False)
+        except OSError as error:
+            raise HashretError(f"{file} cannot be written ({error.strerror or error}).") from error
+    click.echo(f"{to_hex(packed)} -> {file}", err=True)

@@ -1,0 +1,136 @@
+"""``hashret index``: from a dataset to an index."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from hashret.cli.options import KINDS, index_option, index_path
+from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hashret.ingest import AddReport
+    from hashret.sources import Skipped
+
+SKIPPED_EXIT_CODE = 3
+DEFAULT_BITS = 64
+_SHOWN_SKIPPED = 20
+
+key_prefix_option = click.option(
+    "--key-prefix",
+    default="",
+    metavar="TEXT",
+    help="Put before the row numbers of array files; {stem} stands for the file's name.",
+)
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@index_option
+@click.option(
+    "--bits",
+    type=int,
+    help=f"Code length, a multiple of 8 from 8 to 1024.  [default: {DEFAULT_BITS}]",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="auto",
+    show_default=True,
+    help="What the source holds.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data while learning.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="The same seed gives the same codes on the same machine.",
+)
+@key_prefix_option
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Let items take keys that belong to different items of another file.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 3 when an input was skipped.")
+@click.pass_context
+def index(
+    context: click.Context,
+    sources: tuple[str, ...],
+    index_name: str | None,
+    bits: int | None,
+    kind: str,
+    epochs: int | None,
+    seed: int,
+    key_prefix: str,
+    replace: bool,
+    strict: bool,
+) -> None:
+    """Learn codes from SOURCE and store its items, or add SOURCE to an index that exists.
+
+    SOURCE is a folder of images, an image, an IDX file (.gz too), or a .npy or .npz file of
+    vectors or images. Labels beside the data become the field "label".
+
+    A new index first learns its codes, without labels. An index that exists keeps its encoder:
+    items with a new key are added, changed ones are updated, the others stay untouched.
+    """
+    if index_name is None:
+        raise UsageError("Name the index to make or to add to with -i.")
+    path = index_path(index_name, must_exist=False)
+    from hashret.codes import check_n_bits
+    from hashret.index import Index
+    from hashret.sources import open_source
+    from hashret.trained import refuse_existing
+
+    warnings_to_stderr()
+    started = time.perf_counter()
+    exists = (path / "items.db").is_file()
+    if exists:
+        opened = Index.open(path)
+        learned = {"--bits": bits not in (None, opened.n_bits), "--epochs": epochs is not None}
+        if any(learned.values()):
+            raise UsageError(
+                f"{path} has learned its codes of {opened.n_bits} bits already: leave out "
+                f"{', '.join(name for name, given in learned.items() if given)} to add to it, or "
+                "choose another name to learn anew."
+            )
+        kind = opened.kind if kind == "auto" else kind
+    else:
+        refuse_existing(path)
+        check_n_bits(DEFAULT_BITS if bits is None else bits)
+    source = open_source(list(sources), kind=kind, key_prefix=key_prefix)
+    click.echo(f"Source: {source.description}.", err=True)
+    with ProgressDisplay() as progress:
+        if not exists:
+            n_bits = bits or DEFAULT_BITS
+            opened = Index.learn(
+                path, source, n_bits, epochs=epochs, random_state=seed, progress=progress
+            )
+        report = opened.add(source, replace=replace, progress=progress)
+    with opened:
+        _tell(report, len(opened), path, time.perf_counter() - started)
+    if strict and report.skipped:
+        context.exit(SKIPPED_EXIT_CODE)
+
+
+def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
+    tell_skipped(report.skipped)
+    click.echo(
+        f"{report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged, "
+        f"{len(report.skipped):,} skipped: {total:,} items in {path} ({seconds:.1f} s)",
+        err=True,
+    )
+
+
+def tell_skipped(skipped: Sequence[Skipped]) -> None:
+    """Name the inputs that were left out, the first of them at least, and why."""
+    for one in skipped[:_SHOWN_SKIPPED]:
+        click.echo(f"Skipped {one.name}: {one.reason}", err=True)
+    if len(skipped) > _SHOWN_SKIPPED:
+        click.echo(f"... and {len(skipped) - _SHOWN_SKIPPED:,} more were skipped", err=True)

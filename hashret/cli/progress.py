@@ -1,0 +1,105 @@
+"""Progress on stderr: bars on a terminal, one line a finished stage elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import click
+
+if TYPE_CHECKING:
+    from hashret.ingest import Progress
+
+_TITLES = {
+    "reading": "Reading",
+    "learning": "Learning",
+    "storing": "Encoding and storing",
+    "encoding": "Encoding",
+    "tables": "Building tables",
+}
+
+
+class ProgressDisplay:
+    """Shows a long piece of work; call it with every :class:`~hashret.ingest.Progress`."""
+
+    def __init__(self) -> None:
+        """Nothing is shown until the first call."""
+        self._stage = ""
+        self._started = 0.0
+        self._last: Progress | None = None
+
+    def __enter__(self) -> Self:
+        """Take the terminal, if stderr is one."""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bars
+
+        console = Console(stderr=True)
+        self._bars = Bars(
+            TextColumn("{task.description:<20}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not sys.stderr.isatty() or console.is_dumb_terminal,
+        )
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the terminal back."""
+        if error is None:
+            self._finish()
+        self._bars.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far the work has come."""
+        title = _TITLES[progress.stage]
+        if progress.stage != self._stage:
+            self._finish()
+            self._stage, self._started = progress.stage, time.perf_counter()
+            self._task = self._bars.add_task(title, total=progress.total, note=progress.note)
+        self._bars.update(
+            self._task, completed=progress.done, total=progress.total, note=progress.note
+        )
+        self._last = progress
+
+    def _finish(self) -> None:
+        if self._last is None:
+            return
+        last, self._last = self._last, None
+        if not self._bars.disable:
+            done = last.total if last.total is not None else max(last.done, 1)
+            self._bars.update(self._task, completed=done, total=done)
+            return
+        seconds = time.perf_counter() - self._started
+        count = f"{last.done:,}" if last.stage in ("reading", "storing", "encoding") else ""
+        details = ", ".join(part for part in (count, last.note) if part)
+        click.echo(
+            f"{_TITLES[last.stage]}: {details + ', ' if details else ''}{seconds:.1f} s", err=True
+        )
+
+
+def warnings_to_stderr() -> None:
+    """Show what the library has to say (a damaged segment answered for, say) as one line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
+    logger = logging.getLogger("hashret")
+    if not logger.handlers:
+        logger.addHandler(handler)

@@ -1,0 +1,295 @@
+"""The command line as a user meets it: streams, formats, exit codes, messages."""
+
+import csv
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hashret
+
+
+@pytest.fixture
+def index_dir(make_index):
+    return make_index("digits")
+
+
+def test_index_query_items_remove_from_the_shell(run, idx_files, tmp_path, digits):
+    made = run("index", idx_files / "train-images-idx3-ubyte", "-i", "d", "--epochs", 2)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == ""
+    assert "300 added" in made.stderr
+    assert "with labels" in made.stderr
+    assert (tmp_path / "indexes" / "d" / "items.db").is_file()
+
+    again = run("index", idx_files / "train-images-idx3-ubyte", "-i", "d")
+    assert "0 added, 0 updated, 300 unchanged" in again.stderr
+
+    # -i may be left out, for there is one index only
+    found = json.loads(run("query", "--key", "17", "--json").stdout)
+    assert found[0]["distance"] == 0
+    assert "17" in [hit["key"] for hit in found if hit["distance"] == 0]
+
+    listed = run("items", "-i", "d", "--nl", "-k", "5").stdout.splitlines()
+    assert [json.loads(line)["key"] for line in listed] == ["0", "1", "2", "3", "4"]
+
+    removed = run("remove", "17", "18")
+    assert removed.returncode == 0
+    assert "298 items left" in removed.stderr
+    gone = run("query", "--key", "17")
+    assert gone.returncode == 1
+    assert "'17'" in gone.stderr
+    assert run("verify").returncode == 0
+
+
+def test_an_image_file_finds_its_item(run, index_dir, digits, tmp_path):
+    Image.fromarray(digits[42]).save(tmp_path / "ä query.png")
+    found = run("query", "ä query.png", "-i", index_dir, "-r", 0, "-k", "all", "--tsv")
+    assert found.returncode == 0
+    assert "42" in [row["key"] for row in csv.DictReader(io.StringIO(found.stdout), delimiter="\t")]
+
+
+def expected_rows(index_dir):
+    with hashret.open(index_dir) as index:
+        return index.query_key("3", limit=4).to_dicts()
+
+
+def test_every_format_says_the_same(run, index_dir):
+    rows = expected_rows(index_dir)
+    arguments = ("query", "--key", "3", "-i", index_dir, "-k", 4)
+    assert json.loads(run(*arguments, "--json").stdout) == rows
+    assert [json.loads(line) for line in run(*arguments, "--nl").stdout.splitlines()] == rows
+    for option, delimiter in (("--csv", ","), ("--tsv", "\t")):
+        text = run(*arguments, option).stdout
+        got = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+        assert [(r["key"], int(r["distance"]), int(r["label"])) for r in got] == [
+            (r["key"], r["distance"], r["fields"]["label"]) for r in rows
+        ]
+        assert run(*arguments, option, "--no-headers").stdout == text.split("\n", 1)[1]
+    table = run(*arguments).stdout.splitlines()
+    assert table[0].split() == ["rank", "distance", "similarity", "key", "label"]
+    assert [line.split()[3] for line in table[1:]] == [row["key"] for row in rows]
+    paths = run(*arguments, "--paths").stdout
+    assert paths.splitlines() == [row["location"] for row in rows]
+    assert run(*arguments, "-0").stdout == paths.replace("\n", "\0")
+
+
+def test_the_table_is_the_same_on_a_terminal_and_in_a_pipe(run, index_dir):
+    arguments = [sys.executable, "-m", "hashret", "query", "--key", "3", "-i", str(index_dir)]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(arguments, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                chunk = os.read(ours, 4096)
+            except OSError:
+                break
+            if not chunk:
+                break
+            shown += chunk
+        process.wait()
+    os.close(ours)
+    assert shown.decode().replace("\r\n", "\n") == run(*arguments[3:]).stdout
+
+
+def test_stdin_takes_paths_and_keys(run, index_dir, idx_files):
+    lines = f"5\n{idx_files}/test-images-idx3-ubyte#7\n6\n"
+    out = run("query", "-", "-i", index_dir, "-k", 2, "--nl", stdin=lines)
+    assert out.returncode == 0, out.stderr
+    rows = [json.loads(line) for line in out.stdout.splitlines()]
+    assert [row["query"] for row in rows] == [line for line in lines.split() for _ in range(2)]
+    assert rows[0]["distance"] == rows[4]["distance"] == 0
+
+
+def test_explain_tells_how_the_answer_was_found(run, index_dir):
+    out = run("query", "--key", "3", "-i", index_dir, "-r", 5, "--explain", "--json")
+    for word in ("probes", "candidates", "ms", "scan"):
+        assert word in out.stderr
+    for row in json.loads(out.stdout):
+        assert len(row["flipped"]) == row["distance"]
+
+
+def test_no_hits_is_no_error(run, index_dir):
+    out = run("query", "--key", "3", "-i", index_dir, "--where", "label = 99")
+    assert (out.returncode, out.stdout.splitlines()[1:]) == (0, [])
+    assert "no hits" in out.stderr
+    assert (
+        json.loads(
+            run("query", "--key", "3", "-i", index_dir, "--where", "label = 99", "--json").stdout
+        )
+        == []
+    )
+
+
+def test_a_limit_that_cuts_a_radius_is_said(run, index_dir):
+    out = run("query", "--key", "3", "-i", index_dir, "-r", 64)
+    assert len(out.stdout.splitlines()) == 11
+    assert "-k all" in out.stderr
+    every = run("query", "--key", "3", "-i", index_dir, "-r", 64, "-k", "all")
+    assert len(every.stdout.splitlines()) == 301
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["query"], 2, "one of VALUE, --key and --code"),
+        (["query", "a", "--key", "b"], 2, "one of VALUE, --key and --code"),
+        (["query", "--key", "3", "-k", "all"], 2, "needs a radius"),
+        (["query", "--key", "3", "-k", "0"], 2, "at least 1"),
+        (["query", "--key", "3", "-r", "-1"], 2, "-1"),
+        (["query", "--key", "nobody"], 1, "'nobody'"),
+        (["query", "--code", "zz"], 1, "hexadecimal"),
+        (["query", "--code", "00ff"], 1, "16 bits"),
+        (["query", "missing.png"], 1, "missing.png"),
+        (["query", "--key", "3", "--where", "nonsense = 1"], 2, "nonsense"),
+        (["query", "--key", "3", "--json", "--csv"], 2, "not both"),
+        (["index", "missing", "-i", "new"], 1, "missing"),
+        (["index", "x.npy"], 2, "-i"),
+        (["index", ".", "-i", "new", "--bits", "12"], 2, "multiple of 8"),
+        (["index", ".", "-i", "digits", "--bits", "32"], 2, "64 bits already"),
+        (["remove", "nobody"], 1, "'nobody'"),
+        (["remove"], 2, "keys"),
+        (["info", "-i", "nowhere"], 1, "digits"),
+        (["reconstruct", "--key", "3", "-o", "x.jpg"], 2, ".png"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+)
+def test_mistakes_get_one_message_and_an_exit_code(run, index_dir, arguments, code, message):
+    out = run(*arguments)
+    assert out.returncode == code, out.stderr
+    assert message in out.stderr
+    assert "Traceback" not in out.stderr
+    assert out.stdout == ""
+
+
+def test_broken_images_are_named_and_strict_exits_with_3(run, image_folder, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(image_folder, tmp_path / "photos")
+    (folder / "3" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    (folder / "notes.txt").write_text("not an image")
+    out = run("index", "photos", "-i", "p", "--bits", 16, "--epochs", 1, "--strict")
+    assert out.returncode == 3, out.stderr
+    assert "broken.png" in out.stderr
+    assert "100 added" in out.stderr
+    assert "1 skipped" in out.stderr
+    # each image kept its own label and code
+    for path in list(folder.rglob("*.png"))[::17]:
+        if path.name == "broken.png":
+            continue
+        (hit, *_) = [
+            row
+            for row in json.loads(
+                run(
+                    "query",
+                    f"photos/{path.parent.name}/{path.name}",
+                    "-i",
+                    "p",
+                    "-r",
+                    0,
+                    "-k",
+                    "all",
+                    "--json",
+                ).stdout
+            )
+            if row["key"] == str(path)
+        ]
+        assert hit["fields"]["label"] == path.parent.name
+
+
+def test_changed_images_are_updated(run, image_folder, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(image_folder, tmp_path / "photos")
+    run("index", "photos", "-i", "p", "--bits", 16, "--epochs", 1)
+    shutil.copy(folder / "1" / "001.png", folder / "0" / "000.png")
+    shutil.copy(folder / "1" / "001.png", folder / "new.png")
+    out = run("index", "photos", "-i", "p")
+    assert "1 added, 1 updated, 99 unchanged" in out.stderr
+
+
+def test_encode_prints_and_saves_codes(run, index_dir, idx_files, tmp_path):
+    source = idx_files / "train-images-idx3-ubyte"
+    lines = run("encode", source, "-i", index_dir, "--nl").stdout.splitlines()
+    with hashret.open(index_dir) as index:
+        stored = [(item.key, item.code) for item in index.items()]
+        fingerprint = index.fingerprint
+    printed = [json.loads(line) for line in lines]
+    assert [(p["key"], p["code"]) for p in printed] == [(k, c.tobytes().hex()) for k, c in stored]
+    assert {p["encoder"] for p in printed} == {fingerprint}
+    out = run("encode", source, "-i", index_dir, "-o", "codes.npy")
+    assert out.stdout == ""
+    assert np.array_equal(np.load(tmp_path / "codes.npy"), np.stack([c for _, c in stored]))
+
+
+def test_a_code_of_another_encoder_is_refused_by_name(run, index_dir):
+    out = run("query", "-i", index_dir, "--code", "0123456789abcdef:" + "00" * 8)
+    assert out.returncode == 1
+    with hashret.open(index_dir) as index:
+        assert index.fingerprint in out.stderr
+    assert "0123456789abcdef" in out.stderr
+
+
+@pytest.mark.parametrize("start", [["--key", "3"], ["--code", "00" * 8], ["FILE"]])
+def test_reconstruct_writes_a_picture(run, index_dir, tmp_path, digits, start):
+    Image.fromarray(digits[3]).save(tmp_path / "FILE.png")
+    start = [part.replace("FILE", "FILE.png") for part in start]
+    out = run("reconstruct", *start, "-i", index_dir, "-o", "out.png")
+    assert out.returncode == 0, out.stderr
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.size == (8, 8)
+
+
+def test_info_and_verify(run, index_dir):
+    facts = json.loads(run("info", "-i", index_dir, "--json").stdout)[0]
+    assert (facts["items"], facts["n_bits"], facts["kind"]) == (300, 64, "images")
+    assert "8 x 8" in facts["features"]
+    assert "300" in run("info", "-i", index_dir).stdout
+    (index_dir / "encoder" / "encoder.tflite").write_bytes(b"spoilt")
+    out = run("verify", "-i", index_dir)
+    assert out.returncode == 1
+    assert "encoder.tflite" in out.stdout
+
+
+def test_environment_names_the_folder_of_indexes(run, index_dir):
+    out = run("info", "-i", "digits", "--json", HASHRET_INDEXES=str(index_dir.parent))
+    assert json.loads(out.stdout)[0]["items"] == 300
+
+
+def test_a_closed_pipe_is_no_error(index_dir):
+    command = f"{sys.executable} -m hashret items -i {index_dir} --nl | head -n 1"
+    out = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert out.stderr == ""
+    assert len(out.stdout.splitlines()) == 1
+
+
+def test_an_interrupt_ends_with_130_and_one_line(run, tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.normal(size=(20_000, 64)).astype(np.float32))
+    arguments = [sys.executable, "-m", "hashret", "index", "x.npy", "-i", "x", "--epochs", "5000"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        first = process.stderr.readline()
+        second = process.stderr.readline()  # reading is done, learning goes on
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        process.wait()
+    assert process.returncode == 130, first + second + rest
+    assert rest.splitlines()[-1].startswith("Interrupted.")
+    assert "Traceback" not in rest
+    assert [path.name for path in (tmp_path / "indexes").glob("*")] == []
+
+
+def test_two_indexes_must_be_told_apart(run, make_index):
+    make_index("digits")
+    make_index("vectors")
+    out = run("info")
+    assert out.returncode == 2
+    assert "digits, vectors" in out.stderr

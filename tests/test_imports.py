@@ -1,0 +1,45 @@
+"""What is imported when: a start must be quick, and a query must not need TensorFlow."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("tensorflow", "keras", "sklearn", "scipy", "numba", "matplotlib")
+
+
+def imported(code: str, *modules: str) -> list[str]:
+    tail = f"sys.stderr.write('\\n' + ' '.join(m for m in {modules} if m in sys.modules))"
+    out = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\n{tail}"], capture_output=True, text=True
+    )
+    assert out.returncode == 0, out.stderr
+    return out.stderr.rsplit("\n", 1)[1].split()
+
+
+@pytest.mark.parametrize("command", ["--help", "index --help", "query --help", "--version"])
+def test_help_imports_next_to_nothing(command):
+    code = f"from hashret.cli import cli\ncli.main({command.split()!r}, standalone_mode=False)"
+    assert imported(code, *HEAVY, "numpy", "faiss", "PIL", "rich", "sqlite_utils") == []
+
+
+@pytest.mark.parametrize("command", ["info", "query --key 3", "query PATH", "items", "verify"])
+def test_these_never_import_tensorflow(make_index, idx_files, command):
+    path = make_index("digits")
+    arguments = [*command.replace("PATH", f"{idx_files}/test-images-idx3-ubyte#3").split()]
+    code = (
+        "from hashret.cli import cli\n"
+        f"cli.main({[*arguments, '-i', str(path)]!r}, standalone_mode=False)"
+    )
+    assert imported(code, *HEAVY) == []
+
+
+def test_importing_hashret_imports_no_library():
+    assert imported("import hashret", *HEAVY, "numpy", "faiss", "PIL") == []
+
+
+def test_public_names_are_all_there():
+    import hashret
+
+    for name in hashret.__all__:
+        assert getattr(hashret, name) is not None, name
