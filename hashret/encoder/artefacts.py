@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from hashret.encoder.quiet import quiet_stderr
 from hashret.encoder.runtime import Encoder, fingerprint_of
 from hashret.errors import DamagedIndexError
+from hashret.files import write_durably
 
 ENCODER_FILE = "encoder.tflite"
 AUTOENCODER_FILE = "autoencoder.keras"
@@ -86,9 +86,9 @@ class Artefacts:
             },
         }
         text = json.dumps(metadata, indent=2, sort_keys=True) + "\n"
-        _write_durably(folder / AUTOENCODER_FILE, self.autoencoder_file)
-        _write_durably(folder / ENCODER_FILE, self.encoder_file)
-        _write_durably(folder / METADATA_FILE, text.encode())
+        write_durably(folder / AUTOENCODER_FILE, self.autoencoder_file)
+        write_durably(folder / ENCODER_FILE, self.encoder_file)
+        write_durably(folder / METADATA_FILE, text.encode())
 
     @classmethod
     def read(cls, folder: Path) -> Artefacts:
@@ -145,22 +145,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DamagedIndexError(f"{path} cannot be read ({error.strerror}). {_REMEDY}") from error
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # noqa: PTH101
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
