@@ -11,26 +11,24 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashret.codes import Codes, as_codes, from_hex
+from hashret.codes import Codes
 from hashret.errors import (
-    EncoderMismatchError,
     HashretError,
     IndexNotFoundError,
-    UsageError,
 )
 from hashret.ingest import (
     AddReport,
     Progress,
     ProgressCallback,
-    encode_items,
     no_progress,
     store_items,
 )
+from hashret.learning import learn_index
 from hashret.reader import Reader
 from hashret.report import VerifyReport, facts, verify
 from hashret.result import Result
 from hashret.snapshot import publish_all, publish_tail, sweep_segments, tables_are_due
-from hashret.sources import Skipped, Source, open_source
+from hashret.sources import Source, open_source
 from hashret.store import ItemStore, StoredItem, WriterLock
 from hashret.trained import TrainedEncoder
 
@@ -48,6 +46,7 @@ class Index:
     Attributes:
         path: the folder, absolute.
         n_bits: code length in bits.
+        encoder: turns values into codes and codes into values.
         kind: what its values are, ``"images"`` or ``"vectors"``.
 
     Example:
@@ -62,11 +61,14 @@ class Index:
         """Wrap an open store; use :meth:`create` or :meth:`open`."""
         self.path = path
         self._store = store
-        self.n_bits = int(store.setting("n_bits"))
         self.kind = str(store.setting("kind"))
-        self._encoder = TrainedEncoder(
-            path, str(store.setting("encoder")), store.setting("encoder_files")
+        self.encoder = TrainedEncoder(
+            path / "encoder",
+            fingerprint=str(store.setting("encoder")),
+            n_bits=int(store.setting("n_bits")),
+            digests=store.setting("encoder_files"),
         )
+        self.n_bits = self.encoder.n_bits
         self._reader = Reader(store, path)
 
     @classmethod
@@ -156,7 +158,7 @@ class Index:
         The folder appears when the learning is done: an interrupted run leaves nothing.
         """
         folder = Path(path).expanduser().absolute()
-        TrainedEncoder.learn(
+        learn_index(
             folder,
             _opened(source, kind, ""),
             n_bits=n_bits,
@@ -188,7 +190,7 @@ class Index:
     @property
     def fingerprint(self) -> str:
         """Names the encoder: codes of two encoders cannot be compared."""
-        return self._encoder.fingerprint
+        return self.encoder.fingerprint
 
     def __len__(self) -> int:
         """How many items there are."""
@@ -216,7 +218,7 @@ class Index:
 
     def info(self) -> dict[str, Any]:
         """What the index is and holds, as JSON values; sizes in bytes."""
-        return facts(self._reader, self._encoder, self.path)
+        return facts(self._reader, self.encoder, self.path)
 
     # Queries
 
@@ -245,7 +247,7 @@ class Index:
             UsageError: neither radius nor limit, or an impossible one; a condition that is
                 not valid.
         """
-        return self.query_code(self._encoder.encode([value])[0], radius, limit, where)
+        return self.query_code(self.encoder.encode([value])[0], radius, limit, where)
 
     def query_key(
         self,
@@ -281,7 +283,7 @@ class Index:
         Raises:
             EncoderMismatchError: the code has another length, or names another encoder.
         """
-        return self._reader.search(self.own_code(code), radius, limit, where)[0]
+        return self._reader.search(self.encoder.own_code(code), radius, limit, where)[0]
 
     def query_many(
         self,
@@ -291,71 +293,15 @@ class Index:
         where: str | None = None,
     ) -> list[Result]:
         """One result for each value, encoded and searched together; see :meth:`query`."""
-        return self._reader.search(self._encoder.encode(list(values)), radius, limit, where)
+        return self._reader.search(self.encoder.encode(list(values)), radius, limit, where)
 
     def encode(self, values: Iterable[Any]) -> Codes:
         """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""
-        return self._encoder.encode(list(values))
-
-    def encode_source(
-        self, source: Any, *, key_prefix: str = "", progress: ProgressCallback = no_progress
-    ) -> tuple[list[str], Codes, list[Skipped]]:
-        """Keys and codes of a source, and what had to be skipped; nothing is stored.
-
-        Args:
-            source: as for :meth:`create`.
-            key_prefix: as for :meth:`create`.
-            progress: called often with a :class:`~hashret.ingest.Progress`.
-        """
-        opened = _opened(source, self.kind, key_prefix)
-        self._encoder.check_kind(opened)
-        return encode_items(opened, self._encoder.features, self._encoder.runtime, progress)
-
-    def own_code(self, code: ArrayLike | str) -> Codes:
-        """A code that this index can be asked for, as one row ``(1, n_bits / 8)``.
-
-        Args:
-            code: as for :meth:`query_code`.
-
-        Raises:
-            EncoderMismatchError: the code has another length, or names another encoder.
-        """
-        if isinstance(code, str):
-            maker, _, digits = code.strip().rpartition(":")
-            if maker and maker != self.fingerprint:
-                raise EncoderMismatchError(
-                    f"The code was made by encoder {maker}, this index has encoder "
-                    f"{self.fingerprint}; encode the value again with this index."
-                )
-            code = from_hex(digits)
-        one = as_codes(code)
-        if len(one) != 1:
-            raise UsageError(f"query_code takes one code, got {len(one)}.")
-        if one.shape[1] * 8 != self.n_bits:
-            raise EncoderMismatchError(
-                f"The code has {one.shape[1] * 8} bits, this index (encoder {self.fingerprint}) "
-                f"has codes of {self.n_bits} bits; encode the value again with this index."
-            )
-        return one
+        return self.encoder.encode(list(values))
 
     def reconstruct(self, codes: ArrayLike) -> NDArray[np.float32]:
-        """What the decoder makes of codes: feature rows, ``float32``, shape ``(n, d)``.
-
-        Imports TensorFlow, which takes some seconds the first time. For an index of images,
-        ``index.picture(row)`` shows a row.
-
-        Raises:
-            EncoderMismatchError: the codes have another length.
-        """
-        return self._encoder.reconstruct(codes)
-
-    def picture(self, row: NDArray[np.float32]) -> Any:
-        """A feature row of an index of images as a PIL image.
-
-        Raises:
-            UsageError: the index holds no images.
-        """
-        return self._encoder.picture(row)
+        """What the decoder makes of codes: see :meth:`TrainedEncoder.reconstruct`."""
+        return self.encoder.reconstruct(codes)
 
     # Changes
 
@@ -382,15 +328,15 @@ class Index:
             IndexLockedError: another process is writing.
         """
         opened = _opened(source, self.kind, key_prefix)
-        self._encoder.check_kind(opened)
+        self.encoder.check_kind(opened)
         with self._reader.lock, WriterLock(self.path):
             with self._store.writing():
                 parts = [
                     store_items(
                         self._store,
                         part,
-                        self._encoder.features,
-                        self._encoder.runtime,
+                        self.encoder.features,
+                        self.encoder.runtime,
                         replace=replace,
                         progress=progress,
                     )
@@ -418,7 +364,7 @@ class Index:
 
     def verify(self) -> VerifyReport:
         """Check every item, segment and encoder file against its checksum; changes nothing."""
-        return verify(self._reader, self._encoder, self.path)
+        return verify(self._reader, self.encoder, self.path)
 
     def _publish(self, progress: ProgressCallback) -> None:
         progress(Progress("tables", 0, None))

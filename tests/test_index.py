@@ -301,7 +301,7 @@ def test_an_item_is_reconstructed_from_its_bits(digits_index, digits):
     error = np.abs(rows - digits[:40].reshape(40, 64) / 255).mean()
     shuffled = np.abs(rows - digits[40:80].reshape(40, 64) / 255).mean()
     assert error < shuffled * 0.9
-    assert digits_index.picture(rows[0]).size == (8, 8)
+    assert digits_index.encoder.picture(rows[0]).size == (8, 8)
 
 
 def test_hits_tell_where_their_value_lies(digits_index, digits, make_index):

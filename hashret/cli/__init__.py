@@ -14,21 +14,30 @@ from hashret.errors import HashretError, UsageError
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=_CONTEXT)
+class _InOrder(click.Group):
+    """A group whose help lists commands as they were added: what comes first, first."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+_HELP = """Learn compact binary codes from a dataset, and search them exactly.
+
+\b
+hashret index photos/ -i holiday                learn, encode and store
+hashret query photos/cat.jpg -i holiday         the ten nearest
+hashret query photos/cat.jpg -i holiday -r 2    only those within 2 bits
+
+An index is a folder under ./indexes (or $HASHRET_INDEXES); -i takes its name or its path, and may
+be left out where there is one index only. Results go to stdout, everything else to stderr. Exit
+codes: 0 done, 1 failed, 2 wrong usage, 3 done but --strict and inputs were skipped.
+"""
+
+
+@click.group(cls=_InOrder, help=_HELP, context_settings=_CONTEXT)
 @click.version_option(package_name="hashret", message="hashret %(version)s")
 def cli() -> None:
-    r"""Learn compact binary codes from a dataset, and search them exactly.
-
-    \b
-    hashret index photos/ -i holiday                learn, encode and store
-    hashret query photos/cat.jpg -i holiday         the ten nearest
-    hashret query photos/cat.jpg -i holiday -r 2    only those within 2 bits
-
-    An index is a folder under ./indexes (or $HASHRET_INDEXES); -i takes its name or its path, and
-    may be left out where there is one index only. Results go to stdout, everything else to
-    stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but --strict and inputs were
-    skipped.
-    """
+    """Hold the commands."""
 
 
 for command in (
@@ -37,10 +46,10 @@ for command in (
     items.info,
     items.items,
     items.remove,
-    maintenance.verify,
-    maintenance.compact,
     codes.encode,
     codes.reconstruct,
+    maintenance.verify,
+    maintenance.compact,
 ):
     cli.add_command(command)
 

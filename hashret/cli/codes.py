@@ -37,15 +37,15 @@ def encode(
     key_prefix: str,
     strict: bool,
 ) -> None:
-    """Print the codes of SOURCE in hexadecimal, made by an index's encoder; nothing is stored."""
+    """Print the codes an index gives to SOURCE, in hexadecimal; nothing is stored."""
     from hashret.codes import to_hex
+    from hashret.sources import open_source
 
     if file is not None and file.suffix != ".npy":
         raise UsageError(f"-o takes the name of a .npy file, got {str(file)!r}.")
     with open_index(index_name) as index, ProgressDisplay() as progress:
-        keys, codes, skipped = index.encode_source(
-            list(sources), key_prefix=key_prefix, progress=progress
-        )
+        source = open_source(list(sources), kind=index.kind, key_prefix=key_prefix)
+        keys, codes, skipped = index.encoder.encode_source(source, progress)
         fingerprint = index.fingerprint
     tell_skipped(skipped)
     if file is None:
@@ -87,7 +87,7 @@ def encode(
 def reconstruct(
     value: str | None, index_name: str | None, key: str | None, code: str | None, file: Path
 ) -> None:
-    """Write what the decoder makes of the bits of VALUE, of a stored item, or of a code."""
+    """Write what the bits of VALUE, of a stored item or of a code keep of it."""
     if sum(given is not None for given in (value, key, code)) != 1:
         raise UsageError("Give one of VALUE, --key and --code.")
     from hashret.codes import to_hex
@@ -102,13 +102,13 @@ def reconstruct(
         if key is not None:
             packed = index[key].code
         elif code is not None:
-            packed = index.own_code(code)
+            packed = index.encoder.own_code(code)
         else:
             packed = index.encode([value])[0]
         row = index.reconstruct(packed)[0]
         try:
             if file.suffix == ".png":
-                index.picture(row).save(file)
+                index.encoder.picture(row).save(file)
             else:
                 import numpy as np
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashret.cli.options import KINDS, index_option, index_path
+from hashret.cli.options import KINDS, index_path, new_index_option
 from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
 from hashret.errors import UsageError
 
@@ -31,7 +31,7 @@ key_prefix_option = click.option(
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@index_option
+@new_index_option
 @click.option(
     "--bits",
     type=int,
@@ -72,7 +72,7 @@ def index(
     replace: bool,
     strict: bool,
 ) -> None:
-    """Learn codes from SOURCE and store its items, or add SOURCE to an index that exists.
+    """Learn codes from SOURCE and store its items, or add to an index.
 
     SOURCE is a folder of images, an image, an IDX file (.gz too), or a .npy or .npz file of
     vectors or images. Labels beside the data become the field "label".
@@ -85,8 +85,8 @@ def index(
     path = index_path(index_name, must_exist=False)
     from hashret.codes import check_n_bits
     from hashret.index import Index
+    from hashret.learning import refuse_existing
     from hashret.sources import open_source
-    from hashret.trained import refuse_existing
 
     warnings_to_stderr()
     started = time.perf_counter()

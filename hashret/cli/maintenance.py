@@ -12,7 +12,7 @@ from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
 @index_option
 @click.pass_context
 def verify(context: click.Context, index_name: str | None) -> None:
-    """Check every item, segment and encoder file; exit with 1 when something is damaged."""
+    """Check every item, segment and encoder file; exit with 1 at any damage."""
     warnings_to_stderr()
     with open_index(index_name) as index:
         report = index.verify()

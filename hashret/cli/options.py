@@ -77,14 +77,16 @@ def stdin_lines() -> list[str]:
     return os.fsdecode(sys.stdin.buffer.read()).splitlines()
 
 
-index_option = click.option(
-    "-i",
-    "--index",
-    "index_name",
-    metavar="NAME",
-    shell_complete=_complete,
-    help="Index: a name under ./indexes, or a path. Not needed where there is one index only.",
+def _index_option(text: str) -> Callable[[_Command], _Command]:
+    return click.option(
+        "-i", "--index", "index_name", metavar="NAME", shell_complete=_complete, help=text
+    )
+
+
+index_option = _index_option(
+    "Index: a name under ./indexes, or a path. Not needed where there is one index only."
 )
+new_index_option = _index_option("Index to make or to add to: a name under ./indexes, or a path.")
 
 where_option = click.option(
     "--where", metavar="SQL", help='Only items for which this holds, such as "label = 9".'

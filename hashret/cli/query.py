@@ -53,7 +53,7 @@ def query(
     where: str | None,
     explain: bool,
 ) -> None:
-    """Find the items nearest to VALUE: exact matches first, then one bit away, two, ...
+    """Find the items nearest to VALUE: exact matches, then one bit away, two, ...
 
     VALUE is an image, an array file, or one row of an array file (vectors.npy#17). "-" reads
     paths or keys from stdin, one a line.
