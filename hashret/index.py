@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
 from hashret.errors import (
+    DamagedIndexError,
     HashretError,
     IndexNotFoundError,
 )
@@ -29,7 +30,7 @@ from hashret.report import VerifyReport, facts, verify
 from hashret.result import Result
 from hashret.snapshot import publish_all, publish_tail, sweep_segments, tables_are_due
 from hashret.sources import Source, open_source
-from hashret.store import ItemStore, StoredItem, WriterLock
+from hashret.store import RESTORE, ItemStore, StoredItem, WriterLock
 from hashret.trained import TrainedEncoder
 
 DEFAULT_LIMIT = 10
@@ -61,12 +62,19 @@ class Index:
         """Wrap an open store; use :meth:`create` or :meth:`open`."""
         self.path = path
         self._store = store
-        self.kind = str(store.setting("kind"))
+        with store.reading():
+            names = ("kind", "encoder", "n_bits", "encoder_files")
+            settings = {name: store.setting(name) for name in names}
+        if not isinstance(settings["n_bits"], int) or not isinstance(
+            settings["encoder_files"], dict
+        ):
+            raise DamagedIndexError(f"The settings in {store.path} are damaged. {RESTORE}")
+        self.kind = str(settings["kind"])
         self.encoder = TrainedEncoder(
             path / "encoder",
-            fingerprint=str(store.setting("encoder")),
-            n_bits=int(store.setting("n_bits")),
-            digests=store.setting("encoder_files"),
+            fingerprint=str(settings["encoder"]),
+            n_bits=settings["n_bits"],
+            digests=settings["encoder_files"],
         )
         self.n_bits = self.encoder.n_bits
         self._reader = Reader(store, path)
@@ -87,7 +95,12 @@ class Index:
                 f"There is no index at {folder}. Make one with `hashret index SOURCE -i NAME` or "
                 "hashret.create(path, source)."
             )
-        return cls(folder, ItemStore.open(folder / "items.db"))
+        store = ItemStore.open(folder / "items.db")
+        try:
+            return cls(folder, store)
+        except BaseException:
+            store.close()
+            raise
 
     @classmethod
     def create(
@@ -105,6 +118,8 @@ class Index:
         """Learn codes from a source, and store its items: :meth:`learn`, then :meth:`add`.
 
         Inputs that cannot be used are skipped and named in a warning of the logger ``hashret``.
+        Interrupted while learning, this leaves nothing; interrupted while storing, an index without
+        items, to which they can be added.
 
         Args:
             path: the folder to make.
@@ -200,7 +215,7 @@ class Index:
     def __contains__(self, key: object) -> bool:
         """Whether an item has this key."""
         with self._reader.state():
-            return isinstance(key, str) and self._store.item(key) is not None
+            return isinstance(key, str) and self._reader.find(key) is not None
 
     def __getitem__(self, key: str) -> StoredItem:
         """The item with this key.
@@ -315,7 +330,8 @@ class Index:
     ) -> AddReport:
         """Add or update items, by key and content, in one transaction.
 
-        When the call returns, the items are on disk; when it raises or its process dies, none is.
+        When the call returns, the items are on disk. When it raises, or its process dies before
+        that, either all of them are or none.
 
         Args:
             source: as for :meth:`create`.
@@ -351,10 +367,11 @@ class Index:
         Raises:
             KeyNotFoundError: a key does not exist; nothing is removed.
         """
-        wanted = list(dict.fromkeys([keys] if isinstance(keys, str) else keys))
+        wanted = [keys] if isinstance(keys, str) else list(keys)
         with self._reader.lock, WriterLock(self.path), self._store.writing():
-            self._store.delete_rows([self._reader.item(key).row for key in wanted])
-        return len(wanted)
+            rows = {self._reader.item(key).row for key in wanted}
+            self._store.delete_rows(sorted(rows))
+        return len(rows)
 
     def compact(self, progress: ProgressCallback = no_progress) -> None:
         """Make one segment of all items, without what was removed; readers are undisturbed."""

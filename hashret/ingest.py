@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -21,7 +21,7 @@ CHUNK_ITEMS = 4096
 """Items that are read, encoded and written at a time, unless they are large."""
 
 CHUNK_BYTES = 64 << 20
-"""Files are held in memory up to so many bytes at a time."""
+"""Files, or the features of arrays, are held in memory up to so many bytes at a time."""
 
 TRAINING_ITEMS = 100_000
 """The most items an encoder learns from; of more, a sample is drawn."""
@@ -159,10 +159,10 @@ def store_items(
     field_names: set[str] = set()
     for chunk in _chunks(source):
         seen += len(chunk)
-        chunk = list(_storable(chunk, broken))
         known = store.by_keys([item.key for item in chunk])
         fresh: list[tuple[Item, str, bytes]] = []
         refield: list[tuple[int, str]] = []
+        moved: list[tuple[int, int | None]] = []
         for item in chunk:
             fields, digest = encode_fields(item.fields), content_hash(item.value)
             field_names.update(item.fields)
@@ -171,7 +171,13 @@ def store_items(
                 if old is not None and not replace:
                     _refuse_other_source(store, item, old, source_id, source)
                 fresh.append((item, fields, digest))
-            elif old.fields != fields:
+                continue
+            if old.source != source_id and source_id is not None:
+                moved.append((old.row, item.position))
+                if not item.fields:
+                    # Part of a folder, given alone, does not show the labels of the whole.
+                    fields = old.fields
+            if old.fields != fields:
                 refield.append((old.row, fields))
             else:
                 unchanged += 1
@@ -189,6 +195,7 @@ def store_items(
             source_id,
         )
         store.change_fields(refield)
+        store.relocate(moved, source_id)
         replaced = sum(item.key in known for item, _, _ in usable)
         added += len(usable) - replaced
         updated += replaced + len(refield)
@@ -221,7 +228,10 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     n_bytes = 0
     for item in items:
         chunk.append(item)
-        n_bytes += len(item.value) if isinstance(item.value, bytes) else 0
+        if isinstance(item.value, bytes):
+            n_bytes += len(item.value)
+        elif isinstance(item.value, np.ndarray):
+            n_bytes += 4 * item.value.size  # as features, float32
         if len(chunk) == CHUNK_ITEMS or n_bytes >= CHUNK_BYTES:
             yield chunk
             chunk, n_bytes = [], 0
@@ -229,22 +239,12 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _storable(chunk: Sequence[Item], broken: list[Skipped]) -> Iterator[Item]:
-    for item in chunk:
-        try:
-            item.key.encode()
-        except UnicodeEncodeError:
-            name = item.key.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            broken.append(Skipped(name, "its name is not valid UTF-8; rename the file"))
-        else:
-            yield item
-
-
 def _refuse_other_source(
     store: ItemStore, item: Item, old: KnownItem, source_id: int | None, source: Source
 ) -> None:
-    # Python data names no source: its keys are the caller's own, and the same key means an update.
-    if source_id is None or old.source is None or old.source == source_id:
+    # Row numbers mean something within their file only. Paths, and keys that come from Python, mean
+    # the same item wherever they are met, so there another value is an update.
+    if item.position is None or old.source in (None, source_id):
         return
     raise InputError(
         f"Key {item.key!r} of {source.location} already belongs to a different item, from "

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hashret.codes import check_n_bits
-from hashret.errors import HashretError, IndexExistsError
+from hashret.errors import HashretError, IndexExistsError, UsageError
 from hashret.files import flush_folder, write_durably
 from hashret.ingest import Progress, ProgressCallback, training_matrix
 from hashret.sources import Source
-from hashret.store import ItemStore
+from hashret.store import ItemStore, WriterLock
 from hashret.trained import FEATURES_FILE
 
 if TYPE_CHECKING:
@@ -44,9 +48,38 @@ def learn_index(
         InputError: the source cannot be learned from.
     """
     check_n_bits(n_bits)
+    _check_seed(random_state)
     refuse_existing(folder)
-    random = np.random.default_rng(random_state)
-    features, matrix = training_matrix(source, random, progress)
+    try:
+        # The folder comes first: that it cannot be written must not be found out after learning.
+        with _unfinished_folder(folder) as unfinished:
+            settings = _learn_into(
+                unfinished / "encoder", source, n_bits, epochs, random_state, progress
+            )
+            (unfinished / "segments").mkdir()
+            ItemStore.create(unfinished / "items.db", settings).close()
+            flush_folder(unfinished / "encoder")
+            flush_folder(unfinished)
+            refuse_existing(folder)
+            unfinished.rename(folder)
+            flush_folder(folder.parent)
+    except OSError as error:
+        raise HashretError(
+            f"The index could not be written to {folder} ({error.strerror or error}). Nothing "
+            "is left behind; check that the folder above is writable and has room."
+        ) from error
+
+
+def _learn_into(
+    folder: Path,
+    source: Source,
+    n_bits: int,
+    epochs: int | None,
+    random_state: int | None,
+    progress: ProgressCallback,
+) -> dict[str, Any]:
+    """Learn, write the encoder's files into ``folder``, and return the settings of the index."""
+    features, matrix = training_matrix(source, np.random.default_rng(random_state), progress)
 
     from hashret.encoder import SemanticHasher
 
@@ -54,45 +87,40 @@ def learn_index(
     hasher = SemanticHasher(n_bits=n_bits, epochs=epochs, random_state=random_state)
     progress(Progress("learning", 0, None, "measuring neighbours"))
     hasher.fit(matrix, progress=lambda state: progress(_learning(state)))
-    settings: dict[str, Any] = {
+    seconds = time.perf_counter() - started
+    hasher.save(folder)
+    write_durably(folder / FEATURES_FILE, json.dumps(features.to_json()).encode())
+    return {
         "n_bits": n_bits,
         "kind": source.kind,
         "encoder": hasher.fingerprint_,
+        "encoder_files": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.iterdir())
+        },
         "hashret": version("hashret"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "learned_from": {
             "items": len(matrix),
             "epochs": hasher.n_epochs_,
             "seed": random_state,
-            "seconds": round(time.perf_counter() - started, 1),
+            "seconds": round(seconds, 1),
         },
     }
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep_unfinished(folder)
-        unfinished = _unfinished(folder, os.getpid())
-        try:
-            hasher.save(unfinished / "encoder")
-            write_durably(
-                unfinished / "encoder" / FEATURES_FILE,
-                json.dumps(features.to_json()).encode(),
-            )
-            settings["encoder_files"] = {
-                path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-                for path in sorted((unfinished / "encoder").iterdir())
-            }
-            (unfinished / "segments").mkdir()
-            ItemStore.create(unfinished / "items.db", settings).close()
-            refuse_existing(folder)
-            unfinished.rename(folder)
-            flush_folder(folder.parent)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    except OSError as error:
-        raise HashretError(
-            f"The index could not be written to {folder} ({error.strerror or error}). Nothing "
-            "is left behind; check that the folder above is writable and has room."
-        ) from error
+
+
+def _check_seed(random_state: object) -> None:
+    if random_state is None:
+        return
+    if (
+        isinstance(random_state, bool)
+        or not isinstance(random_state, int)
+        or not 0 <= random_state < 2**32
+    ):
+        raise UsageError(
+            "random_state must be None or a whole number from 0 to 2**32 - 1, not "
+            f"{random_state!r}."
+        )
 
 
 def refuse_existing(folder: Path) -> None:
@@ -115,24 +143,29 @@ def _learning(state: TrainingProgress) -> Progress:
     return Progress("learning", state.step, state.steps, note)
 
 
-def _unfinished(folder: Path, process: int | str) -> Path:
-    return folder.with_name(f".{folder.name}.unfinished-{process}")
+@contextmanager
+def _unfinished_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside ``folder`` to make an index in; gone at the end, unless it was renamed.
 
-
-def _sweep_unfinished(folder: Path) -> None:
-    """Remove what runs that died while making this index left behind."""
-    prefix = _unfinished(folder, "").name
-    for path in folder.parent.iterdir():
-        owner = path.name.removeprefix(prefix)
-        if path.name.startswith(prefix) and owner.isdigit() and not _is_running(int(owner)):
+    It is locked as an index is that is being written to, which tells it from what runs that died
+    have left behind.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    flush_folder(folder.parent.parent)
+    prefix = f".{folder.name}.unfinished-"
+    for path in folder.parent.glob(f"{glob.escape(prefix)}*"):
+        with suppress(HashretError), WriterLock(path):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
+    unfinished = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    unfinished.chmod(0o777 & ~_umask())
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        with WriterLock(unfinished):
+            yield unfinished
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

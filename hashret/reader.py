@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hashret.codes import Codes, hamming
-from hashret.errors import DamagedIndexError, KeyNotFoundError
+from hashret.errors import DamagedIndexError, HashretError, KeyNotFoundError, UsageError
 from hashret.result import Hit, Result
 from hashret.search import Found, search_many
 from hashret.snapshot import Snapshot, take_snapshot
@@ -37,23 +37,51 @@ class Reader:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Hold the newest committed state, with its segments and tail loaded."""
-        with self.state():
-            if self._snapshot is None or self._snapshot.generation != self.store.generation:
-                self._snapshot = take_snapshot(self.store, self._folder)
-            yield self._snapshot
+        with self.lock:
+            # A segment may be swept between naming and opening it, when a writer is quick; the
+            # newer state then names others. What is missing a second time is missing.
+            for lenient in (False, True):
+                with self.store.reading():
+                    try:
+                        snapshot = self._current(lenient=lenient)
+                    except HashretError:
+                        if lenient:
+                            raise
+                        continue
+                    yield snapshot
+                    return
+
+    def _current(self, *, lenient: bool) -> Snapshot:
+        if self.store.writing_now:
+            # Seen from inside an add: what is not committed must not be remembered.
+            return take_snapshot(self.store, self._folder, lenient=lenient)
+        if self._snapshot is None or self._snapshot.generation != self.store.generation:
+            self._snapshot = take_snapshot(self.store, self._folder, lenient=lenient)
+        return self._snapshot
 
     def item(self, key: str) -> StoredItem:
         """The item with this key, which may also be its path as seen from the working folder.
 
         Raises:
+            UsageError: the key is no text.
             KeyNotFoundError: no item has it.
         """
-        item = self.store.item(key) or self.store.item(str(Path(key).absolute()))
+        item = self.find(key)
         if item is None:
             raise KeyNotFoundError(
                 f"No item of {self._folder} has the key {key!r}; `hashret items` lists the keys."
             )
         return item
+
+    def find(self, key: str) -> StoredItem | None:
+        """The item as :meth:`item` finds it, or None."""
+        if not isinstance(key, str):
+            raise UsageError(f"A key is text, got {key!r} of type {type(key).__name__}.")
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            return None  # keys are valid Unicode, so no item has this one
+        return self.store.item(key) or self.store.item(str(Path(key).absolute()))
 
     def search(
         self, codes: Codes, radius: int | None, limit: int | None, where: str | None

@@ -32,7 +32,7 @@ class Hit:
     distance: int
     similarity: float
     code: Codes = field(repr=False, compare=False)
-    fields: dict[str, Any]
+    fields: dict[str, Any] = field(hash=False)
     location: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +95,8 @@ class Result(Sequence[Hit]):
         Raises:
             UsageError: the answer does not reach that far, because its own radius was smaller.
         """
+        if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
+            raise UsageError(f"radius must be a whole number of at least 0, not {radius!r}.")
         cut_by_limit = self.limit is not None and len(self._hits) >= self.limit
         if self.radius is not None and radius > self.radius and not cut_by_limit:
             raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,17 +55,25 @@ class Snapshot:
         return mask
 
 
-def take_snapshot(store: ItemStore, folder: Path) -> Snapshot:
+def take_snapshot(store: ItemStore, folder: Path, *, lenient: bool) -> Snapshot:
     """Load the state that ``store`` shows; call it inside ``store.reading()``.
 
-    A segment that is missing or damaged is answered for by the store itself, whose codes are the
-    truth: slower, never wrong, and said in the log.
+    Args:
+        store: the store.
+        folder: the folder of the index.
+        lenient: let the store itself, whose codes are the truth, answer for a segment that is
+            missing or damaged: slower, never wrong, and said in the log.
+
+    Raises:
+        HashretError: a segment is missing or damaged, and ``lenient`` is False.
     """
     parts = []
     for name, first, last in store.segments():
         try:
             parts.append(CodeIndex.open(folder / "segments" / name))
         except HashretError as error:
+            if not lenient:
+                raise
             _log.warning(
                 "%s Its items are read from items.db instead; `hashret compact` rebuilds it.", error
             )
@@ -79,7 +88,7 @@ def take_snapshot(store: ItemStore, folder: Path) -> Snapshot:
     deleted = None
     if len(deletions):
         deleted = np.zeros(last_row + 1, dtype=np.bool_)
-        deleted[deletions] = True
+        deleted[deletions[deletions <= last_row]] = True
     return Snapshot(store.generation, parts, deleted, last_row, len(rows))
 
 
@@ -101,27 +110,31 @@ def publish_all(store: ItemStore, folder: Path) -> None:
 
 
 def _publish(store: ItemStore, folder: Path, replaced: list[str], first: int) -> None:
-    rows, codes = store.codes(first)
-    last = int(rows[-1]) if len(rows) else store.last_segment_row()
+    sweep_segments(store, folder)
+    with store.reading():
+        rows, codes = store.codes(first)
+        last = max(store.last_segment_row(), int(rows[-1]) if len(rows) else 0)
     if len(rows) == 0 and not replaced:
         return
-    segments = folder / "segments"
-    taken = [int(path.name) for path in segments.iterdir() if path.name.isdigit()]
-    name = f"{max(taken, default=0) + 1:06d}"
-    CodeIndex.build(codes, path=segments / name, rows=rows)
+    # A name of chance: a database restored from a copy must not find another state's segment
+    # under a name it knows.
+    name = f"{last:08d}-{secrets.token_hex(4)}"
+    CodeIndex.build(codes, path=folder / "segments" / name, rows=rows)
     with store.writing():
         store.replace_segments(replaced, name, first, last)
         # The new segment was made of items only: what was deleted in its range is not in it.
         store.forget_deletions(first, last)
-    sweep_segments(store, folder)
 
 
 def sweep_segments(store: ItemStore, folder: Path) -> None:
     """Remove what no committed state names: segments replaced, or never finished.
 
-    Readers that have them mapped keep what they see.
+    Call it before a change, not after: what the last change replaced may still be about to be
+    opened by a reader of the state before. Readers that have it mapped keep what they see.
     """
+    segments = folder / "segments"
+    segments.mkdir(exist_ok=True)
     named = {name for name, _, _ in store.segments()}
-    for path in (folder / "segments").iterdir():
+    for path in segments.iterdir():
         if path.name not in named:
             shutil.rmtree(path, ignore_errors=True)

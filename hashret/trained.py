@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes, as_codes, from_hex
-from hashret.encoder.artefacts import open_encoder
-from hashret.encoder.runtime import Encoder
+from hashret.encoder.artefacts import ENCODER_FILE
+from hashret.encoder.runtime import Encoder, fingerprint_of
 from hashret.errors import (
     DamagedIndexError,
     EncoderMismatchError,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from hashret.encoder import SemanticHasher
 
 FEATURES_FILE = "features.json"
+
+_REMEDY = "Restore the encoder folder from a copy, or build the index again from its sources."
 
 
 class TrainedEncoder:
@@ -70,14 +72,14 @@ class TrainedEncoder:
         Raises:
             EncoderMismatchError: the encoder's file belongs to another index.
         """
-        encoder = open_encoder(self._folder)
-        if encoder.fingerprint != self.fingerprint:
+        path = self._folder / ENCODER_FILE
+        found = fingerprint_of(self._read_unchecked(ENCODER_FILE))
+        if found != self.fingerprint:
             raise EncoderMismatchError(
-                f"The codes of this index were made by encoder {self.fingerprint}, but "
-                f"{self._folder} holds encoder {encoder.fingerprint}. Put the right encoder back, "
-                "or build the index again from its sources."
+                f"The codes of this index were made by encoder {self.fingerprint}, but {path} is "
+                f"encoder {found}: it belongs to another index or is damaged. {_REMEDY}"
             )
-        return encoder
+        return Encoder(self._read(ENCODER_FILE))
 
     def encode(self, values: Sequence[Any]) -> Codes:
         """Codes of values (paths, arrays, PIL images), ``uint8``, shape ``(n, n_bits / 8)``.
@@ -148,6 +150,8 @@ class TrainedEncoder:
     def _hasher(self) -> SemanticHasher:
         from hashret.encoder import SemanticHasher
 
+        for name in self._digests:
+            self._read(name)
         return SemanticHasher.load(self._folder)
 
     def picture(self, row: NDArray[np.float32]) -> Image:
@@ -185,15 +189,19 @@ class TrainedEncoder:
                 problems.append(str(error))
         return problems
 
-    def _read(self, name: str) -> bytes:
+    def _read_unchecked(self, name: str) -> bytes:
         path = self._folder / name
-        remedy = "Restore it from a copy, or build the index again from its sources."
         try:
-            content = path.read_bytes()
+            return path.read_bytes()
         except OSError as error:
             raise DamagedIndexError(
-                f"{path} cannot be read ({error.strerror}). {remedy}"
+                f"{path} cannot be read ({error.strerror}). {_REMEDY}"
             ) from error
+
+    def _read(self, name: str) -> bytes:
+        content = self._read_unchecked(name)
         if hashlib.sha256(content).hexdigest() != self._digests.get(name):
-            raise DamagedIndexError(f"{path} is not the file the index was made with. {remedy}")
+            raise DamagedIndexError(
+                f"{self._folder / name} is not the file the index was made with. {_REMEDY}"
+            )
         return content

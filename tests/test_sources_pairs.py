@@ -95,7 +95,7 @@ V = [1.0, 2.0]
         ([("a", V, {"x": np.float32("inf")})], "None for a missing"),
         ([("a", V, {"x": Colour.RED})], "'x' of 'a'"),
         ([("a", V, {"x": "\ud800"})], "Unicode"),
-        ([("a", V, {1: "x"})], "named by text"),
+        ([("a", V, {1: "x"})], "named by printable text"),
         ([("a", V), ("b", [1.0])], "2 values in 'a' and 1 in 'b'"),
         ([("a", V), ("b", np.zeros((4, 4), np.uint8))], "'b'"),
         ([("a", V), ("b", b"bytes")], "'b'"),

@@ -67,10 +67,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         _say("Interrupted. What was stored before is whole; run the command again to go on.")
         code = 130
-    except BrokenPipeError:
-        # The reader, `head` for one, has seen enough. Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except HashretError as error:
         hint = "\nTry 'hashret --help'." if isinstance(error, UsageError) else ""
         _say(f"Error: {error}{hint}")

@@ -54,7 +54,7 @@ def encode(
                 {"key": key, "code": to_hex(code), "encoder": fingerprint}
                 for key, code in zip(keys, codes, strict=True)
             ),
-            ["key", "code"],
+            ["key", "code", "encoder"],
         )
     else:
         import numpy as np

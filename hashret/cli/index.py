@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 SKIPPED_EXIT_CODE = 3
 DEFAULT_BITS = 64
-_SHOWN_SKIPPED = 20
 
 key_prefix_option = click.option(
     "--key-prefix",
@@ -47,10 +46,8 @@ key_prefix_option = click.option(
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data while learning.")
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="The same seed gives the same codes on the same machine.",
+    type=click.IntRange(min=0, max=2**32 - 1),
+    help="The same seed gives the same codes on the same machine.  [default: 0]",
 )
 @key_prefix_option
 @click.option(
@@ -67,7 +64,7 @@ def index(
     bits: int | None,
     kind: str,
     epochs: int | None,
-    seed: int,
+    seed: int | None,
     key_prefix: str,
     replace: bool,
     strict: bool,
@@ -93,13 +90,13 @@ def index(
     exists = (path / "items.db").is_file()
     if exists:
         opened = Index.open(path)
-        learned = {"--bits": bits not in (None, opened.n_bits), "--epochs": epochs is not None}
-        if any(learned.values()):
+        if bits not in (None, opened.n_bits):
             raise UsageError(
-                f"{path} has learned its codes of {opened.n_bits} bits already: leave out "
-                f"{', '.join(name for name, given in learned.items() if given)} to add to it, or "
-                "choose another name to learn anew."
+                f"{path} has learned its codes of {opened.n_bits} bits already: leave out --bits "
+                "to add to it, or choose another name to learn anew."
             )
+        if epochs is not None or seed is not None:
+            click.echo(f"{path} has learned already: --epochs and --seed change nothing.", err=True)
         kind = opened.kind if kind == "auto" else kind
     else:
         refuse_existing(path)
@@ -110,7 +107,7 @@ def index(
         if not exists:
             n_bits = bits or DEFAULT_BITS
             opened = Index.learn(
-                path, source, n_bits, epochs=epochs, random_state=seed, progress=progress
+                path, source, n_bits, epochs=epochs, random_state=seed or 0, progress=progress
             )
         report = opened.add(source, replace=replace, progress=progress)
     with opened:
@@ -129,8 +126,6 @@ def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
 
 
 def tell_skipped(skipped: Sequence[Skipped]) -> None:
-    """Name the inputs that were left out, the first of them at least, and why."""
-    for one in skipped[:_SHOWN_SKIPPED]:
+    """Name the inputs that were left out, and why."""
+    for one in skipped:
         click.echo(f"Skipped {one.name}: {one.reason}", err=True)
-    if len(skipped) > _SHOWN_SKIPPED:
-        click.echo(f"... and {len(skipped) - _SHOWN_SKIPPED:,} more were skipped", err=True)

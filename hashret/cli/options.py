@@ -31,7 +31,8 @@ def index_names() -> list[str]:
     folder = indexes_folder()
     if not folder.is_dir():
         return []
-    return sorted(path.parent.name for path in folder.glob("*/items.db"))
+    names = (path.parent.name for path in folder.glob("*/items.db"))
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def index_path(name: str | None, *, must_exist: bool = True) -> Path:
@@ -51,7 +52,7 @@ def index_path(name: str | None, *, must_exist: bool = True) -> Path:
         raise UsageError("-i needs the name of an index or its path, got an empty text.")
     is_path = os.sep in name or name in (".", "..")
     path = Path(name) if is_path else indexes_folder() / name
-    if must_exist and not path.exists() and not is_path and (Path(name) / "items.db").is_file():
+    if not path.exists() and (Path(name) / "items.db").is_file():
         path = Path(name)
     if must_exist and not path.is_dir():
         known = f" There are: {', '.join(names)}." if names else ""
@@ -74,7 +75,8 @@ def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[Co
 
 def stdin_lines() -> list[str]:
     """What stdin holds, one path or key a line; bytes that are no text stay as they are."""
-    return os.fsdecode(sys.stdin.buffer.read()).splitlines()
+    lines = os.fsdecode(sys.stdin.buffer.read()).split("\n")
+    return [line.removesuffix("\r") for line in lines if line.strip()]
 
 
 def _index_option(text: str) -> Callable[[_Command], _Command]:
@@ -108,6 +110,6 @@ class Limit(click.ParamType[int | None]):
             number = int(value)
         except ValueError:
             number = 0
-        if number < 1:
+        if not 1 <= number < 2**63:
             self.fail(f"{value!r} is neither a number of at least 1 nor 'all'.", param, ctx)
         return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -76,69 +77,77 @@ class Output:
     def write(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Write rows; ``columns`` are those of a table, CSV or TSV, in their order.
 
-        In these, the ``fields`` of an item become columns of their own.
+        In these, the ``fields`` of an item become columns of their own. A reader that has seen
+        enough, ``head`` for one, ends the writing in peace.
         """
+        try:
+            self._write(rows, columns)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Python would try once more at exit, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _write(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+        out = sys.stdout
         if self.format == "json":
-            click.echo(json.dumps(list(rows), indent=2, ensure_ascii=False))
+            out.write(_text_of(json.dumps(list(rows), indent=2, ensure_ascii=False)) + "\n")
         elif self.format == "nl":
             for row in rows:
-                click.echo(json.dumps(row, ensure_ascii=False))
+                out.write(_text_of(json.dumps(row, ensure_ascii=False)) + "\n")
         elif self.format in ("paths", "null"):
-            end = "\n" if self.format == "paths" else "\0"
+            end = b"\n" if self.format == "paths" else b"\0"
             for row in rows:
-                click.echo(f"{row.get('location') or row['key']}{end}", nl=False)
+                out.buffer.write(os.fsencode(row.get("location") or row["key"]) + end)
         else:
-            flat = [_flat(row) for row in rows]
-            names = [*columns, *_extra_columns(flat, columns)]
-            cells = [[_text(row.get(name)) for name in names] for row in flat]
+            flat = [_flat(row, columns) for row in rows]
+            titles = list(
+                dict.fromkeys([*columns, *sorted({name for row in flat for name in row})])
+            )
             if self.format == "table":
-                _write_table(names, cells, headers=self.headers)
-            else:
-                writer = csv.writer(
-                    sys.stdout,
-                    delimiter="\t" if self.format == "tsv" else ",",
-                    lineterminator="\n",
-                )
-                if self.headers:
-                    writer.writerow(names)
-                writer.writerows(cells)
+                cells = [[_cell(row.get(title)) for title in titles] for row in flat]
+                _write_table(titles, cells, headers=self.headers)
+                return
+            delimiter = "\t" if self.format == "tsv" else ","
+            writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+            if self.headers:
+                writer.writerow(titles)
+            writer.writerows([_text_of(_plain(row.get(title))) for title in titles] for row in flat)
 
 
-_FIELD = "fields."
+def _flat(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """The columns of a row, and its fields; a field named like a column is ``fields.<name>``."""
+    flat = {name: row.get(name) for name in columns}
+    for name, value in row.get("fields", {}).items():
+        flat[f"fields.{name}" if name in columns else name] = value
+    return flat
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {name: value for name, value in row.items() if name != "fields"}
-    flat.update((_FIELD + name, value) for name, value in row.get("fields", {}).items())
-    # A field is shown under its own name, unless the item has a column of that name.
-    return {
-        short
-        if name.startswith(_FIELD) and (short := name.removeprefix(_FIELD)) not in row
-        else name: value
-        for name, value in flat.items()
-    }
-
-
-def _extra_columns(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
-    known = {*columns, "rank", "key", "distance", "similarity", "code", "location", "row", "query"}
-    return sorted({name for row in rows for name in row if name not in known})
-
-
-def _text(value: Any) -> str:
+def _plain(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, float):
-        return f"{value:.4g}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return " ".join(map(_text, value))
+        return " ".join(map(_plain, value))
     return str(value)
+
+
+def _cell(value: Any) -> str:
+    """For a table: numbers short, and nothing that draws on the terminal."""
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    # A line break or an escape sequence in the name of a file must not reach the terminal.
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in _plain(value))
+
+
+def _text_of(text: str) -> str:
+    """Text that can be written as UTF-8, bytes of a file's name that are none shown as such."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _write_table(names: Sequence[str], cells: Sequence[Sequence[str]], *, headers: bool) -> None:
     lines = [list(names)] if headers else []
-    lines += [[_printable(cell) for cell in row] for row in cells]
+    lines += [list(row) for row in cells]
     if not lines:
         return
     widths = [max(_width(line[column]) for line in lines) for column in range(len(names))]
@@ -151,12 +160,7 @@ def _write_table(names: Sequence[str], cells: Sequence[Sequence[str]], *, header
             " " * (width - _width(cell)) + cell if right else cell + " " * (width - _width(cell))
             for cell, width, right in zip(line, widths, numeric, strict=True)
         ]
-        click.echo("  ".join(padded).rstrip())
-
-
-def _printable(text: str) -> str:
-    # A line break or an escape sequence in a file's name must not draw on the terminal.
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
 
 def _width(text: str) -> int:

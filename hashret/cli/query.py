@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,13 +10,11 @@ import click
 from hashret.cli.options import Limit, index_option, open_index, stdin_lines, where_option
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import warnings_to_stderr
-from hashret.errors import UsageError
+from hashret.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from hashret.index import Index
     from hashret.result import Result
-
-_BATCH = 256
 
 
 @click.command()
@@ -64,48 +61,65 @@ def query(
         raise UsageError("-k all needs a radius (-r); `hashret items` lists all items.")
     output = Output.of(context)
     warnings_to_stderr()
+    columns = ["rank", "distance", "similarity", "key", *(["flipped"] if explain else [])]
+    failed: list[str] = []
     with open_index(index_name) as index:
+        ask = _Asking(index, radius, limit, where, explain=explain)
         if value == "-":
-            names: list[str] | None = stdin_lines()
-            results = _several(index, names or [], radius, limit, where)
+            output.write(ask.lines(stdin_lines(), failed), ["query", *columns])
+        elif key is not None:
+            output.write(ask.rows(index.query_key(key, radius, limit, where)), columns)
+        elif code is not None:
+            output.write(ask.rows(index.query_code(code, radius, limit, where)), columns)
         else:
-            names = None
-            if key is not None:
-                one = index.query_key(key, radius, limit, where)
-            elif code is not None:
-                one = index.query_code(code, radius, limit, where)
-            else:
-                one = index.query(value, radius, limit, where)
-            results = iter([one])
-        rows: list[dict[str, Any]] = []
-        for number, result in enumerate(results):
-            name = None if names is None else names[number]
-            _tell(result, name, explain=explain)
-            rows.extend(_rows(result, name, explain=explain))
-    columns = ["rank", "distance", "similarity", "key"]
-    columns = ["query", *columns] if value == "-" else columns
-    output.write(rows, [*columns, "flipped"] if explain else columns)
+            output.write(ask.rows(index.query(value, radius, limit, where)), columns)
+    if failed:
+        click.echo(f"{len(failed):,} lines could not be answered.", err=True)
+        context.exit(1)
 
 
-def _several(
-    index: Index, names: list[str], radius: int | None, limit: int | None, where: str | None
-) -> Iterator[Result]:
-    for start in range(0, len(names), _BATCH):
-        batch = names[start : start + _BATCH]
-        files = [name for name in batch if name not in index and Path(name.split("#")[0]).exists()]
-        found = dict(zip(files, index.query_many(files, radius, limit, where), strict=True))
-        for name in batch:
-            yield found[name] if name in found else index.query_key(name, radius, limit, where)
+class _Asking:
+    """The rows of answers, and on stderr what there is to tell about them."""
 
+    def __init__(
+        self,
+        index: Index,
+        radius: int | None,
+        limit: int | None,
+        where: str | None,
+        *,
+        explain: bool,
+    ) -> None:
+        self._index = index
+        self._arguments = (radius, limit, where)
+        self._explain = explain
 
-def _rows(result: Result, name: str | None, *, explain: bool) -> Iterator[dict[str, Any]]:
-    for hit in result:
-        row = hit.to_dict()
-        if name is not None:
-            row = {"query": name, **row}
-        if explain:
-            row["flipped"] = result.explain(hit)
-        yield row
+    def lines(self, names: list[str], failed: list[str]) -> Iterator[dict[str, Any]]:
+        """Rows for each key or path; a line without an answer is named, and noted in ``failed``."""
+        for name in names:
+            try:
+                if name in self._index:
+                    result = self._index.query_key(name, *self._arguments)
+                else:
+                    result = self._index.query(name, *self._arguments)
+            except UsageError:
+                raise
+            except InputError as error:
+                shown = name.encode("utf-8", "backslashreplace").decode()
+                click.echo(f"{shown}: no such key, and {error}", err=True)
+                failed.append(name)
+                continue
+            for row in self.rows(result, name):
+                yield {"query": name, **row}
+
+    def rows(self, result: Result, name: str | None = None) -> Iterator[dict[str, Any]]:
+        """A row for each hit."""
+        _tell(result, name, explain=self._explain)
+        for hit in result:
+            row = hit.to_dict()
+            if self._explain:
+                row["flipped"] = result.explain(hit)
+            yield row
 
 
 def _tell(result: Result, name: str | None, *, explain: bool) -> None:

@@ -21,7 +21,7 @@ from hashret.encoder.parameters import check_parameters, default_epochs, default
 from hashret.encoder.progress import TrainingProgress
 from hashret.encoder.quiet import quiet_stderr
 from hashret.encoder.runtime import fingerprint_of
-from hashret.errors import EncoderMismatchError, InputError, NotFittedError
+from hashret.errors import DamagedIndexError, EncoderMismatchError, InputError, NotFittedError
 
 MAX_TRAINING_ROWS = 100_000
 MAX_VALUE = 1e15
@@ -224,7 +224,13 @@ class SemanticHasher(TransformerMixin, BaseEstimator):
             DamagedIndexError: a file is missing or is not the one that was written.
         """
         artefacts = Artefacts.read(Path(folder))
-        hasher = cls(**artefacts.metadata["parameters"])
+        try:
+            hasher = cls(**artefacts.metadata["parameters"])
+        except (KeyError, TypeError) as error:
+            raise DamagedIndexError(
+                f"The parameters in {folder} are not those of this version of hashret ({error}); "
+                f"it was written by version {artefacts.metadata.get('hashret')}."
+            ) from error
         hasher.n_features_in_ = artefacts.metadata["n_features"]
         hasher._adopt(artefacts)
         return hasher

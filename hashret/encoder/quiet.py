@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
+
+_taking_turns = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -15,17 +18,19 @@ def quiet_stderr() -> Iterator[None]:
     TensorFlow and LiteRT announce their devices there when they start, and no setting of theirs
     turns that off. Exceptions pass through untouched.
     """
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    try:
-        saved = os.dup(2)
-    except OSError:  # a process without stderr
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as sink:  # noqa: PTH123
-            os.dup2(sink.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+    # Descriptor 2 belongs to the whole process: two threads must not each keep the other's sink.
+    with _taking_turns:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        try:
+            saved = os.dup(2)
+        except OSError:  # a process without stderr
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as sink:  # noqa: PTH123
+                os.dup2(sink.fileno(), 2)
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hashret.encoder.autoencoder import Autoencoder
 from hashret.encoder.neighbours import NeighbourGraph
 from hashret.encoder.progress import TrainingProgress
+from hashret.errors import HashretError
 
 WARMUP_STEPS = 100
 MAX_VALIDATION_ROWS = 2000
@@ -148,6 +149,11 @@ def train(
                         seconds, left,
                     )
                 )  # fmt: skip
+        if not math.isfinite(loss):
+            raise HashretError(
+                f"Learning diverged in pass {epoch}: the loss is {float(loss)}. Lower "
+                "learning_rate, or rescale the data."
+            )
         if validation_loss is None:
             continue
         if validation_loss < best_loss:

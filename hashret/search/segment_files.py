@@ -80,7 +80,10 @@ def open_mapped(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         problem = _problem(file, facts["bytes"], facts["header_bytes"], facts["header_crc32"])
         if problem is not None:
             raise DamagedIndexError(f"{problem} {REMEDY}")
-        mapped = np.load(file, mmap_mode="r", allow_pickle=False)
+        try:
+            mapped = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DamagedIndexError(f"{file} cannot be read ({error}). {REMEDY}") from error
         # A plain array over the mapping: every slice of a memmap is many times slower to make.
         arrays[name.removesuffix(".npy")] = np.asarray(mapped)
     return arrays, manifest

@@ -87,6 +87,17 @@ def read_array_file(path: Path) -> ArrayFile:
     return ArrayFile(values, _label_list(labels, labels_path), labels_path.name)
 
 
+def read_values(path: Path) -> NDArray[Any]:
+    """The values of an array file alone, without the labels beside them.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    if path.name.lower().endswith(".npz"):
+        return _read_npz(path).values
+    return read_idx(path) if is_idx_name(path.name) else read_npy(path)
+
+
 def read_npy(path: Path) -> NDArray[Any]:
     """Memory-map a .npy file.
 

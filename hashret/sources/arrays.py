@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError, UsageError
-from hashret.sources.array_files import read_array_file, stem_of
+from hashret.sources.array_files import read_array_file, read_values, stem_of
 from hashret.sources.item import Item, Source
 
 STEM = "{stem}"
@@ -146,7 +147,8 @@ def read_row(path: Path, row: int | None) -> NDArray[Any]:
     Raises:
         InputError: there is no such row, or several and none is given.
     """
-    values = read_array_file(path).values
+    status = path.stat()
+    values = _latest_values(path, status.st_size, status.st_mtime_ns)
     if row is not None:
         if values.ndim < 2 or row >= len(values):
             raise InputError(
@@ -165,6 +167,12 @@ def read_row(path: Path, row: int | None) -> NDArray[Any]:
     raise InputError(
         f"Expected one value in {path}, got the shape {values.shape}; name a row: {path}#0"
     )
+
+
+@lru_cache(maxsize=1)
+def _latest_values(path: Path, _size: int, _modified: int) -> NDArray[Any]:
+    """The values of the file that was read last, for row after row is asked of the same one."""
+    return read_values(path)
 
 
 def row_kind(dtype: np.dtype[Any], shape: tuple[int, ...], kind: str, name: str) -> str:

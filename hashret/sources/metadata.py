@@ -38,8 +38,10 @@ def check_key(key: object) -> str:
         raise InputError(
             f"A key must be text, got {key!r} of type {type(key).__name__}; str(key) makes it text."
         )
-    if not key or not is_unicode(key):
-        raise InputError(f"A key must be text of at least one valid character, got {key!r}.")
+    if not key or not is_unicode(key) or "\0" in key:
+        raise InputError(
+            f"A key must be text of at least one valid character, none of them null, got {key!r}."
+        )
     return str(key)
 
 
@@ -76,6 +78,8 @@ def scalar(key: str, name: str, value: Any) -> str | int | float | bool | None:
         )
     if isinstance(value, str) and not is_unicode(value):
         raise InputError(f"Field {name!r} of {key!r} is not valid Unicode text: {value!r}.")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise InputError(f"Field {name!r} of {key!r} is a whole number of more than 64 bits.")
     if value is None or isinstance(value, str | int | float):
         return value
     raise InputError(
@@ -85,6 +89,6 @@ def scalar(key: str, name: str, value: Any) -> str | int | float | bool | None:
 
 
 def _field_name(key: str, name: object) -> str:
-    if not isinstance(name, str) or not is_unicode(name):
-        raise InputError(f"The fields of {key!r} must be named by text, got {name!r}.")
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise InputError(f"The fields of {key!r} must be named by printable text, got {name!r}.")
     return str(name)

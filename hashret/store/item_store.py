@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from sqlite_utils import Database
 
 from hashret.codes import Codes
-from hashret.errors import DamagedIndexError
-from hashret.store.connection import connect, sqlite_errors
-from hashret.store.items import KnownItem, NewItem, StoredItem, item_checksum, stored_item
+from hashret.errors import DamagedIndexError, UsageError
+from hashret.store.checking import database_problems
+from hashret.store.connection import connect, is_writable, sqlite_errors, stamp
+from hashret.store.items import RESTORE, KnownItem, NewItem, StoredItem, item_checksum, stored_item
 from hashret.store.migrations import FORMAT, migrations
 from hashret.store.where import matching_rows
 
@@ -36,7 +37,10 @@ class ItemStore:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         """Wrap an open connection; use :meth:`create` or :meth:`open`."""
         self.path = path
+        self.writing_now = False
         self._connection = connection
+        self._writable = is_writable(path)
+        self._stamp = stamp(path)
 
     @classmethod
     def create(cls, path: Path, settings: Mapping[str, Any]) -> ItemStore:
@@ -79,10 +83,14 @@ class ItemStore:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Hold one committed state: everything read inside belongs to the same moment."""
-        if self._connection.in_transaction:
-            yield
-            return
         with sqlite_errors(self.path):
+            if self._connection.in_transaction:
+                yield
+                return
+            if not self._writable and stamp(self.path) != self._stamp:
+                self._connection.close()
+                self._connection = connect(self.path)
+                self._stamp = stamp(self.path)
             self._connection.execute("begin")
             try:
                 yield
@@ -94,6 +102,7 @@ class ItemStore:
         """One transaction: committed and on disk when the block ends, undone when it raises."""
         with sqlite_errors(self.path):
             self._connection.execute("begin immediate")
+            self.writing_now = True
             try:
                 yield
                 self._connection.execute(
@@ -104,6 +113,8 @@ class ItemStore:
                 if self._connection.in_transaction:
                     self._connection.execute("rollback")
                 raise
+            finally:
+                self.writing_now = False
 
     # Settings
 
@@ -112,7 +123,14 @@ class ItemStore:
         found = self._connection.execute(
             "select value from settings where name = ?", [name]
         ).fetchone()
-        return None if found is None else json.loads(found[0])
+        if found is None:
+            return None
+        try:
+            return json.loads(found[0])
+        except (TypeError, ValueError) as error:
+            raise DamagedIndexError(
+                f"The setting {name!r} in {self.path} is damaged. {RESTORE}"
+            ) from error
 
     def change_settings(self, settings: Mapping[str, Any]) -> None:
         """Set JSON values by name."""
@@ -124,7 +142,7 @@ class ItemStore:
     @property
     def generation(self) -> int:
         """A number that grows with every committed change."""
-        return int(self.setting("generation"))
+        return int(self.setting("generation") or 0)
 
     # Items
 
@@ -163,12 +181,15 @@ class ItemStore:
         self, limit: int | None = None, where: str | None = None
     ) -> list[StoredItem]:
         """Items by ascending row, at most ``limit``, those that satisfy ``where``."""
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise UsageError(f"limit must be a number of at least 1 or None, not {limit!r}.")
         if where is not None:
             rows = self.rows_where(where)[:limit]
             items = self.items_of(rows)
             return [items[int(row)] for row in rows]
         found = self._connection.execute(
-            f"{_ITEM_SQL} order by items.row limit ?", [-1 if limit is None else limit]
+            f"{_ITEM_SQL} order by items.row limit ?",
+            [-1 if limit is None else min(limit, 2**63 - 1)],
         )
         return [stored_item(record) for record in found]
 
@@ -204,6 +225,13 @@ class ItemStore:
             [number for number in numbers if number[0] <= watermark],
         )
 
+    def relocate(self, items: Iterable[tuple[int, int | None]], source: int | None) -> None:
+        """Note that unchanged items, given as row and position, now lie in another source."""
+        self._connection.executemany(
+            "update items set source = ?, position = ? where row = ?",
+            [(source, position, row) for row, position in items],
+        )
+
     def rows_where(self, condition: str) -> NDArray[np.int64]:
         """Rows, ascending, that satisfy an SQL condition; see :mod:`hashret.store.where`."""
         return matching_rows(self._connection, self.field_names(), condition)
@@ -221,7 +249,7 @@ class ItemStore:
         last = 2**63 - 1 if last_row is None else last_row
         where = "from items where row between ? and ?"
         count, mislaid = self._connection.execute(
-            f"select count(*), sum(length(code) <> ?) {where}",
+            f"select count(*), sum(typeof(code) <> 'blob' or length(code) <> ?) {where}",
             [n_bytes, first_row, last],
         ).fetchone()
         if mislaid:
@@ -304,16 +332,4 @@ class ItemStore:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the database itself, and with items whose checksum does not fit."""
-        try:
-            for (line,) in self._connection.execute("pragma integrity_check(20)"):
-                if line != "ok":
-                    yield f"items.db: {line}"
-            found = self._connection.execute(
-                "select row, key, code, fields, content_hash, checksum from items order by row"
-            )
-            n_bytes = int(self.setting("n_bits")) // 8
-            for row, key, code, fields, digest, checksum in found:
-                if len(code) != n_bytes or checksum != item_checksum(key, code, fields, digest):
-                    yield f"items.db: item {key!r} (row {row}) does not match its checksum"
-        except sqlite3.Error as error:
-            yield f"items.db: {error}"
+        return database_problems(self._connection, int(self.setting("n_bits")) // 8)

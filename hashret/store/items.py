@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from hashret.codes import Codes
-from hashret.errors import InputError
+from hashret.errors import DamagedIndexError, InputError
+
+RESTORE = "Restore items.db from a copy, or build the index again from its sources."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ class StoredItem:
 
     row: int
     key: str
-    code: Codes = field(repr=False)
-    fields: dict[str, Any]
+    code: Codes = field(repr=False, compare=False)
+    fields: dict[str, Any] = field(hash=False)
     location: str | None = None
 
 
@@ -84,16 +86,24 @@ def encode_fields(fields: Mapping[str, Any]) -> str:
         )
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"Fields hold text, finite numbers, true, false or null by name; got {fields!r} "
-            f"({error})."
+            f"Fields hold text, finite numbers, true, false or null by name; those named "
+            f"{', '.join(map(repr, fields))} do not ({error})."
         ) from error
 
 
 def stored_item(record: tuple[Any, ...]) -> StoredItem:
     """An item from its record: row, key, code, fields, location of its source, position in it."""
     row, key, code, fields, location, position = record
+    try:
+        values = json.loads(fields)
+    except (TypeError, ValueError) as error:
+        raise DamagedIndexError(
+            f"The fields of item {key!r} (row {row}) in items.db are damaged. {RESTORE}"
+        ) from error
+    if not (isinstance(code, bytes) and isinstance(key, str) and isinstance(values, dict)):
+        raise DamagedIndexError(f"Row {row} of items.db is damaged. {RESTORE}")
     if location is None or position is None:
         place = None if location is None else key
     else:
         place = f"{location}#{position}"
-    return StoredItem(row, key, np.frombuffer(code, dtype=np.uint8), json.loads(fields), place)
+    return StoredItem(row, key, np.frombuffer(code, dtype=np.uint8), values, place)

@@ -41,6 +41,17 @@ def columns_of(field_names: Iterable[str]) -> list[str]:
     return list(columns.values())
 
 
+def _check_names(condition: str, columns: Iterable[str]) -> None:
+    """Refuse a quoted name that is no column, which SQLite would take for a text."""
+    known = {name.lower() for name in columns}
+    for quoted in re.findall(r"'(?:[^']|'')*'|\"((?:[^\"]|\"\")*)\"", condition):
+        if quoted and quoted.replace('""', '"').lower() not in known:
+            raise UsageError(
+                f"There is no column {quoted!r}; the columns are {', '.join(columns)}. A text "
+                f"stands between single quotation marks: '{quoted}'."
+            )
+
+
 def _items_sql(columns: Iterable[str]) -> str:
     shown = []
     for name in columns:
@@ -66,7 +77,10 @@ def matching_rows(
     Raises:
         UsageError: the condition is not valid SQL, names an unknown field, or is refused.
     """
+    if not isinstance(condition, str):
+        raise UsageError(f"where takes an SQL condition as text, got {condition!r}.")
     columns = columns_of(field_names)
+    _check_names(condition, columns)
     if ";" in re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", "", condition):
         raise UsageError(f"--where takes one condition without ';', got {condition!r}.")
     checks = 0
@@ -74,7 +88,7 @@ def matching_rows(
     def authorise(action: int, first: str | None, second: str | None, *_: object) -> int:
         if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
             return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_READ and first in ("items", "item"):
+        if action == sqlite3.SQLITE_READ and first in ("items", "item", "chosen"):
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _ALLOWED_FUNCTIONS:
             return sqlite3.SQLITE_OK
@@ -85,16 +99,25 @@ def matching_rows(
         checks += 1
         return int(checks > _MAX_CHECKS)
 
-    # The line breaks end a remark in the condition.
+    # Only those that may be meant: SQLite has a limit of columns, and each costs time.
+    used = [name for name in columns if name in _OWN_COLUMNS or name.lower() in condition.lower()]
+    # The line breaks end a remark in the condition; what it selects, if it should break out of its
+    # brackets, are rows of items all the same.
     sql = (
-        f"with item as ({_items_sql(columns)}) "
-        f"select row from item where (\n{condition}\n) order by row"
+        f"with item as ({_items_sql(used)}), "
+        f"chosen as (select row from item where (\n{condition}\n)) "
+        "select row from items where row in (select row from chosen) order by row"
     )
     connection.set_authorizer(authorise)
     connection.set_progress_handler(too_long, _STEPS_PER_CHECK)
     try:
         found = connection.execute(sql).fetchall()
-    except (sqlite3.Error, sqlite3.Warning) as error:
+    except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name not in ("", "SQLITE_ERROR", "SQLITE_AUTH", "SQLITE_TOOBIG"):
+            if name == "SQLITE_INTERRUPT":
+                raise UsageError(f"The condition {condition!r} takes too long.") from error
+            raise
         raise UsageError(
             f"The condition {condition!r} cannot be used: {error}. Expected an SQL condition on "
             f"these columns: {', '.join(columns)}."
