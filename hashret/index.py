@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from hashret.codes import Codes
 from hashret.errors import (
     DamagedIndexError,
-    HashretError,
     IndexNotFoundError,
+    UsageError,
 )
 from hashret.ingest import (
     AddReport,
@@ -28,7 +28,7 @@ from hashret.learning import learn_index
 from hashret.reader import Reader
 from hashret.report import VerifyReport, facts, verify
 from hashret.result import Result
-from hashret.snapshot import publish_all, publish_tail, sweep_segments, tables_are_due
+from hashret.snapshot import publish_all, publish_due
 from hashret.sources import Source, open_source
 from hashret.store import RESTORE, ItemStore, StoredItem, WriterLock
 from hashret.trained import TrainedEncoder
@@ -358,7 +358,8 @@ class Index:
                     )
                     for part in opened.parts
                 ]
-            self._publish(progress)
+            progress(Progress("tables", 0, None))
+            publish_due(self._store, self.path)
         return AddReport.sum(parts)
 
     def remove(self, keys: str | Iterable[str]) -> int:
@@ -367,6 +368,8 @@ class Index:
         Raises:
             KeyNotFoundError: a key does not exist; nothing is removed.
         """
+        if not isinstance(keys, Iterable):
+            raise UsageError(f"remove takes a key or several, got {keys!r}.")
         wanted = [keys] if isinstance(keys, str) else list(keys)
         with self._reader.lock, WriterLock(self.path), self._store.writing():
             rows = {self._reader.item(key).row for key in wanted}
@@ -382,24 +385,6 @@ class Index:
     def verify(self) -> VerifyReport:
         """Check every item, segment and encoder file against its checksum; changes nothing."""
         return verify(self._reader, self.encoder, self.path)
-
-    def _publish(self, progress: ProgressCallback) -> None:
-        progress(Progress("tables", 0, None))
-        # The items are committed: whatever goes wrong now only makes searching slower.
-        try:
-            due = tables_are_due(self._store)
-            if due == "all":
-                publish_all(self._store, self.path)
-            elif due == "tail":
-                publish_tail(self._store, self.path)
-            else:
-                sweep_segments(self._store, self.path)
-        except (HashretError, OSError) as error:
-            _log.warning(
-                "The items are stored, but no tables could be made of them (%s); they are "
-                "searched by scanning until `hashret compact` has made some.",
-                error,
-            )
 
 
 def _opened(source: Any, kind: str, key_prefix: str) -> Source:

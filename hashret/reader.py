@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hashret.codes import Codes, hamming
-from hashret.errors import DamagedIndexError, HashretError, KeyNotFoundError, UsageError
+from hashret.errors import DamagedIndexError, KeyNotFoundError, UsageError
 from hashret.result import Hit, Result
 from hashret.search import Found, search_many
 from hashret.snapshot import Snapshot, take_snapshot
@@ -37,27 +37,14 @@ class Reader:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Hold the newest committed state, with its segments and tail loaded."""
-        with self.lock:
-            # A segment may be swept between naming and opening it, when a writer is quick; the
-            # newer state then names others. What is missing a second time is missing.
-            for lenient in (False, True):
-                with self.store.reading():
-                    try:
-                        snapshot = self._current(lenient=lenient)
-                    except HashretError:
-                        if lenient:
-                            raise
-                        continue
-                    yield snapshot
-                    return
-
-    def _current(self, *, lenient: bool) -> Snapshot:
-        if self.store.writing_now:
-            # Seen from inside an add: what is not committed must not be remembered.
-            return take_snapshot(self.store, self._folder, lenient=lenient)
-        if self._snapshot is None or self._snapshot.generation != self.store.generation:
-            self._snapshot = take_snapshot(self.store, self._folder, lenient=lenient)
-        return self._snapshot
+        with self.state():
+            if self.store.writing_now:
+                # Seen from inside an add: what is not committed must not be remembered.
+                yield take_snapshot(self.store, self._folder)
+                return
+            if self._snapshot is None or self._snapshot.generation != self.store.generation:
+                self._snapshot = take_snapshot(self.store, self._folder)
+            yield self._snapshot
 
     def item(self, key: str) -> StoredItem:
         """The item with this key, which may also be its path as seen from the working folder.

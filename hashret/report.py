@@ -37,14 +37,6 @@ class VerifyReport:
 
 def verify(reader: Reader, encoder: TrainedEncoder, folder: Path) -> VerifyReport:
     """Check every item, segment and encoder file against its checksum."""
-    report = _verify_once(reader, encoder, folder)
-    if not report.ok:
-        # While a writer is at work, a segment may have been swept before it was looked at.
-        report = _verify_once(reader, encoder, folder)
-    return report
-
-
-def _verify_once(reader: Reader, encoder: TrainedEncoder, folder: Path) -> VerifyReport:
     store = reader.store
     with reader.state():
         problems = list(store.problems())

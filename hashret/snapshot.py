@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,9 @@ _log = logging.getLogger("hashret")
 
 SEGMENT_ROWS = 10_000
 """A tail of this many rows is worth a segment of its own."""
+
+GRACE_SECONDS = 60.0
+"""A replaced segment is kept for readers that have yet to open it."""
 
 MAX_SEGMENTS = 8
 """When there are so many segments, the next one takes the place of them all."""
@@ -55,25 +60,17 @@ class Snapshot:
         return mask
 
 
-def take_snapshot(store: ItemStore, folder: Path, *, lenient: bool) -> Snapshot:
+def take_snapshot(store: ItemStore, folder: Path) -> Snapshot:
     """Load the state that ``store`` shows; call it inside ``store.reading()``.
 
-    Args:
-        store: the store.
-        folder: the folder of the index.
-        lenient: let the store itself, whose codes are the truth, answer for a segment that is
-            missing or damaged: slower, never wrong, and said in the log.
-
-    Raises:
-        HashretError: a segment is missing or damaged, and ``lenient`` is False.
+    A segment that is missing or damaged is answered for by the store itself, whose codes are the
+    truth: slower, never wrong, and said in the log.
     """
     parts = []
     for name, first, last in store.segments():
         try:
             parts.append(CodeIndex.open(folder / "segments" / name))
         except HashretError as error:
-            if not lenient:
-                raise
             _log.warning(
                 "%s Its items are read from items.db instead; `hashret compact` rebuilds it.", error
             )
@@ -92,16 +89,26 @@ def take_snapshot(store: ItemStore, folder: Path, *, lenient: bool) -> Snapshot:
     return Snapshot(store.generation, parts, deleted, last_row, len(rows))
 
 
-def tables_are_due(store: ItemStore) -> Literal["all", "tail", "none"]:
-    """Whether the tail deserves a segment, or the segments have become too many."""
-    if store.count_from(store.last_segment_row() + 1) < SEGMENT_ROWS:
-        return "none"
-    return "all" if len(store.segments()) >= MAX_SEGMENTS else "tail"
+def publish_due(store: ItemStore, folder: Path) -> None:
+    """Make a segment of the tail when it deserves one, or of everything when there are many.
 
-
-def publish_tail(store: ItemStore, folder: Path) -> None:
-    """Make a segment of the rows that are in none; the caller holds the writer's lock."""
-    _publish(store, folder, [], store.last_segment_row() + 1)
+    The items are committed already: whatever goes wrong here is logged, for it only makes
+    searching slower. The caller holds the writer's lock.
+    """
+    tail = store.last_segment_row() + 1
+    try:
+        if store.count_from(tail) < SEGMENT_ROWS:
+            sweep_segments(store, folder)
+        elif len(store.segments()) < MAX_SEGMENTS:
+            _publish(store, folder, [], tail)
+        else:
+            publish_all(store, folder)
+    except (HashretError, OSError) as error:
+        _log.warning(
+            "The items are stored, but no tables could be made of them (%s); they are searched "
+            "by scanning until `hashret compact` has made some.",
+            error,
+        )
 
 
 def publish_all(store: ItemStore, folder: Path) -> None:
@@ -124,17 +131,23 @@ def _publish(store: ItemStore, folder: Path, replaced: list[str], first: int) ->
         store.replace_segments(replaced, name, first, last)
         # The new segment was made of items only: what was deleted in its range is not in it.
         store.forget_deletions(first, last)
+    for old in replaced:
+        with suppress(OSError):
+            os.utime(folder / "segments" / old)  # from now on it is not needed
 
 
 def sweep_segments(store: ItemStore, folder: Path) -> None:
-    """Remove what no committed state names: segments replaced, or never finished.
+    """Remove what no committed state names: segments replaced a while ago, or never finished.
 
-    Call it before a change, not after: what the last change replaced may still be about to be
-    opened by a reader of the state before. Readers that have it mapped keep what they see.
+    A reader of the state before may be about to open what was replaced just now, so that is left
+    to a later sweep. Readers that have a segment mapped keep what they see.
     """
     segments = folder / "segments"
     segments.mkdir(exist_ok=True)
     named = {name for name, _, _ in store.segments()}
     for path in segments.iterdir():
-        if path.name not in named:
-            shutil.rmtree(path, ignore_errors=True)
+        unfinished = path.name.startswith(".")
+        with suppress(OSError):
+            old = time.time() - path.stat().st_mtime > GRACE_SECONDS
+            if unfinished or (old and path.name not in named):
+                shutil.rmtree(path)

@@ -155,6 +155,11 @@ def test_a_limit_that_cuts_a_radius_is_said(run, index_dir):
         (["index", "x.npy"], 2, "-i"),
         (["index", ".", "-i", "new", "--bits", "12"], 2, "multiple of 8"),
         (["index", ".", "-i", "digits", "--bits", "32"], 2, "64 bits already"),
+        (["query", "--key", "\udcff"], 1, "has the key"),
+        (["query", "--key", "3", "--where", "label = '\udcff'"], 2, "condition"),
+        (["query", "--key", "3", "--where", '"labl" <> 9'], 2, "labl"),
+        (["items", "-k", "99999999999999999999"], 2, "99999"),
+        (["index", ".", "-i", "/proc/nowhere/x"], 1, "No images"),
         (["remove", "nobody"], 1, "'nobody'"),
         (["remove"], 2, "keys"),
         (["info", "-i", "nowhere"], 1, "digits"),
@@ -267,8 +272,15 @@ def test_environment_names_the_folder_of_indexes(run, index_dir):
 def test_a_closed_pipe_is_no_error(index_dir):
     command = f"{sys.executable} -m hashret items -i {index_dir} --nl | head -n 1"
     out = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
-    assert out.stderr == ""
+    assert (out.returncode, out.stderr) == (0, "")
     assert len(out.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", ["--json", "--nl", "--csv", "--paths"])
+def test_a_reader_that_is_gone_is_no_error(index_dir, option):
+    command = f"{sys.executable} -m hashret items -i {index_dir} {option} | (exec <&-; sleep 2)"
+    out = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert (out.returncode, out.stderr) == (0, "")
 
 
 def test_an_interrupt_ends_with_130_and_one_line(run, tmp_path):
@@ -293,3 +305,74 @@ def test_two_indexes_must_be_told_apart(run, make_index):
     out = run("info")
     assert out.returncode == 2
     assert "digits, vectors" in out.stderr
+
+
+def test_numbers_and_fields_are_written_whole(run, make_index, vectors):
+    path = make_index("vectors")
+    fields = {"price": 1234567.89, "year": 2019.5, "distance": 7, "location": "here"}
+    with hashret.open(path) as index:
+        index.add([("a\tb", vectors[0], fields)])
+    text = run("items", "-i", path, "--csv", "--where", "price > 0").stdout
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["key"], row["price"], row["year"]) == ("a\tb", "1234567.89", "2019.5")
+    assert (row["distance"], row["location"]) == ("7", "here")
+    found = run(
+        "query", "--key", "a\tb", "-i", path, "-k", 1, "--csv", "--where", "price > 0"
+    ).stdout
+    (row,) = csv.DictReader(io.StringIO(found))
+    assert (row["distance"], row["fields.distance"]) == ("0", "7")
+
+
+def test_lines_of_stdin_may_be_any_names_and_a_bad_one_spoils_no_other(run, image_folder, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(image_folder, tmp_path / "photos")
+    odd = "photos/a #1\x0c\u2028.png"
+    shutil.copy(folder / "1" / "001.png", tmp_path / odd)
+    run("index", "photos", "-i", "p", "--bits", 16, "--epochs", 1)
+    out = run(
+        "query", "-", "-i", "p", "-k", 1, "--nl", stdin=f"{odd}\nnowhere.png\nphotos/1/001.png\n"
+    )
+    assert out.returncode == 1
+    assert "nowhere.png" in out.stderr
+    assert [json.loads(line)["query"] for line in out.stdout.split("\n")[:-1]] == [
+        odd,
+        "photos/1/001.png",
+    ]
+
+
+def test_the_same_command_may_be_given_again(run, idx_files, tmp_path):
+    command = (
+        "index",
+        idx_files / "train-images-idx3-ubyte",
+        "-i",
+        "d",
+        "--epochs",
+        1,
+        "--seed",
+        3,
+    )
+    assert run(*command).returncode == 0
+    again = run(*command)
+    assert again.returncode == 0
+    assert "300 unchanged" in again.stderr
+    assert "change nothing" in again.stderr
+
+
+def test_what_a_dead_run_left_is_no_index_and_is_swept(run, make_index, tmp_path, vectors):
+    import shutil
+
+    path = make_index("vectors")
+    shutil.copytree(path, path.parent / ".new.unfinished-dead")
+    assert run("info").returncode == 0  # there is one index only
+    np.save(tmp_path / "x.npy", vectors)
+    assert run("index", "x.npy", "-i", "new", "--bits", 16, "--epochs", 1).returncode == 0
+    assert {entry.name for entry in path.parent.iterdir()} == {"vectors", "new"}
+
+
+def test_the_same_name_is_the_same_index_for_every_command(run, make_index, tmp_path, vectors):
+    path = make_index("vectors")
+    path.rename(tmp_path / "here")
+    np.save(tmp_path / "x.npy", vectors[:5] + 1)
+    out = run("index", "x.npy", "-i", "here", "--key-prefix", "x")
+    assert "605 items in here" in out.stderr

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -116,6 +117,39 @@ def test_kill_while_an_index_is_made(run, tmp_path, vectors):
     assert [path.name for path in (tmp_path / "indexes").iterdir()] == ["x"]
 
 
+WRITE = """
+import sys, numpy as np
+import hashret, hashret.snapshot
+hashret.snapshot.SEGMENT_ROWS = 30
+index = hashret.open(sys.argv[1])
+rng = np.random.default_rng(0)
+for step in range(10_000):
+    index.add((f"{step}/{i}", row) for i, row in enumerate(rng.normal(size=(40, 12))))
+    index.remove([f"{step}/{i}" for i in range(0, 40, 3)])
+    if step % 5 == 0:
+        index.compact()
+"""
+
+
+def test_a_reader_is_right_beside_a_busy_writer(make_index, vectors):
+    path = make_index("vectors")
+    with hashret.open(path) as reader:
+        expected = {hit.key for hit in reader.query(vectors[3], radius=0, limit=None)}
+        writer = subprocess.Popen([sys.executable, "-c", WRITE, str(path)])
+        try:
+            for _ in range(60):
+                found = {hit.key for hit in reader.query(vectors[3], radius=0, limit=None)}
+                assert expected <= found
+                assert reader.verify().ok
+                time.sleep(0.02)
+            assert writer.poll() is None
+        finally:
+            writer.kill()
+            writer.wait()
+        assert reader.verify().ok
+        assert len(reader) > 600
+
+
 @pytest.mark.parametrize("what", ["add", "compact", "remove"])
 def test_an_error_in_the_middle_changes_nothing(make_index, vectors, monkeypatch, what):
     path = make_index("vectors")
@@ -125,17 +159,22 @@ def test_an_error_in_the_middle_changes_nothing(make_index, vectors, monkeypatch
         def fail(*_args, **_kwargs):
             raise OSError(28, os.strerror(28))
 
+        def full(*_args, **_kwargs):
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorname = "SQLITE_FULL"
+            raise error
+
         if what == "add":
-            monkeypatch.setattr("hashret.store.ItemStore.note_fields", fail)
-            with pytest.raises(OSError):
+            monkeypatch.setattr("hashret.store.ItemStore.note_fields", full)
+            with pytest.raises(hashret.HashretError, match="disk is full"):
                 index.add([("new", vectors[0])])
         elif what == "remove":
-            monkeypatch.setattr("hashret.store.ItemStore.delete_rows", fail)
-            with pytest.raises(OSError):
+            monkeypatch.setattr("hashret.store.ItemStore.delete_rows", full)
+            with pytest.raises(hashret.HashretError, match="disk is full"):
                 index.remove(["1"])
         else:
             monkeypatch.setattr("os.fsync", fail)
-            with pytest.raises((OSError, hashret.HashretError)):
+            with pytest.raises(hashret.HashretError, match="write"):
                 index.compact()
         monkeypatch.undo()
         assert [(item.key, item.row) for item in index.items()] == before

@@ -117,6 +117,91 @@ def test_a_missing_database_is_named(healthy):
         hashret.open(path)
 
 
+def test_segments_may_be_thrown_away(healthy):
+    path, answer = healthy
+    shutil.rmtree(path / "segments")
+    with hashret.open(path) as index:
+        assert [(h.key, h.distance) for h in index.query_key("5", radius=9, limit=None)] == answer
+        index.compact()
+        assert index.verify().ok
+        assert len(list((path / "segments").iterdir())) == 1
+
+
+def test_a_restored_database_finds_no_segment_of_another_state(healthy):
+    path, answer = healthy
+    copy = (path / "items.db").read_bytes()
+    with hashret.open(path) as index:
+        index.remove([str(i) for i in range(0, 600, 2)])
+        index.compact()
+        shutil.rmtree(path / "segments")
+        index.compact()
+    for leftover in path.glob("items.db-*"):
+        leftover.unlink()
+    (path / "items.db").write_bytes(copy)
+    with hashret.open(path) as index:
+        assert [(h.key, h.distance) for h in index.query_key("5", radius=9, limit=None)] == answer
+
+
+def test_a_damaged_database_gives_right_answers_or_clear_errors(healthy, vectors):
+    path, _ = healthy
+    answer = ask(path, vectors[5])
+    whole = (path / "items.db").read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for trial in range(150):
+        spoilt = bytearray(whole)
+        for _ in range(1 + trial % 4):
+            place = int(rng.integers(len(whole)))
+            size = int(rng.choice([1, 2, 40, 400]))
+            spoilt[place : place + size] = rng.bytes(size)
+        for leftover in path.glob("items.db-*"):
+            leftover.unlink()
+        (path / "items.db").write_bytes(bytes(spoilt[: len(whole)]))
+        try:
+            with hashret.open(path) as index:
+                report = index.verify()
+        except HashretError:
+            refused += 1
+            continue
+        try:
+            assert ask(path, vectors[5]) == answer or not report.ok, trial
+            with hashret.open(path) as index:
+                index.items(5)
+                index.info()
+                index.compact()
+        except HashretError:
+            refused += 1
+            assert not report.ok
+    assert refused > 10
+
+
+def test_reconstruct_refuses_an_exchanged_encoder(healthy, make_index):
+    path, _ = healthy
+    shutil.rmtree(path / "encoder")
+    shutil.copytree(make_index("photos") / "encoder", path / "encoder")
+    with hashret.open(path) as index, pytest.raises(DamagedIndexError, match="encoder"):
+        index.reconstruct(index["5"].code)
+
+
+def test_a_reader_without_permission_follows_what_others_write(healthy, vectors, monkeypatch):
+    path, _ = healthy
+    for leftover in path.glob("items.db-*"):
+        leftover.unlink()
+    with monkeypatch.context() as patch:
+        # The tests may run as root, whom permissions do not stop.
+        patch.setattr("os.access", lambda *_: False)
+        reader = hashret.open(path)
+    with hashret.open(path) as writer:
+        for step in range(3):
+            writer.add((f"{step}/{i}", vector) for i, vector in enumerate(vectors[:60]))
+            writer.remove([f"{step}/1"])
+            writer.compact()
+            assert len(reader) == len(writer)
+            assert f"{step}/2" in {h.key for h in reader.query(vectors[2], 0, None)}
+    assert len(reader) == 600 + 3 * 59
+    reader.close()
+
+
 def test_an_index_in_a_folder_that_cannot_be_written_answers(healthy, vectors, monkeypatch):
     path, _ = healthy
     answer = ask(path, vectors[5])

@@ -193,3 +193,13 @@ def test_weights_depend_on_the_seed_alone():
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
+
+
+def test_learning_that_diverges_is_said():
+    from hashret.encoder import SemanticHasher
+    from hashret.errors import HashretError
+
+    X = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
+    hasher = SemanticHasher(n_bits=8, hidden=(8,), learning_rate=1e30, epochs=60, random_state=0)
+    with pytest.raises(HashretError, match="learning_rate"):
+        hasher.fit(X)

@@ -325,3 +325,115 @@ def test_arrays_of_another_file_do_not_silently_replace_items(digits_index, idx_
     assert "test-images-idx3-ubyte:49" in digits_index
     assert digits_index.add(path, replace=True).updated == 50
     assert len(digits_index) == 350
+
+
+@pytest.mark.parametrize("gone", [1, 300])
+def test_the_last_rows_may_be_removed_and_compacted(vectors_index, gone):
+    vectors_index.compact()
+    vectors_index.remove([str(i) for i in range(600 - gone, 600)])
+    for _ in range(2):
+        vectors_index.compact()
+        code = vectors_index["0"].code
+        assert answers(vectors_index.query_code(code, limit=9)) == brute_force(
+            vectors_index, code, limit=9
+        )
+        assert len(vectors_index.query_code(code, radius=32, limit=None)) == 600 - gone
+    assert vectors_index.verify().ok
+
+
+def test_part_of_a_folder_given_alone_keeps_the_labels(make_index, image_folder):
+    path = image_folder / "1" / "001.png"
+    with hashret.open(make_index("photos")) as index:
+        report = index.add(path)
+        assert (report.updated, report.unchanged) == (0, 1)
+        assert index[str(path)].fields == {"label": "1"}
+
+
+def test_a_changed_image_is_updated_from_whatever_folder(make_index, image_folder, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(image_folder, tmp_path / "photos")
+    with hashret.create(tmp_path / "p", folder, 16, epochs=1) as index:
+        shutil.copy(folder / "1" / "001.png", folder / "0" / "000.png")
+        assert index.add(folder / "0").updated == 1
+        shutil.copy(folder / "2" / "002.png", folder / "0" / "000.png")
+        assert index.add(folder / "0" / "000.png").updated == 1
+        assert len(index) == 100
+
+
+def test_items_tell_where_they_were_seen_last(make_index, vectors, tmp_path):
+    np.save(tmp_path / "moved.npy", vectors)
+    with hashret.open(make_index("vectors")) as index:
+        assert index["3"].location is None
+        assert index.add(tmp_path / "moved.npy").unchanged == 600
+        assert index["3"].location == f"{tmp_path / 'moved.npy'}#3"
+        assert index.verify().ok
+
+
+def test_items_and_hits_can_be_compared_and_collected(vectors_index):
+    assert vectors_index["3"] == vectors_index["3"]
+    assert vectors_index["3"] != vectors_index["4"]
+    assert len({vectors_index["3"], vectors_index["3"], vectors_index["4"]}) == 2
+    one, two = vectors_index.query_key("3", limit=5), vectors_index.query_key("3", limit=5)
+    assert list(one) == list(two)
+    assert len(set(one)) == 5
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda index: index.query_key(10**6),
+        lambda index: index.query_key("\udcff"),
+        lambda index: index.remove(5),
+        lambda index: index.remove([5]),
+        lambda index: index[5],
+        lambda index: index.items(-5),
+        lambda index: index.items(where=5),
+        lambda index: index.query_key("3", where="1) union select row from (select 9e9 as row"),
+        lambda index: index.query_key("3", where="1) union select 'x' from (select 1"),
+        lambda index: index.query_key("3", radius="a"),
+        lambda index: index.query_key("3", limit=0),
+        lambda index: index.query_key("3").within("a"),
+        lambda index: index.query(None),
+        lambda index: index.query("nowhere.npy"),
+        lambda index: index.query_code(np.zeros((2, 4), np.uint8)),
+        lambda index: index.query_many([None]),
+        lambda index: index.add([]),
+        lambda index: index.add(None),
+        lambda index: index.add([("a\0b", np.zeros(12))]),
+        lambda index: index.add([("a", np.zeros(12), {"n": 10**5000})]),
+        lambda index: index.add([("a", np.zeros(12), {"x\0y": 1})]),
+        lambda index: hashret.create(index.path.parent / "n", np.zeros((3, 4)), random_state=-1),
+        lambda index: hashret.create(index.path.parent / "n", np.zeros((3, 4)), random_state="a"),
+        lambda index: hashret.create(index.path.parent / "n", np.zeros((3, 4)), n_bits=7),
+        lambda index: hashret.create(index.path / "items.db" / "n", np.zeros((3, 4)), epochs=1),
+        lambda index: (index.close(), len(index)),
+        lambda index: (index.close(), index.query_key("3")),
+        lambda index: (index.close(), index.add([("a", np.zeros(12))])),
+    ],
+)
+def test_mistakes_raise_hashret_errors_and_change_nothing(make_index, mistake):
+    path = make_index("vectors")
+    with hashret.open(path) as index, pytest.raises(hashret.HashretError):
+        mistake(index)
+    with hashret.open(path) as index:
+        assert len(index) == 600
+        assert index.verify().ok
+    assert not (path.parent / "n").exists()
+
+
+def test_any_number_of_fields_can_be_conditioned_on(vectors_index, vectors):
+    many = {f"f{i}": i for i in range(3000)}
+    vectors_index.add([("wide", vectors[0], many)])
+    assert [item.key for item in vectors_index.items(where="f2999 = 2999 and f1 < 2")] == ["wide"]
+
+
+def test_a_query_inside_an_add_remembers_nothing(vectors_index, vectors):
+    def ask_then_fail(progress):
+        if progress.stage == "storing":
+            assert "new" in {hit.key for hit in vectors_index.query(vectors[0], 0, None)}
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        vectors_index.add([("new", vectors[0])], progress=ask_then_fail)
+    assert "new" not in {hit.key for hit in vectors_index.query(vectors[0], 0, None)}

@@ -103,6 +103,7 @@ def test_where_selects_by_key_and_fields(store, condition, rows):
         "n = ",
         "1) ; drop table items; --",
         "1); delete from items --",
+        "1) union select row from (select 2 as row",
         "load_extension('x') is null",
         "exists (select 1 from settings)",
         "exists (select 1 from pragma_table_list)",

@@ -97,7 +97,7 @@ def search_many(
 
 def _stats(traces: list[Trace], seconds: float) -> SearchStats:
     return SearchStats(
-        plan="; ".join(dict.fromkeys(trace.plan for trace in traces)),
+        plan="; ".join(dict.fromkeys(trace.plan for trace in traces)) or "nothing to search",
         probes=sum(trace.probes for trace in traces),
         candidates=sum(trace.candidates for trace in traces),
         seconds=seconds,

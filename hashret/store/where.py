@@ -41,6 +41,24 @@ def columns_of(field_names: Iterable[str]) -> list[str]:
     return list(columns.values())
 
 
+_NOT_SQL = re.compile(
+    r"'(?:[^']|'')*' | \"(?:[^\"]|\"\")*\" | --[^\n]* | /\*.*?(?:\*/|$)", re.DOTALL | re.VERBOSE
+)
+"""Texts, quoted names and remarks, in which a bracket or a semicolon means nothing."""
+
+
+def _check_brackets(condition: str) -> None:
+    """Refuse a condition that closes brackets it did not open, and would become another query."""
+    bare = _NOT_SQL.sub("", condition)
+    if ";" in bare:
+        raise UsageError(f"--where takes one condition without ';', got {condition!r}.")
+    depth = 0
+    for character in bare:
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            raise UsageError(f"The condition {condition!r} closes a bracket that it did not open.")
+
+
 def _check_names(condition: str, columns: Iterable[str]) -> None:
     """Refuse a quoted name that is no column, which SQLite would take for a text."""
     known = {name.lower() for name in columns}
@@ -80,9 +98,8 @@ def matching_rows(
     if not isinstance(condition, str):
         raise UsageError(f"where takes an SQL condition as text, got {condition!r}.")
     columns = columns_of(field_names)
+    _check_brackets(condition)
     _check_names(condition, columns)
-    if ";" in re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"", "", condition):
-        raise UsageError(f"--where takes one condition without ';', got {condition!r}.")
     checks = 0
 
     def authorise(action: int, first: str | None, second: str | None, *_: object) -> int:
@@ -101,8 +118,7 @@ def matching_rows(
 
     # Only those that may be meant: SQLite has a limit of columns, and each costs time.
     used = [name for name in columns if name in _OWN_COLUMNS or name.lower() in condition.lower()]
-    # The line breaks end a remark in the condition; what it selects, if it should break out of its
-    # brackets, are rows of items all the same.
+    # The line breaks end a remark in the condition.
     sql = (
         f"with item as ({_items_sql(used)}), "
         f"chosen as (select row from item where (\n{condition}\n)) "
