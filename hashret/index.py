@@ -115,7 +115,7 @@ class Index:
         key_prefix: str = "",
         progress: ProgressCallback = no_progress,
     ) -> Self:
-        """Learn codes from a source, and store its items: :meth:`learn`, then :meth:`add`.
+        """Learn codes from a source, and store its items.
 
         Inputs that cannot be used are skipped and named in a warning of the logger ``hashret``.
         Interrupted while learning, this leaves nothing; interrupted while storing, an index without
@@ -140,14 +140,15 @@ class Index:
             InputError: the source cannot be read or learned from.
         """
         opened = _opened(source, kind, key_prefix)
-        index = cls.learn(
-            path,
+        learn_index(
+            Path(path).expanduser(),
             opened,
-            n_bits,
+            n_bits=n_bits,
             epochs=epochs,
             random_state=random_state,
             progress=progress,
         )
+        index = cls.open(path)
         skipped = index.add(opened, progress=progress).skipped
         if skipped:
             names = ", ".join(f"{one.name} ({one.reason})" for one in skipped[:3])
@@ -155,33 +156,6 @@ class Index:
                 "%d of the inputs skipped: %s%s", len(skipped), names, ", ..." * (len(skipped) > 3)
             )
         return index
-
-    @classmethod
-    def learn(
-        cls,
-        path: str | Path,
-        source: Any,
-        n_bits: int = 64,
-        *,
-        kind: str = "auto",
-        epochs: int | None = None,
-        random_state: int | None = None,
-        progress: ProgressCallback = no_progress,
-    ) -> Self:
-        """Learn codes from a source and make an index without items; see :meth:`create`.
-
-        The folder appears when the learning is done: an interrupted run leaves nothing.
-        """
-        folder = Path(path).expanduser().absolute()
-        learn_index(
-            folder,
-            _opened(source, kind, ""),
-            n_bits=n_bits,
-            epochs=epochs,
-            random_state=random_state,
-            progress=progress,
-        )
-        return cls.open(folder)
 
     def close(self) -> None:
         """Close the database; the index cannot be used afterwards."""

@@ -47,6 +47,7 @@ def learn_index(
         IndexExistsError: something is at ``folder`` already.
         InputError: the source cannot be learned from.
     """
+    folder = folder.absolute()
     check_n_bits(n_bits)
     _check_seed(random_state)
     refuse_existing(folder)

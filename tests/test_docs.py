@@ -79,7 +79,19 @@ def test_names_of_the_text_are_the_package_s():
         assert (ROOT / path).exists(), path
 
 
-@pytest.mark.parametrize("module", ["codes", "index", "search", "search.code_index"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "codes",
+        "index",
+        "search",
+        "search.code_index",
+        "sources.array_files",
+        "sources.item",
+        "sources.opening",
+        "features.kinds",
+    ],
+)
 def test_examples_in_docstrings_are_true(module, tmp_path, monkeypatch):
     import doctest
     import importlib

@@ -82,7 +82,7 @@ def index(
     path = index_path(index_name, must_exist=False)
     from hashret.codes import check_n_bits
     from hashret.index import Index
-    from hashret.learning import refuse_existing
+    from hashret.learning import learn_index, refuse_existing
     from hashret.sources import open_source
 
     warnings_to_stderr()
@@ -105,10 +105,15 @@ def index(
     click.echo(f"Source: {source.description}.", err=True)
     with ProgressDisplay() as progress:
         if not exists:
-            n_bits = bits or DEFAULT_BITS
-            opened = Index.learn(
-                path, source, n_bits, epochs=epochs, random_state=seed or 0, progress=progress
+            learn_index(
+                path,
+                source,
+                n_bits=DEFAULT_BITS if bits is None else bits,
+                epochs=epochs,
+                random_state=seed or 0,
+                progress=progress,
             )
+            opened = Index.open(path)
         report = opened.add(source, replace=replace, progress=progress)
     with opened:
         _tell(report, len(opened), path, time.perf_counter() - started)
