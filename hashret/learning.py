@@ -139,8 +139,8 @@ def refuse_existing(folder: Path) -> None:
 
 
 def _learning(state: TrainingProgress) -> Progress:
-    validation = "" if state.validation_loss is None else f", held out {state.validation_loss:.3f}"
-    note = f"pass {state.epoch} of {state.epochs}, loss {state.loss:.3f}{validation}"
+    loss = state.loss if state.validation_loss is None else state.validation_loss
+    note = f"pass {state.epoch} of {state.epochs}, loss {loss:.3f}"
     return Progress("learning", state.step, state.steps, note)
 
 

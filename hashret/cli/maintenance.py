@@ -21,7 +21,8 @@ def verify(context: click.Context, index_name: str | None) -> None:
         report = index.verify()
     if report.problems or output.format != "table":
         output.write([{"problem": problem} for problem in report.problems], ["problem"])
-    counts = f"{report.items:,} items and {report.segments:,} segments checked"
+    segments = f"{report.segments:,} segment{'s' * (report.segments != 1)}"
+    counts = f"{report.items:,} items and {segments} checked"
     if report.ok:
         click.echo(f"{counts}: all is well", err=True)
     else:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _TITLES = {
     "reading": "Reading",
     "learning": "Learning",
-    "storing": "Encoding and storing",
+    "storing": "Storing",
     "encoding": "Encoding",
     "tables": "Building tables",
 }
@@ -42,15 +42,20 @@ class ProgressDisplay:
             TimeRemainingColumn,
         )
         from rich.progress import Progress as Bars
+        from rich.table import Column
+
+        def whole() -> Column:
+            return Column(no_wrap=True)
 
         console = Console(stderr=True)
         self._bars = Bars(
-            TextColumn("{task.description:<20}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description:<15}", table_column=whole()),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
+            MofNCompleteColumn(table_column=whole()),
+            TimeElapsedColumn(table_column=whole()),
+            TimeRemainingColumn(compact=True, table_column=whole()),
+            TextColumn("{task.fields[note]}", table_column=whole()),
+            expand=True,
             console=console,
             disable=not sys.stderr.isatty() or console.is_dumb_terminal,
         )
