@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it is there whole or, if anything fails, as it was before.
 
     Raises:

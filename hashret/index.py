@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,7 +88,7 @@ class Index:
             IndexNotFoundError: there is no index.
             DamagedIndexError: its database is damaged or of a newer format.
         """
-        folder = Path(path).expanduser().absolute()
+        folder = _folder(path)
         if not (folder / "items.db").is_file():
             if (folder / "encoder").is_dir():
                 ItemStore.open(folder / "items.db")  # raises, naming the missing file
@@ -141,7 +142,7 @@ class Index:
         """
         opened = _opened(source, kind, key_prefix)
         learn_index(
-            Path(path).expanduser(),
+            _folder(path),
             opened,
             n_bits=n_bits,
             epochs=epochs,
@@ -191,6 +192,14 @@ class Index:
         with self._reader.state():
             return isinstance(key, str) and self._reader.find(key) is not None
 
+    def __iter__(self) -> Iterator[str]:
+        """The keys, in the order of being added."""
+        return iter([item.key for item in self.items()])
+
+    def __repr__(self) -> str:
+        """Place, size and code length."""
+        return f"<Index {self.path}: {len(self):,} {self.kind}, {self.n_bits} bits>"
+
     def __getitem__(self, key: str) -> StoredItem:
         """The item with this key.
 
@@ -204,6 +213,12 @@ class Index:
         """Items in the order they were added, at most ``limit``, those that satisfy ``where``."""
         with self._reader.state():
             return self._store.items_in_order(limit, where)
+
+    @property
+    def field_names(self) -> list[str]:
+        """The names of all fields that an item was ever given, in alphabetical order."""
+        with self._reader.state():
+            return self._store.field_names()
 
     def info(self) -> dict[str, Any]:
         """What the index is and holds, as JSON values; sizes in bytes."""
@@ -282,6 +297,8 @@ class Index:
         where: str | None = None,
     ) -> list[Result]:
         """One result for each value, encoded and searched together; see :meth:`query`."""
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise UsageError(f"query_many takes several values, got {values!r}.")
         return self._reader.search(self.encoder.encode(list(values)), radius, limit, where)
 
     def encode(self, values: Iterable[Any]) -> Codes:
@@ -332,8 +349,7 @@ class Index:
                     )
                     for part in opened.parts
                 ]
-            progress(Progress("tables", 0, None))
-            publish_due(self._store, self.path)
+            publish_due(self._store, self.path, lambda: progress(Progress("tables", 0, None)))
         return AddReport.sum(parts)
 
     def remove(self, keys: str | Iterable[str]) -> int:
@@ -359,6 +375,12 @@ class Index:
     def verify(self) -> VerifyReport:
         """Check every item, segment and encoder file against its checksum; changes nothing."""
         return verify(self._reader, self.encoder, self.path)
+
+
+def _folder(path: str | Path) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"The folder of an index is named by a path, got {path!r}.")
+    return Path(path).expanduser().absolute()
 
 
 def _opened(source: Any, kind: str, key_prefix: str) -> Source:

@@ -169,6 +169,7 @@ def store_items(
             old = known.get(item.key)
             if old is None or old.content_hash != digest:
                 if old is not None and not replace:
+                    features.matrix([item.value])  # another shape is the better reason
                     _refuse_other_source(store, item, old, source_id, source)
                 fresh.append((item, fields, digest))
                 continue
@@ -183,7 +184,7 @@ def store_items(
                 unchanged += 1
         matrix, failures = features.matrix([item.value for item, _, _ in fresh])
         failed = {failure.position: failure.reason for failure in failures}
-        broken.extend(Skipped(fresh[p][0].key, reason) for p, reason in failed.items())
+        broken.extend(_skipped(fresh[p][0], reason, source) for p, reason in failed.items())
         usable = [entry for p, entry in enumerate(fresh) if p not in failed]
         codes = encoder.encode(matrix)
         store.delete_rows(known[item.key].row for item, _, _ in usable if item.key in known)
@@ -216,7 +217,7 @@ def encode_items(
         seen += len(chunk)
         matrix, failures = features.matrix([item.value for item in chunk])
         failed = {failure.position for failure in failures}
-        broken.extend(Skipped(chunk[f.position].key, f.reason) for f in failures)
+        broken.extend(_skipped(chunk[f.position], f.reason, source) for f in failures)
         keys.extend(item.key for p, item in enumerate(chunk) if p not in failed)
         codes.append(encoder.encode(matrix))
         progress(Progress("encoding", seen, source.length))
@@ -237,6 +238,11 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
             chunk, n_bytes = [], 0
     if chunk:
         yield chunk
+
+
+def _skipped(item: Item, reason: str, source: Source) -> Skipped:
+    in_file = item.position is not None and source.location is not None
+    return Skipped(f"{source.location}#{item.position}" if in_file else item.key, reason)
 
 
 def _refuse_other_source(

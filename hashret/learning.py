@@ -64,6 +64,8 @@ def learn_index(
             refuse_existing(folder)
             unfinished.rename(folder)
             flush_folder(folder.parent)
+    except HashretError:
+        raise
     except OSError as error:
         raise HashretError(
             f"The index could not be written to {folder} ({error.strerror or error}). Nothing "

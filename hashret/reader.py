@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hashret.codes import Codes, hamming
 from hashret.errors import DamagedIndexError, KeyNotFoundError, UsageError
@@ -13,6 +17,8 @@ from hashret.result import Hit, Result
 from hashret.search import Found, search_many
 from hashret.snapshot import Snapshot, take_snapshot
 from hashret.store import ItemStore, StoredItem
+
+_log = logging.getLogger("hashret")
 
 
 class Reader:
@@ -75,12 +81,31 @@ class Reader:
     ) -> list[Result]:
         """A result for each of the codes, ``uint8``, shape ``(n, n_bits / 8)``."""
         with self.snapshot() as snapshot:
-            rows = None if where is None else self.store.rows_where(where)
-            answers = search_many(snapshot.parts, codes, radius, limit, snapshot.allowed(rows))
-            return [
-                Result(code, self._hits(code, found), found.stats, radius=radius, limit=limit)
-                for code, found in zip(codes, answers, strict=True)
-            ]
+            allowed = None if where is None else self.store.rows_where(where)
+            try:
+                return self._answers(snapshot, codes, radius, limit, allowed)
+            except DamagedIndexError as error:
+                if not snapshot.has_segments:
+                    raise
+                _log.warning("%s items.db answers in its place.", error)
+                snapshot = self._snapshot = take_snapshot(
+                    self.store, self._folder, use_segments=False
+                )
+                return self._answers(snapshot, codes, radius, limit, allowed)
+
+    def _answers(
+        self,
+        snapshot: Snapshot,
+        codes: Codes,
+        radius: int | None,
+        limit: int | None,
+        allowed: NDArray[np.int64] | None,
+    ) -> list[Result]:
+        found = search_many(snapshot.parts, codes, radius, limit, snapshot.allowed(allowed))
+        return [
+            Result(code, self._hits(code, one), one.stats, radius=radius, limit=limit)
+            for code, one in zip(codes, found, strict=True)
+        ]
 
     def _hits(self, code: Codes, found: Found) -> list[Hit]:
         items = self.store.items_of(found.rows)
@@ -93,7 +118,7 @@ class Reader:
             if item is None or hamming(code, item.code) != distance:
                 raise DamagedIndexError(
                     f"{self._folder / 'segments'} does not agree with items.db about row {row}; "
-                    "it is derived: `hashret compact` rebuilds it."
+                    "`hashret compact` rebuilds it."
                 )
             similarity = 1 - distance / (code.size * 8)
             hits.append(

@@ -58,7 +58,7 @@ def _segment_problems(store: ItemStore, folder: Path) -> list[str]:
             damage = segment.verify()
         except HashretError as error:
             damage = [str(error)]
-        problems += damage
+        problems += [f"{line} `hashret compact` rebuilds it." for line in damage]
         if damage:
             continue
         rows, codes = segment.rows_and_codes()
@@ -68,8 +68,7 @@ def _segment_problems(store: ItemStore, folder: Path) -> list[str]:
             np.array_equal(rows[live], stored_rows) and np.array_equal(codes[live], stored_codes)
         ):
             problems.append(
-                f"segments/{name} differs from items.db; it is derived: `hashret compact` "
-                "rebuilds it"
+                f"segments/{name} differs from items.db. `hashret compact` rebuilds it."
             )
     return problems
 

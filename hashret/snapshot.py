@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class Snapshot:
         deleted: ``bool`` mask by row of what stands in a part but is no item any more, or None.
         last_row: the highest row of any part.
         tail_rows: how many rows are in no segment.
+        has_segments: whether any part is a segment.
     """
 
     generation: int
@@ -47,6 +49,7 @@ class Snapshot:
     deleted: NDArray[np.bool_] | None
     last_row: int
     tail_rows: int
+    has_segments: bool
 
     def allowed(self, rows: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
         """``bool`` mask by row of what may be a hit: no deleted row and, if given, only ``rows``.
@@ -60,14 +63,20 @@ class Snapshot:
         return mask
 
 
-def take_snapshot(store: ItemStore, folder: Path) -> Snapshot:
+def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) -> Snapshot:
     """Load the state that ``store`` shows; call it inside ``store.reading()``.
 
     A segment that is missing or damaged is answered for by the store itself, whose codes are the
     truth: slower, never wrong, and said in the log.
+
+    Args:
+        store: the store.
+        folder: the folder of the index.
+        use_segments: False lets the store answer for everything.
     """
     parts = []
-    for name, first, last in store.segments():
+    segments = store.segments() if use_segments else []
+    for name, first, last in segments:
         try:
             parts.append(CodeIndex.open(folder / "segments" / name))
         except HashretError as error:
@@ -76,7 +85,7 @@ def take_snapshot(store: ItemStore, folder: Path) -> Snapshot:
             )
             rows, codes = store.codes(first, last)
             parts.append(CodeIndex.build(codes, rows=rows))
-    watermark = store.last_segment_row()
+    watermark = store.last_segment_row() if use_segments else 0
     rows, codes = store.codes(watermark + 1)
     if len(rows):
         parts.append(CodeIndex.build(codes, rows=rows))
@@ -86,20 +95,23 @@ def take_snapshot(store: ItemStore, folder: Path) -> Snapshot:
     if len(deletions):
         deleted = np.zeros(last_row + 1, dtype=np.bool_)
         deleted[deletions[deletions <= last_row]] = True
-    return Snapshot(store.generation, parts, deleted, last_row, len(rows))
+    return Snapshot(store.generation, parts, deleted, last_row, len(rows), bool(segments))
 
 
-def publish_due(store: ItemStore, folder: Path) -> None:
+def publish_due(store: ItemStore, folder: Path, announce: Callable[[], None]) -> None:
     """Make a segment of the tail when it deserves one, or of everything when there are many.
 
     The items are committed already: whatever goes wrong here is logged, for it only makes
-    searching slower. The caller holds the writer's lock.
+    searching slower. The caller holds the writer's lock, and is told by ``announce`` before long
+    work.
     """
     tail = store.last_segment_row() + 1
     try:
         if store.count_from(tail) < SEGMENT_ROWS:
             sweep_segments(store, folder)
-        elif len(store.segments()) < MAX_SEGMENTS:
+            return
+        announce()
+        if len(store.segments()) < MAX_SEGMENTS:
             _publish(store, folder, [], tail)
         else:
             publish_all(store, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from os import PathLike
@@ -90,11 +91,16 @@ class TrainedEncoder:
         runtime = self.runtime
         if not values:
             return np.empty((0, runtime.n_bits // 8), dtype=np.uint8)
-        rows = [
-            self.features.vector(read_value(value) if isinstance(value, str | PathLike) else value)
-            for value in values
-        ]
-        return runtime.encode(np.stack(rows))
+        return runtime.encode(np.stack([self._row(value) for value in values]))
+
+    def _row(self, value: Any) -> NDArray[np.float32]:
+        if not isinstance(value, str | PathLike):
+            return self.features.vector(value)
+        content = read_value(value)
+        try:
+            return self.features.vector(content)
+        except InputError as error:
+            raise InputError(f"{os.fsdecode(value)}: {error}") from error
 
     def encode_source(
         self, source: Source, progress: ProgressCallback = no_progress
@@ -116,6 +122,8 @@ class TrainedEncoder:
         Raises:
             EncoderMismatchError: the code has another length, or names another encoder.
         """
+        if isinstance(code, bytes):
+            code = np.frombuffer(code, dtype=np.uint8)
         if isinstance(code, str):
             maker, _, digits = code.strip().rpartition(":")
             if maker and maker != self.fingerprint:

@@ -184,3 +184,26 @@ def test_fields_stay_with_their_image_after_others_failed(tmp_path):
     assert skipped
     assert all(path.is_symlink() for path in skipped)
     assert len(came) + len(failed) + len(skipped) == 60
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "RGBA"])
+@pytest.mark.parametrize("suffix", ["png", "jpeg", "gif", "bmp", "webp", "tiff"])
+def test_a_file_cut_anywhere_is_a_failure_by_name_and_no_exception(mode, suffix):
+    rng = np.random.default_rng(0)
+    shape = (40, 40) if mode in "LP" else (40, 40, len(mode))
+    picture = Image.fromarray(
+        rng.integers(0, 256, shape, dtype=np.uint8), "RGBA" if mode == "RGBA" else None
+    )
+    if mode == "P":
+        picture = picture.convert("P")
+    if mode in ("RGBA", "P") and suffix in ("jpeg", "bmp"):
+        picture = picture.convert("RGB")
+    file = io.BytesIO()
+    picture.save(file, suffix)
+    whole = file.getvalue()
+    for size in (0, 1, 8, 20, 60, 100, 200, 400, len(whole) // 2, len(whole) - 9):
+        cut = whole[:size]
+        features = ImageFeatures.learn([whole, cut, whole])
+        rows, failures = features.matrix([whole, cut, whole])
+        assert len(rows) + len(failures) == 3
+        assert [failure.position for failure in failures] in ([], [1])

@@ -407,6 +407,15 @@ def test_items_and_hits_can_be_compared_and_collected(vectors_index):
         lambda index: hashret.create(index.path.parent / "n", np.zeros((3, 4)), random_state="a"),
         lambda index: hashret.create(index.path.parent / "n", np.zeros((3, 4)), n_bits=7),
         lambda index: hashret.create(index.path / "items.db" / "n", np.zeros((3, 4)), epochs=1),
+        lambda index: index.add([("a", np.zeros(12), {"Key": 1})]),
+        lambda index: index.add([("a", np.zeros(12), {"a": 1}), ("b", np.zeros(12), {"A": 2})]),
+        lambda index: index.query_many(None),
+        lambda index: index.query_many("x.npy"),
+        lambda index: index.encoder.own_code(b"12345678"),
+        lambda index: hashret.open(None),
+        lambda index: hashret.create(None, np.zeros((3, 4))),
+        lambda index: hashret.SemanticHasher.load(index.path / "nothing"),
+        lambda index: hashret.create(index.path.parent / "n", np.zeros((3, 4)), key_prefix="{x}"),
         lambda index: (index.close(), len(index)),
         lambda index: (index.close(), index.query_key("3")),
         lambda index: (index.close(), index.add([("a", np.zeros(12))])),
@@ -437,3 +446,21 @@ def test_a_query_inside_an_add_remembers_nothing(vectors_index, vectors):
     with pytest.raises(RuntimeError):
         vectors_index.add([("new", vectors[0])], progress=ask_then_fail)
     assert "new" not in {hit.key for hit in vectors_index.query(vectors[0], 0, None)}
+
+
+def test_an_index_names_its_keys_and_itself(vectors_index):
+    assert list(vectors_index) == [item.key for item in vectors_index.items()]
+    assert "600 vectors, 32 bits" in repr(vectors_index)
+
+
+def test_two_that_make_the_same_index_are_told_apart(make_index, vectors, tmp_path):
+    path = tmp_path / "one"
+
+    def overtake(progress):
+        if progress.stage == "learning" and not path.exists():
+            make_index("vectors").rename(path)
+
+    with pytest.raises(IndexExistsError, match="already"):
+        hashret.create(path, vectors, 16, epochs=1, progress=overtake)
+    with hashret.open(path) as index:
+        assert len(index) == 600

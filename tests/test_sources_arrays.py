@@ -208,9 +208,7 @@ def test_members_of_an_npz_that_are_no_arrays_are_left_alone(tmp_path):
     assert open_source(path).length == 4
 
 
-@pytest.mark.parametrize(
-    ("prefix", "first"), [("", "0"), ("p:", "p:0"), ("{stem}:", "v1.2:0"), ("{x}", "{x}0")]
-)
+@pytest.mark.parametrize(("prefix", "first"), [("", "0"), ("p:", "p:0"), ("{stem}:", "v1.2:0")])
 def test_key_prefix(tmp_path, prefix, first):
     path = save(tmp_path / "v1.2.npy", X)
     assert next(iter(open_source(path, key_prefix=prefix))).key == first

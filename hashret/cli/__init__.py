@@ -65,7 +65,7 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _say("Interrupted. What was stored before is whole; run the command again to go on.")
+        _say("Interrupted. What was stored before is whole.")
         code = 130
     except HashretError as error:
         hint = "\nTry 'hashret --help'." if isinstance(error, UsageError) else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -43,6 +42,8 @@ def encode(
 
     if file is not None and file.suffix != ".npy":
         raise UsageError(f"-o takes the name of a .npy file, got {str(file)!r}.")
+    if file is not None and Output.of(context).format != "table":
+        raise UsageError("-o writes an array; leave out the format, or -o.")
     with open_index(index_name) as index, ProgressDisplay() as progress:
         source = open_source(list(sources), kind=index.kind, key_prefix=key_prefix)
         keys, codes, skipped = index.encoder.encode_source(source, progress)
@@ -57,14 +58,18 @@ def encode(
             ["key", "code", "encoder"],
         )
     else:
+        import io
+
         import numpy as np
 
-        unfinished = file.with_name(f".{file.name}.{os.getpid()}.npy")
+        from hashret.files import write_durably
+
+        content = io.BytesIO()
+        np.save(content, codes, allow_pickle=False)
         try:
-            np.save(unfinished, codes, allow_pickle=False)
-            unfinished.replace(file)
-        finally:
-            unfinished.unlink(missing_ok=True)
+            write_durably(file, content.getbuffer())
+        except OSError as error:
+            raise HashretError(f"{file} cannot be written ({error.strerror or error}).") from error
         click.echo(f"{len(codes):,} codes in {file}", err=True)
     if strict and skipped:
         context.exit(SKIPPED_EXIT_CODE)

@@ -43,7 +43,11 @@ key_prefix_option = click.option(
     show_default=True,
     help="What the source holds.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data while learning.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Passes over the data while learning.  [default: what makes about 1,500 steps]",
+)
 @click.option(
     "--seed",
     type=click.IntRange(min=0, max=2**32 - 1),
@@ -125,7 +129,8 @@ def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
     tell_skipped(report.skipped)
     click.echo(
         f"{report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged, "
-        f"{len(report.skipped):,} skipped: {total:,} items in {path} ({seconds:.1f} s)",
+        f"{len(report.skipped):,} skipped: {total:,} item{'s' * (total != 1)} in {path} "
+        f"({seconds:.1f} s)",
         err=True,
     )
 

@@ -47,7 +47,7 @@ def items(
     from hashret.codes import to_hex
 
     with open_index(index_name) as index:
-        found = index.items(limit, where)
+        found, fields = index.items(limit, where), index.field_names
     rows: list[dict[str, Any]] = [
         {
             "key": item.key,
@@ -57,7 +57,7 @@ def items(
         }
         for item in found
     ]
-    Output.of(context).write(rows, ["key", "code"])
+    Output.of(context).write(rows, ["key", "code"], fields)
 
 
 @click.command()

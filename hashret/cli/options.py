@@ -91,7 +91,9 @@ index_option = _index_option(
 new_index_option = _index_option("Index to make or to add to: a name under ./indexes, or a path.")
 
 where_option = click.option(
-    "--where", metavar="SQL", help='Only items for which this holds, such as "label = 9".'
+    "--where",
+    metavar="SQL",
+    help='Only items for which this holds, such as "label = 9"; it can name fields and key.',
 )
 
 

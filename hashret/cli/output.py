@@ -74,20 +74,27 @@ class Output:
             raise TypeError("hashret.output holds something else")
         return found
 
-    def write(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    def write(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        columns: Sequence[str],
+        fields: Sequence[str] = (),
+    ) -> None:
         """Write rows; ``columns`` are those of a table, CSV or TSV, in their order.
 
-        In these, the ``fields`` of an item become columns of their own. A reader that has seen
-        enough, ``head`` for one, ends the writing in peace.
+        In these, the ``fields`` that items of the index have follow as columns. A reader that has
+        seen enough, ``head`` for one, ends the writing in peace.
         """
         try:
-            self._write(rows, columns)
+            self._write(rows, columns, fields)
             sys.stdout.flush()
         except BrokenPipeError:
             # Python would try once more at exit, and complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    def _write(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    def _write(
+        self, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], fields: Sequence[str]
+    ) -> None:
         out = sys.stdout
         if self.format == "json":
             out.write(_text_of(json.dumps(list(rows), indent=2, ensure_ascii=False)) + "\n")
@@ -100,9 +107,7 @@ class Output:
                 out.buffer.write(os.fsencode(row.get("location") or row["key"]) + end)
         else:
             flat = [_flat(row, columns) for row in rows]
-            titles = list(
-                dict.fromkeys([*columns, *sorted({name for row in flat for name in row})])
-            )
+            titles = [*columns, *(_field_title(name, columns) for name in fields)]
             if self.format == "table":
                 cells = [[_cell(row.get(title)) for title in titles] for row in flat]
                 _write_table(titles, cells, headers=self.headers)
@@ -118,8 +123,12 @@ def _flat(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
     """The columns of a row, and its fields; a field named like a column is ``fields.<name>``."""
     flat = {name: row.get(name) for name in columns}
     for name, value in row.get("fields", {}).items():
-        flat[f"fields.{name}" if name in columns else name] = value
+        flat[_field_title(name, columns)] = value
     return flat
+
+
+def _field_title(name: str, columns: Sequence[str]) -> str:
+    return f"fields.{name}" if name in columns else name
 
 
 def _plain(value: Any) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hashret.encoder.quiet import quiet_stderr
 from hashret.encoder.runtime import Encoder, fingerprint_of
-from hashret.errors import DamagedIndexError
+from hashret.errors import DamagedIndexError, InputError
 from hashret.files import write_durably
 
 ENCODER_FILE = "encoder.tflite"
@@ -97,6 +97,8 @@ class Artefacts:
         Raises:
             DamagedIndexError: a file is missing or is not the one that was written.
         """
+        if not folder.is_dir():
+            raise InputError(f"There is no folder of a saved hasher at {folder}.")
         metadata = _read_metadata(folder)
         return cls(
             _read_checked(folder / ENCODER_FILE, metadata),

@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ from hashret.encoder.autoencoder import Scaling, build_autoencoder
 from hashret.encoder.neighbours import mutual_neighbours
 from hashret.encoder.progress import TrainingProgress
 from hashret.encoder.training import TrainingSettings, train
+
+# It warns of a fit in a loop as if each were to share the compiled step of the one before.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def learn(

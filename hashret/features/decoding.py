@@ -120,7 +120,11 @@ def look_at(value: Any, want_colour: bool) -> tuple[tuple[int, int], bool]:
     if isinstance(value, bytes):
         image = open_file(value)
         if not want_colour or image.mode in _GREY_MODES:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            try:
+                # Pillow reads a whole PNG for this, and raises anything on a damaged one.
+                turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            except Exception as error:
+                raise InputError(f"damaged image: {error}") from error
             return (image.size[::-1] if turned else image.size), False
     picture = picture_of(value)
     return picture.size, picture.mode == "RGB" and _has_colour(picture)

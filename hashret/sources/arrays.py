@@ -109,7 +109,9 @@ def open_array_file(path: Path, location: str, kind: str, key_prefix: str) -> Ar
         )
     note = f" with labels from {content.labels_from}" if content.labels is not None else ""
     if content.unused:
-        note += f"; {', '.join(content.unused)} not used"
+        note += (
+            f"; {', '.join(content.unused)} not used (no labels of {len(content.values):,} rows)"
+        )
     return ArraySource(
         content.values,
         kind,

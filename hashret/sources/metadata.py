@@ -10,6 +10,9 @@ import numpy as np
 
 from hashret.errors import InputError
 
+RESERVED = ("key", "row")
+"""What a condition calls an item's own key and row; no field can have these names."""
+
 
 def is_unicode(text: str) -> bool:
     """Whether text can be written as UTF-8, which a file name of other bytes cannot."""
@@ -89,6 +92,14 @@ def scalar(key: str, name: str, value: Any) -> str | int | float | bool | None:
 
 
 def _field_name(key: str, name: object) -> str:
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise InputError(f"The fields of {key!r} must be named by printable text, got {name!r}.")
+    if not isinstance(name, str) or not name or not name.isprintable() or set(name) & set('"\\'):
+        raise InputError(
+            f"The fields of {key!r} must be named by printable text without quotation marks and "
+            f"backslashes, got {name!r}."
+        )
+    if name.lower() in RESERVED:
+        raise InputError(
+            f"A field of {key!r} is named {name!r}, which conditions need for the item's own; give "
+            "it another name."
+        )
     return str(name)

@@ -59,6 +59,8 @@ def open_source(source: Any, kind: str = "auto", key_prefix: str = "") -> Source
         raise UsageError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
     if not isinstance(key_prefix, str) or not is_unicode(key_prefix):
         raise UsageError(f"key_prefix must be text, got {key_prefix!r}.")
+    if re.search(r"[{}]", key_prefix.replace("{stem}", "")):
+        raise UsageError(f"key_prefix knows only {{stem}} between braces, got {key_prefix!r}.")
     if isinstance(source, str | PathLike):
         return _open_path(source, kind, key_prefix)
     if hasattr(source, "__array__"):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlite_utils import Database
 
 from hashret.codes import Codes
-from hashret.errors import DamagedIndexError, UsageError
+from hashret.errors import DamagedIndexError, InputError, UsageError
 from hashret.store.checking import database_problems
 from hashret.store.connection import connect, is_writable, sqlite_errors, stamp
 from hashret.store.items import RESTORE, KnownItem, NewItem, StoredItem, item_checksum, stored_item
@@ -292,10 +292,19 @@ class ItemStore:
         return [name for (name,) in self._connection.execute("select name from fields order by 1")]
 
     def note_fields(self, names: Iterable[str]) -> None:
-        """Remember field names, so that conditions can use them."""
-        self._connection.executemany(
-            "insert or ignore into fields (name) values (?)", [(name,) for name in names]
-        )
+        """Remember field names, so that conditions can use them.
+
+        Raises:
+            InputError: a name differs from another one only in case, which SQL does not see.
+        """
+        known = {name.lower(): name for name in self.field_names()}
+        for name in names:
+            if known.setdefault(name.lower(), name) != name:
+                raise InputError(
+                    f"The field {name!r} differs from the field {known[name.lower()]!r} only in "
+                    "case, which conditions do not see; give it the same name, or another."
+                )
+            self._connection.execute("insert or ignore into fields (name) values (?)", [name])
 
     # Segments
 

@@ -28,19 +28,6 @@ def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def columns_of(field_names: Iterable[str]) -> list[str]:
-    """What a condition can name: ``key``, ``row``, and those fields that can be columns.
-
-    SQL compares names without case, so of ``Label`` and ``label`` only the first is one; and a
-    path in JSON cannot hold quotation marks or backslashes.
-    """
-    columns = {name.lower(): name for name in _OWN_COLUMNS}
-    for name in field_names:
-        if not set(name) & set('"\\'):
-            columns.setdefault(name.lower(), name)
-    return list(columns.values())
-
-
 _NOT_SQL = re.compile(
     r"'(?:[^']|'')*' | \"(?:[^\"]|\"\")*\" | --[^\n]* | /\*.*?(?:\*/|$)", re.DOTALL | re.VERBOSE
 )
@@ -97,7 +84,7 @@ def matching_rows(
     """
     if not isinstance(condition, str):
         raise UsageError(f"where takes an SQL condition as text, got {condition!r}.")
-    columns = columns_of(field_names)
+    columns = [*_OWN_COLUMNS, *field_names]
     _check_brackets(condition)
     _check_names(condition, columns)
     checks = 0
