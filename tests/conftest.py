@@ -20,6 +20,7 @@ import hashret
 os.environ["COLUMNS"] = "100"
 for name in ("HASHRET_INDEXES", "HASHRET_DEBUG", "NO_COLOR"):
     os.environ.pop(name, None)
+os.environ.setdefault("KERAS_HOME", os.devnull)  # or importing Keras leaves a file in the home
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +109,8 @@ def vectors_index(make_index) -> hashret.Index:
 def run(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     """Run the command line in a process of its own, in ``tmp_path``."""
 
+    inherited = {name: value for name, value in os.environ.items() if name != "KERAS_HOME"}
+
     def start(*arguments, stdin: str = "", **environment: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, "-m", "hashret", *map(str, arguments)],
@@ -115,7 +118,7 @@ def run(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={**os.environ, **environment},
+            env={**inherited, **environment},
             timeout=300,
         )
 

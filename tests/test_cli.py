@@ -376,3 +376,12 @@ def test_the_same_name_is_the_same_index_for_every_command(run, make_index, tmp_
     np.save(tmp_path / "x.npy", vectors[:5] + 1)
     out = run("index", "x.npy", "-i", "here", "--key-prefix", "x")
     assert "605 items in here" in out.stderr
+
+
+def test_nothing_is_left_in_the_home(run, tmp_path, vectors):
+    np.save(tmp_path / "x.npy", vectors[:100])
+    home = tmp_path / "home"
+    home.mkdir()
+    elsewhere = {"HOME": str(home), "MPLCONFIGDIR": str(tmp_path / "fonts")}
+    assert run("index", "x.npy", "-i", "x", "--epochs", 1, **elsewhere).returncode == 0
+    assert list(home.iterdir()) == []

@@ -56,6 +56,8 @@ for command in (
 
 def main() -> None:
     """Run the command line; every failure is one message on stderr and an exit code."""
+    # Keras would leave a file of settings in the home, and these commands need none.
+    os.environ.setdefault("KERAS_HOME", os.devnull)
     code = 1
     try:
         code = cli.main(prog_name="hashret", standalone_mode=False) or 0
