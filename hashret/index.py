@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
 from hashret.errors import (
-    DamagedIndexError,
     IndexNotFoundError,
     UsageError,
 )
@@ -31,7 +30,7 @@ from hashret.report import VerifyReport, facts, verify
 from hashret.result import Result
 from hashret.snapshot import publish_all, publish_due
 from hashret.sources import Source, open_source
-from hashret.store import RESTORE, ItemStore, StoredItem, WriterLock
+from hashret.store import ItemStore, StoredItem, WriterLock
 from hashret.trained import TrainedEncoder
 
 DEFAULT_LIMIT = 10
@@ -63,20 +62,8 @@ class Index:
         """Wrap an open store; use :meth:`create` or :meth:`open`."""
         self.path = path
         self._store = store
-        with store.reading():
-            names = ("kind", "encoder", "n_bits", "encoder_files")
-            settings = {name: store.setting(name) for name in names}
-        if not isinstance(settings["n_bits"], int) or not isinstance(
-            settings["encoder_files"], dict
-        ):
-            raise DamagedIndexError(f"The settings in {store.path} are damaged. {RESTORE}")
-        self.kind = str(settings["kind"])
-        self.encoder = TrainedEncoder(
-            path / "encoder",
-            fingerprint=str(settings["encoder"]),
-            n_bits=settings["n_bits"],
-            digests=settings["encoder_files"],
-        )
+        self.encoder = TrainedEncoder.of_index(path, store)
+        self.kind = self.encoder.kind
         self.n_bits = self.encoder.n_bits
         self._reader = Reader(store, path)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,7 @@ from hashret.ingest import (
     no_progress,
 )
 from hashret.sources import Skipped, Source, read_value
+from hashret.store import RESTORE, ItemStore
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,7 +47,7 @@ class TrainedEncoder:
     """What turns values into codes and codes into values, loaded when first needed."""
 
     def __init__(
-        self, folder: Path, *, fingerprint: str, n_bits: int, digests: Mapping[str, str]
+        self, folder: Path, *, fingerprint: str, n_bits: int, kind: str, digests: Mapping[str, str]
     ) -> None:
         """Name the encoder's ``folder``, and what it must hold.
 
@@ -54,12 +55,34 @@ class TrainedEncoder:
             folder: the folder ``encoder`` of an index.
             fingerprint: of the encoder that made the codes of the index.
             n_bits: code length in bits.
+            kind: what it encodes, ``"images"`` or ``"vectors"``.
             digests: SHA-256 of each file in the folder, in hexadecimal, by name.
         """
         self.fingerprint = fingerprint
         self.n_bits = n_bits
+        self.kind = kind
         self._folder = folder
         self._digests = digests
+
+    @classmethod
+    def of_index(cls, folder: Path, store: ItemStore) -> Self:
+        """The encoder in the ``folder`` of an index, as its store describes it.
+
+        Raises:
+            DamagedIndexError: the store's settings make no sense.
+        """
+        with store.reading():
+            fingerprint, n_bits = store.setting("encoder"), store.setting("n_bits")
+            kind, digests = store.setting("kind"), store.setting("encoder_files")
+        if not isinstance(n_bits, int) or not isinstance(digests, dict):
+            raise DamagedIndexError(f"The settings in {store.path} are damaged. {RESTORE}")
+        return cls(
+            folder / "encoder",
+            fingerprint=str(fingerprint),
+            n_bits=n_bits,
+            kind=str(kind),
+            digests=digests,
+        )
 
     @cached_property
     def features(self) -> Features:

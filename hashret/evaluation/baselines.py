@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from hashret.codes import Codes, check_n_bits
 from hashret.errors import InputError, NotFittedError
 
 
-class _LinearHash:
+class _LinearHash(ABC):
     """Bits are the signs of linear projections of centred data.
 
     Args:
@@ -52,8 +53,9 @@ class _LinearHash:
             raise InputError(f"Expected shape (n, {len(self.mean_)}), got {X.shape}.")
         return np.packbits((X - self.mean_) @ self.projection_ > 0, axis=1)
 
+    @abstractmethod
     def _learn(self, centred: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        raise NotImplementedError
+        """The projection, ``(d, n_bits)``, of data around their mean."""
 
     def _components(self, centred: NDArray[np.float32]) -> NDArray[np.float32]:
         """The leading ``n_bits`` eigenvectors of the covariance, as columns."""
