@@ -127,7 +127,8 @@ def test_add_updates_changed_values_and_fields(vectors_index, vectors):
     assert answers(result) == brute_force(vectors_index, code, radius=0)
 
 
-def test_removed_items_are_no_hits_before_and_after_compact(vectors_index):
+def test_removed_items_are_no_hits_before_and_after_compact(vectors_index, caplog):
+    vectors_index.compact()
     code = vectors_index["7"].code
     vectors_index.remove(["7", "8"])
     assert "7" not in vectors_index
@@ -137,6 +138,7 @@ def test_removed_items_are_no_hits_before_and_after_compact(vectors_index):
         assert len(result) == 598
         vectors_index.compact()
     assert vectors_index.verify().ok
+    assert caplog.text == ""  # no segment had to be answered for
 
 
 def test_remove_is_all_or_nothing(vectors_index):
@@ -155,7 +157,7 @@ def test_an_empty_index_answers(vectors_index):
     assert vectors_index.verify().ok
 
 
-def test_answers_stay_right_over_many_segments(make_index, vectors, monkeypatch):
+def test_answers_stay_right_over_many_segments(make_index, vectors, monkeypatch, caplog):
     monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
     rng = np.random.default_rng(1)
     with hashret.open(make_index("vectors")) as index:
@@ -168,6 +170,7 @@ def test_answers_stay_right_over_many_segments(make_index, vectors, monkeypatch)
             assert answers(result) == brute_force(index, code, radius=6)
         assert 1 < len(index._store.segments()) <= 8
         assert index.verify().ok
+    assert caplog.text == ""  # no segment had to be answered for
 
 
 def test_one_index_sees_what_another_adds(make_index, vectors):
