@@ -167,17 +167,20 @@ def store_items(
             fields, digest = encode_fields(item.fields), content_hash(item.value)
             field_names.update(item.fields)
             old = known.get(item.key)
-            if old is None or old.content_hash != digest:
-                if old is not None and not replace:
-                    features.matrix([item.value])  # another shape is the better reason
-                    _refuse_other_source(store, item, old, source_id, source)
+            if old is None:
                 fresh.append((item, fields, digest))
                 continue
-            if old.source != source_id and source_id is not None:
+            elsewhere = source_id is not None and old.source != source_id
+            if elsewhere and not item.fields:
+                # Part of a folder, given alone, does not show the labels of the whole.
+                fields = old.fields
+            if old.content_hash != digest:
+                if not replace:
+                    _refuse_other_source(store, item, old, source_id, source, features)
+                fresh.append((item, fields, digest))
+                continue
+            if elsewhere:
                 moved.append((old.row, item.position))
-                if not item.fields:
-                    # Part of a folder, given alone, does not show the labels of the whole.
-                    fields = old.fields
             if old.fields != fields:
                 refield.append((old.row, fields))
             else:
@@ -246,12 +249,18 @@ def _skipped(item: Item, reason: str, source: Source) -> Skipped:
 
 
 def _refuse_other_source(
-    store: ItemStore, item: Item, old: KnownItem, source_id: int | None, source: Source
+    store: ItemStore,
+    item: Item,
+    old: KnownItem,
+    source_id: int | None,
+    source: Source,
+    features: Features,
 ) -> None:
     # Row numbers mean something within their file only. Paths, and keys that come from Python, mean
     # the same item wherever they are met, so there another value is an update.
     if item.position is None or old.source in (None, source_id):
         return
+    features.matrix([item.value])  # another shape would be the better reason
     raise InputError(
         f"Key {item.key!r} of {source.location} already belongs to a different item, from "
         f"{store.sources()[old.source]}. Give the new items keys of their own with --key-prefix "

@@ -5,9 +5,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -159,16 +158,10 @@ def _unfinished_folder(folder: Path) -> Iterator[Path]:
     for path in folder.parent.glob(f"{glob.escape(prefix)}*"):
         with suppress(HashretError), WriterLock(path):
             shutil.rmtree(path, ignore_errors=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
-    unfinished.chmod(0o777 & ~_umask())
+    unfinished = folder.with_name(f"{prefix}{secrets.token_hex(4)}")
+    unfinished.mkdir()
     try:
         with WriterLock(unfinished):
             yield unfinished
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -88,9 +88,9 @@ class Reader:
                 if not snapshot.has_segments:
                     raise
                 _log.warning("%s items.db answers in its place.", error)
-                snapshot = self._snapshot = take_snapshot(
-                    self.store, self._folder, use_segments=False
-                )
+                snapshot = take_snapshot(self.store, self._folder, use_segments=False)
+                if not self.store.writing_now:
+                    self._snapshot = snapshot
                 return self._answers(snapshot, codes, radius, limit, allowed)
 
     def _answers(

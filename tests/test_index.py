@@ -359,6 +359,7 @@ def test_a_changed_image_is_updated_from_whatever_folder(make_index, image_folde
     with hashret.create(tmp_path / "p", folder, 16, epochs=1) as index:
         shutil.copy(folder / "1" / "001.png", folder / "0" / "000.png")
         assert index.add(folder / "0").updated == 1
+        assert index[str(folder / "0" / "000.png")].fields == {"label": "0"}
         shutil.copy(folder / "2" / "002.png", folder / "0" / "000.png")
         assert index.add(folder / "0" / "000.png").updated == 1
         assert len(index) == 100

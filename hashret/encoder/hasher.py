@@ -108,7 +108,7 @@ class SemanticHasher(TransformerMixin, BaseEstimator):
     def fit(
         self,
         X: ArrayLike,
-        y: object = None,  # noqa: ARG002
+        y: object = None,  # noqa: ARG002 - as scikit-learn calls it
         progress: Callable[[TrainingProgress], None] | None = None,
     ) -> Self:
         """Learn from a matrix of items.

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 _taking_turns = threading.RLock()
 
@@ -28,7 +29,7 @@ def quiet_stderr() -> Iterator[None]:
             yield
             return
         try:
-            with open(os.devnull, "wb") as sink:  # noqa: PTH123
+            with Path(os.devnull).open("wb") as sink:
                 os.dup2(sink.fileno(), 2)
             yield
         finally:

@@ -25,7 +25,7 @@ class _LinearHash(ABC):
         self.n_bits = n_bits
         self.random_state = random_state
 
-    def fit(self, X: NDArray[np.float32], y: object = None) -> Self:  # noqa: ARG002
+    def fit(self, X: NDArray[np.float32], y: object = None) -> Self:  # noqa: ARG002 - pipelines pass it
         """Learn from ``float32`` data of shape ``(n, d)``.
 
         Raises:
@@ -81,7 +81,7 @@ class PCAHash(_LinearHash):
     def _learn(
         self,
         centred: NDArray[np.float32],
-        rng: np.random.Generator,  # noqa: ARG002
+        rng: np.random.Generator,  # noqa: ARG002 - nothing here is left to chance
     ) -> NDArray[np.float32]:
         return self._components(centred)
 

@@ -85,7 +85,7 @@ class ImageFolder(Source):
         links = 0
         for folder, subfolders, names in os.walk(location, onerror=self._note_unlisted):
             subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-            links += sum(os.path.islink(f"{folder}/{name}") for name in subfolders)  # noqa: PTH114
+            links += sum(os.path.islink(f"{folder}/{name}") for name in subfolders)  # noqa: PTH114, the same
             for name in names:
                 if name.startswith("."):
                     continue
