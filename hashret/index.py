@@ -28,7 +28,7 @@ from hashret.learning import learn_index
 from hashret.reader import Reader
 from hashret.report import VerifyReport, facts, verify
 from hashret.result import Result
-from hashret.snapshot import publish_all, publish_due
+from hashret.snapshot import TablesProgress, publish_all, publish_due
 from hashret.sources import Source, open_source
 from hashret.store import ItemStore, StoredItem, WriterLock
 from hashret.trained import TrainedEncoder
@@ -336,7 +336,7 @@ class Index:
                     )
                     for part in opened.parts
                 ]
-            publish_due(self._store, self.path, lambda: progress(Progress("tables", 0, None)))
+            publish_due(self._store, self.path, _tables(progress))
         return AddReport.sum(parts)
 
     def remove(self, keys: str | Iterable[str]) -> int:
@@ -356,12 +356,15 @@ class Index:
     def compact(self, progress: ProgressCallback = no_progress) -> None:
         """Make one segment of all items, without what was removed; readers are undisturbed."""
         with self._reader.lock, WriterLock(self.path):
-            progress(Progress("tables", 0, None))
-            publish_all(self._store, self.path)
+            publish_all(self._store, self.path, _tables(progress))
 
     def verify(self) -> VerifyReport:
         """Check every item, segment and encoder file against its checksum; changes nothing."""
         return verify(self._reader, self.encoder, self.path)
+
+
+def _tables(progress: ProgressCallback) -> TablesProgress:
+    return lambda done, total, note: progress(Progress("tables", done, total, note))
 
 
 def _folder(path: str | Path) -> Path:

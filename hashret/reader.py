@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from hashret.codes import Codes, hamming
 from hashret.errors import DamagedIndexError, KeyNotFoundError, UsageError
 from hashret.result import Hit, Result
-from hashret.search import Found, search_many
-from hashret.snapshot import Snapshot, take_snapshot
-from hashret.store import ItemStore, StoredItem
+from hashret.search import CodeIndex, Found, search_many
+from hashret.snapshot import Snapshot, take_snapshot, without_remedy
+from hashret.store import RESTORE, ItemStore, StoredItem
 
 _log = logging.getLogger("hashret")
+
+SCANNED_CODES = 10_000
+"""Reading an item takes as long as looking through so many codes for the few that are allowed."""
 
 
 class Reader:
@@ -81,31 +84,48 @@ class Reader:
     ) -> list[Result]:
         """A result for each of the codes, ``uint8``, shape ``(n, n_bits / 8)``."""
         with self.snapshot() as snapshot:
-            allowed = None if where is None else self.store.rows_where(where)
+            rows = None if where is None else self.store.rows_where(where)
+            if rows is not None and len(rows) * SCANNED_CODES <= len(snapshot):
+                few = CodeIndex.build(self._codes(rows, codes.shape[1]), rows=rows)
+                return self._answers([few], None, codes, radius, limit)
             try:
-                return self._answers(snapshot, codes, radius, limit, allowed)
+                return self._answers(snapshot.parts, snapshot.allowed(rows), codes, radius, limit)
             except DamagedIndexError as error:
                 if not snapshot.has_segments:
                     raise
-                _log.warning("%s items.db answers in its place.", error)
+                _log.warning(
+                    "%s items.db answers in the place of the search files, which takes longer; "
+                    "`hashret compact` rebuilds them.",
+                    without_remedy(str(error)),
+                )
                 snapshot = take_snapshot(self.store, self._folder, use_segments=False)
                 if not self.store.writing_now:
                     self._snapshot = snapshot
-                return self._answers(snapshot, codes, radius, limit, allowed)
+                return self._answers(snapshot.parts, snapshot.allowed(rows), codes, radius, limit)
 
     def _answers(
         self,
-        snapshot: Snapshot,
+        parts: list[CodeIndex],
+        allowed: NDArray[np.uint8] | None,
         codes: Codes,
         radius: int | None,
         limit: int | None,
-        allowed: NDArray[np.int64] | None,
     ) -> list[Result]:
-        found = search_many(snapshot.parts, codes, radius, limit, snapshot.allowed(allowed))
+        found = search_many(parts, codes, radius, limit, allowed)
         return [
             Result(code, self._hits(code, one), one.stats, radius=radius, limit=limit)
             for code, one in zip(codes, found, strict=True)
         ]
+
+    def _codes(self, rows: NDArray[np.int64], n_bytes: int) -> Codes:
+        """The codes of a few items, shape ``(n, n_bytes)``, from the store."""
+        items = self.store.items_of(rows)
+        codes = [items[row].code for row in rows.tolist() if row in items]
+        if len(codes) < len(rows) or any(code.size != n_bytes for code in codes):
+            raise DamagedIndexError(
+                f"{self.store.path} is damaged: `hashret verify` names the items. {RESTORE}"
+            )
+        return np.array(codes, dtype=np.uint8).reshape(-1, n_bytes)
 
     def _hits(self, code: Codes, found: Found) -> list[Hit]:
         items = self.store.items_of(found.rows)
@@ -117,8 +137,7 @@ class Reader:
             # What a segment says of a hit is checked against the truth before anyone sees it.
             if item is None or hamming(code, item.code) != distance:
                 raise DamagedIndexError(
-                    f"{self._folder / 'segments'} does not agree with items.db about row {row}; "
-                    "`hashret compact` rebuilds it."
+                    f"{self._folder / 'segments'} does not agree with items.db about row {row}."
                 )
             similarity = 1 - distance / (code.size * 8)
             hits.append(

@@ -11,6 +11,7 @@ import numpy as np
 from hashret.errors import HashretError
 from hashret.reader import Reader
 from hashret.search import CodeIndex
+from hashret.snapshot import without_remedy
 from hashret.store import ItemStore
 from hashret.trained import TrainedEncoder
 
@@ -58,7 +59,7 @@ def _segment_problems(store: ItemStore, folder: Path) -> list[str]:
             damage = segment.verify()
         except HashretError as error:
             damage = [str(error)]
-        problems += [f"{line} `hashret compact` rebuilds it." for line in damage]
+        problems += [f"{without_remedy(line)} `hashret compact` rebuilds it." for line in damage]
         if damage:
             continue
         rows, codes = segment.rows_and_codes()

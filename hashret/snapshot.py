@@ -11,12 +11,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import HashretError
 from hashret.search import CodeIndex
+from hashret.search.machine import ensure_measured
+from hashret.search.segment_files import REMEDY
 from hashret.store import ItemStore
 
 _log = logging.getLogger("hashret")
@@ -27,8 +30,19 @@ SEGMENT_ROWS = 10_000
 GRACE_SECONDS = 60.0
 """A replaced segment is kept for readers that have yet to open it."""
 
-MAX_SEGMENTS = 8
-"""When there are so many segments, the next one takes the place of them all."""
+GROWTH = 3
+"""A new segment takes in those before it that are smaller than so many times what it has so far.
+
+So each segment is at least so many times as large as the next one, and of n rows there are at most
+1 + log(n / SEGMENT_ROWS) to this base: 8 for 10 million. A row that is written again is then in a
+segment larger by a third at least, which also happens a logarithmic number of times only.
+"""
+
+MEASURED_FROM = 1_000_000
+"""A segment of so many codes is worth the time to measure what searching takes on this machine."""
+
+TablesProgress: TypeAlias = Callable[[int, int | None, str], None]
+"""Is told how much of making tables is done, how much there is (None: not known), and of what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +52,8 @@ class Snapshot:
     Attributes:
         generation: the number of the state, as the store counts.
         parts: the segments, mapped, and the tail, in memory; their rows are disjoint.
-        deleted: ``bool`` mask by row of what stands in a part but is no item any more, or None.
+        live: bitmap of the rows, as ``numpy.packbits`` makes it from a mask by row, without those
+            that stand in a part but are no items any more; None if there are no such rows.
         last_row: the highest row of any part.
         tail_rows: how many rows are in no segment.
         has_segments: whether any part is a segment.
@@ -46,75 +61,92 @@ class Snapshot:
 
     generation: int
     parts: list[CodeIndex]
-    deleted: NDArray[np.bool_] | None
+    live: NDArray[np.uint8] | None
     last_row: int
     tail_rows: int
     has_segments: bool
 
-    def allowed(self, rows: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
-        """``bool`` mask by row of what may be a hit: no deleted row and, if given, only ``rows``.
+    def __len__(self) -> int:
+        """The number of codes, those of deleted items included."""
+        return sum(len(part) for part in self.parts)
+
+    def allowed(self, rows: NDArray[np.int64] | None) -> NDArray[np.uint8] | None:
+        """Bitmap of what may be a hit: no deleted row and, if given, only ``rows``, each once.
 
         None stands for everything.
         """
         if rows is None:
-            return None if self.deleted is None else ~self.deleted
-        mask = np.zeros(self.last_row + 1, dtype=np.bool_)
-        mask[rows] = True
-        return mask
+            return self.live
+        bitmap = _bitmap(rows, self.last_row)
+        if self.live is not None:
+            bitmap &= self.live
+        return bitmap
+
+
+def _bitmap(rows: NDArray[np.int64], last_row: int) -> NDArray[np.uint8]:
+    bitmap = np.zeros((last_row >> 3) + 1, dtype=np.uint8)
+    # As no row comes twice, adding bits is the same as setting them, and faster.
+    np.add.at(bitmap, rows >> 3, (128 >> (rows & 7)).astype(np.uint8))
+    return bitmap
 
 
 def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) -> Snapshot:
     """Load the state that ``store`` shows; call it inside ``store.reading()``.
 
-    A segment that is missing or damaged is answered for by the store itself, whose codes are the
-    truth: slower, never wrong, and said in the log.
+    A segment that is missing, damaged or of another format is answered for by the store itself,
+    whose codes are the truth: slower, never wrong, and said in the log.
 
     Args:
         store: the store.
         folder: the folder of the index.
         use_segments: False lets the store answer for everything.
     """
-    parts = []
+    parts, unusable = [], []
     segments = store.segments() if use_segments else []
     for name, first, last in segments:
         try:
             parts.append(CodeIndex.open(folder / "segments" / name))
         except HashretError as error:
-            _log.warning(
-                "%s Its items are read from items.db instead; `hashret compact` rebuilds it.", error
-            )
+            unusable.append(error)
             rows, codes = store.codes(first, last)
             parts.append(CodeIndex.build(codes, rows=rows))
+    if unusable:
+        _log.warning(
+            "%s items.db answers in the place of %d of %d segments, which takes longer; "
+            "`hashret compact` rebuilds them, as does the next `hashret index`.",
+            without_remedy(str(unusable[0])),
+            len(unusable),
+            len(segments),
+        )
     watermark = store.last_segment_row() if use_segments else 0
     rows, codes = store.codes(watermark + 1)
     if len(rows):
         parts.append(CodeIndex.build(codes, rows=rows))
     last_row = int(rows[-1]) if len(rows) else watermark
     deletions = store.deletions()
-    deleted = None
-    if len(deletions):
-        deleted = np.zeros(last_row + 1, dtype=np.bool_)
-        deleted[deletions[deletions <= last_row]] = True
-    return Snapshot(store.generation, parts, deleted, last_row, len(rows), bool(segments))
+    deletions = deletions[deletions <= last_row]
+    live = ~_bitmap(deletions, last_row) if len(deletions) else None
+    return Snapshot(store.generation, parts, live, last_row, len(rows), bool(segments))
 
 
-def publish_due(store: ItemStore, folder: Path, announce: Callable[[], None]) -> None:
-    """Make a segment of the tail when it deserves one, or of everything when there are many.
+def without_remedy(problem: str) -> str:
+    """What is wrong with search files, without what to do where they belong to no index."""
+    return problem.removesuffix(REMEDY).rstrip()
+
+
+def publish_due(store: ItemStore, folder: Path, progress: TablesProgress) -> None:
+    """Make a segment of the tail when it deserves one, or of what no segment answers for any more.
 
     The items are committed already: whatever goes wrong here is logged, for it only makes
-    searching slower. The caller holds the writer's lock, and is told by ``announce`` before long
-    work.
+    searching slower. Interrupted, it leaves the segments as they were. The caller holds the
+    writer's lock; ``progress`` is told of work that is due, nothing otherwise.
     """
-    tail = store.last_segment_row() + 1
     try:
-        if store.count_from(tail) < SEGMENT_ROWS:
+        first = _first_due(store, folder)
+        if first is None:
             sweep_segments(store, folder)
-            return
-        announce()
-        if len(store.segments()) < MAX_SEGMENTS:
-            _publish(store, folder, [], tail)
         else:
-            publish_all(store, folder)
+            _publish(store, folder, first, progress)
     except (HashretError, OSError) as error:
         _log.warning(
             "The items are stored, but no tables could be made of them (%s); they are searched "
@@ -123,13 +155,42 @@ def publish_due(store: ItemStore, folder: Path, announce: Callable[[], None]) ->
         )
 
 
-def publish_all(store: ItemStore, folder: Path) -> None:
+def publish_all(store: ItemStore, folder: Path, progress: TablesProgress) -> None:
     """Make one segment of all items, without the deleted rows, in the place of all others."""
-    _publish(store, folder, [name for name, _, _ in store.segments()], 1)
+    _publish(store, folder, 1, progress)
 
 
-def _publish(store: ItemStore, folder: Path, replaced: list[str], first: int) -> None:
+def _first_due(store: ItemStore, folder: Path) -> int | None:
+    """The first row of the segment that is due, which reaches to the last; None if none is."""
+    segments = [
+        (first, _n_codes(folder / "segments" / name)) for name, first, _ in store.segments()
+    ]
+    tail = store.last_segment_row() + 1
+    together = store.count_from(tail)
+    rebuilt_from = min((first for first, n in segments if n is None), default=tail)
+    if rebuilt_from == tail and together < SEGMENT_ROWS:
+        return None
+    due = tail
+    for first, n in reversed(segments):
+        if n is not None and first < rebuilt_from and n >= GROWTH * together:
+            break
+        due, together = first, together + (n or 0)
+    return due
+
+
+def _n_codes(path: Path) -> int | None:
+    """The number of codes of a segment; None if it cannot be used."""
+    try:
+        return len(CodeIndex.open(path))
+    except HashretError:
+        return None
+
+
+def _publish(store: ItemStore, folder: Path, first: int, progress: TablesProgress) -> None:
+    """Make a segment of all items from row ``first``, in the place of those that begin there."""
     sweep_segments(store, folder)
+    replaced = [name for name, begin, _ in store.segments() if begin >= first]
+    progress(0, None, "")
     with store.reading():
         rows, codes = store.codes(first)
         last = max(store.last_segment_row(), int(rows[-1]) if len(rows) else 0)
@@ -138,7 +199,14 @@ def _publish(store: ItemStore, folder: Path, replaced: list[str], first: int) ->
     # A name of chance: a database restored from a copy must not find another state's segment
     # under a name it knows.
     name = f"{last:08d}-{secrets.token_hex(4)}"
-    CodeIndex.build(codes, path=folder / "segments" / name, rows=rows)
+    note = f"{len(rows):,} codes"
+    progress(0, None, note)
+    CodeIndex.build(
+        codes,
+        path=folder / "segments" / name,
+        rows=rows,
+        progress=lambda done, total: progress(done, total, note),
+    )
     with store.writing():
         store.replace_segments(replaced, name, first, last)
         # The new segment was made of items only: what was deleted in its range is not in it.
@@ -146,6 +214,8 @@ def _publish(store: ItemStore, folder: Path, replaced: list[str], first: int) ->
     for old in replaced:
         with suppress(OSError):
             os.utime(folder / "segments" / old)  # from now on it is not needed
+    if len(rows) >= MEASURED_FROM:
+        ensure_measured()
 
 
 def sweep_segments(store: ItemStore, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--explain",
     is_flag=True,
-    help="Tell the plan, probes, candidates and time on stderr, and which bits differ.",
+    help="Tell plan, probes, candidates, time and expected time on stderr, and which bits differ.",
 )
 @output_options(paths=True)
 @click.pass_context
@@ -124,7 +125,7 @@ class _Asking:
         for hit in result:
             row = hit.to_dict()
             if self._explain:
-                row["flipped"] = result.explain(hit)
+                row.update(flipped=result.explain(hit), stats=asdict(result.stats))
             yield row
 
 
@@ -135,7 +136,8 @@ def _tell(result: Result, name: str | None, *, explain: bool) -> None:
         rings = ", ".join(f"{distance}: {len(hits)}" for distance, hits in result.rings.items())
         click.echo(
             f"{about}{stats.plan}; {stats.probes:,} probes, {stats.candidates:,} candidates, "
-            f"{stats.seconds * 1e3:.3f} ms; hits by distance: {rings or 'none'}",
+            f"{stats.seconds * 1e3:.3f} ms ({stats.estimated_seconds * 1e3:.3f} ms expected); "
+            f"hits by distance: {rings or 'none'}",
             err=True,
         )
     if not result:

@@ -9,8 +9,15 @@ Example:
     ([0, 1], [0, 1])
 """
 
-from hashret.search.code_index import CodeIndex
+from hashret.search.code_index import CodeIndex, search_many, search_segments
 from hashret.search.found import Found, SearchStats
-from hashret.search.segments import search_many, search_segments
+from hashret.search.threads import set_threads
 
-__all__ = ["CodeIndex", "Found", "SearchStats", "search_many", "search_segments"]
+__all__ = [
+    "CodeIndex",
+    "Found",
+    "SearchStats",
+    "search_many",
+    "search_segments",
+    "set_threads",
+]

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashret.codes import as_codes
-from hashret.errors import DamagedIndexError, InputError
-from hashret.search import planner, rings, segment_files
-from hashret.search.found import ROW_BITS, Found, Hits, Ranking, pack_hits
-from hashret.search.hash_table import HashTable
-from hashret.search.scan import Words, as_words
-from hashret.search.segments import checked_integer, search_many, search_segments
+from hashret.codes import Codes, as_codes
+from hashret.errors import InputError, UsageError
+from hashret.search import engine, segment_files
+from hashret.search.building import build_segment
+from hashret.search.found import Found
+from hashret.search.interpreted_plan import damaged
+from hashret.search.searching import as_bitmap, checked_integer, search
+from hashret.search.segment import Segment
+from hashret.search.streaming import build_files
 
-SELECTIVE = 16
-"""A filter that allows less than one code in so many is applied before a scan, else after."""
+if TYPE_CHECKING:
+    from hashret.search.self_join import Pairs
+
+_ALL = as_bitmap(None)
 
 
 class CodeIndex:
@@ -30,6 +35,7 @@ class CodeIndex:
     Attributes:
         n_bits: the length of the codes.
         path: the folder its files are mapped from; None in memory.
+        segment: the codes and their tables.
 
     Example:
         >>> from hashret.codes import pack
@@ -39,38 +45,37 @@ class CodeIndex:
         ([[0, 1]], [[0, 1]])
     """
 
-    def __init__(
-        self,
-        words: Words,
-        rows: NDArray[np.int64],
-        row_end: int,
-        table: HashTable | None,
-        n_bits: int,
-        path: Path | None = None,
-    ) -> None:
-        """Wrap parts that belong together; :meth:`build` and :meth:`open` make them."""
-        self.n_bits = n_bits
+    def __init__(self, segment: Segment, path: Path | None = None) -> None:
+        """Search ``segment``; :meth:`build` and :meth:`open` make one."""
+        self.segment = segment
+        self.n_bits = segment.layout.n_bits
         self.path = path
-        self._words = words
-        self._rows = rows
-        self._row_end = row_end
-        self._table = table
 
     @classmethod
     def build(
-        cls, codes: ArrayLike, path: str | Path | None = None, rows: ArrayLike | None = None
+        cls,
+        codes: ArrayLike,
+        path: str | Path | None = None,
+        rows: ArrayLike | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        resume: bool = False,
     ) -> CodeIndex:
         """Build an index of codes.
 
-        A few thousand codes are merely copied, in microseconds; more get a hash table, in about
-        0.1 seconds a million. Codes of 64 bits take about 24 bytes each.
+        A few thousand codes are merely copied; more get tables. Codes of 64 bits then take 20 to
+        24 bytes each. With a path, memory stays bounded however many codes there are: ``codes``
+        may be mapped from a file.
 
         Args:
-            codes: ``uint8``, shape ``(n, n_bits / 8)``, n below 2**32; they are copied.
+            codes: ``uint8``, shape ``(n, n_bits / 8)``, n below 2**32 - 1; they are copied.
             path: a folder, not there yet, to publish the files into and to map them from; it
                 appears whole or not at all. None keeps everything in memory.
             rows: the row number of each code, integers of shape ``(n,)``, ascending, unique, 0 to
                 2**52 - 1; by default 0 to n - 1.
+            progress: is told, with a path, how much of the work is done and how much there is.
+            resume: with a path, keep the work of a build that is interrupted, and go on with it
+                when the same codes are built into the same path again.
 
         Raises:
             InputError: codes or rows of another dtype, shape or order.
@@ -78,23 +83,9 @@ class CodeIndex:
             HashretError: the files cannot be written.
         """
         codes = as_codes(codes)
-        numbers = _as_rows(rows, len(codes))
-        row_end = int(numbers[-1]) + 1 if len(numbers) else 0
-        words = as_words(codes)
-        table = None
-        if planner.worth_a_table(*words.shape):
-            table, order = HashTable.build(codes)
-            words, numbers = words.take(order, axis=0), numbers[order]
-        else:
-            words, numbers = words.copy(), numbers.copy()
-        n_bits = codes.shape[1] * 8
         if path is None:
-            return cls(words, numbers, row_end, table, n_bits)
-        arrays: dict[str, NDArray[Any]] = {"codes": words, "rows": numbers}
-        if table is not None:
-            arrays["offsets"] = table.offsets
-        facts = {"n": len(words), "n_bits": n_bits, "row_end": row_end}
-        segment_files.publish(Path(path), arrays, facts)
+            return cls(build_segment(codes, rows))
+        build_files(codes, rows, Path(path), progress=progress, resume=resume)
         return cls.open(path)
 
     @classmethod
@@ -107,9 +98,7 @@ class CodeIndex:
                 and header show; :meth:`verify` checks every byte.
         """
         path = Path(path)
-        arrays, facts = segment_files.open_mapped(path)
-        table = HashTable(arrays["offsets"], facts["n_bits"]) if "offsets" in arrays else None
-        return cls(arrays["codes"], arrays["rows"], facts["row_end"], table, facts["n_bits"], path)
+        return cls(segment_files.open_segment(path), path)
 
     def verify(self) -> list[str]:
         """Read every file and compare checksums.
@@ -122,11 +111,23 @@ class CodeIndex:
 
     def __len__(self) -> int:
         """The number of codes."""
-        return len(self._words)
+        return len(self.segment)
 
     def __repr__(self) -> str:
         """Size, code length and place."""
         return f"CodeIndex(n={len(self)}, n_bits={self.n_bits}, path={self.path})"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the codes, rows and tables, in memory or mapped."""
+        return self.segment.nbytes
+
+    @cached_property
+    def prepared(self) -> Any:
+        """The segment as compiled kernels take it."""
+        from hashret.search.prepared import prepare
+
+        return prepare(self.segment)
 
     def rows_and_codes(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Everything that is stored, by ascending row.
@@ -134,9 +135,9 @@ class CodeIndex:
         Returns:
             ``int64`` rows ``(n,)`` and ``uint8`` codes ``(n, n_bits / 8)``, copied.
         """
-        order = np.argsort(self._rows)
-        codes = np.ascontiguousarray(self._words[order]).view(np.uint8)
-        return self._rows[order], codes.reshape(len(order), -1)[:, : self.n_bits // 8]
+        order = np.argsort(self.segment.rows)
+        rows = self.segment.rows[order].astype(np.int64) + self.segment.row_base
+        return rows, self.segment.layout.to_codes(self.segment.words[order])
 
     def within(
         self, queries: ArrayLike, radius: int
@@ -156,7 +157,15 @@ class CodeIndex:
             UsageError: a radius that is no integer or is negative.
             DamagedIndexError: the files prove to be damaged.
         """
-        found = search_many([self], queries, radius=checked_integer(radius, "radius", 0))
+        codes = self._as_queries(queries)
+        if type(radius) is not int or radius < 0:
+            radius = checked_integer(radius, "radius", 0)
+        radius = min(radius, self.n_bits)
+        kernels = engine.compiled(len(codes)) if len(self) and len(codes) else None
+        if kernels is not None:
+            hits, lims, _ = kernels.within(self.prepared, codes, radius, _ALL)
+            return (lims, *kernels.unpack(hits))
+        found = search([self], codes, radius, None, _ALL)
         lims = np.zeros(len(found) + 1, dtype=np.int64)
         np.cumsum([len(one) for one in found], out=lims[1:])
         rows = np.concatenate([one.rows for one in found] or [np.empty(0, np.int64)])
@@ -178,10 +187,24 @@ class CodeIndex:
             UsageError: ``k`` is no integer or below 1.
             DamagedIndexError: the files prove to be damaged.
         """
-        found = search_many([self], queries, limit=checked_integer(k, "k", 1))
-        shape = (len(found), min(k, len(self)))
+        codes = self._as_queries(queries)
+        k = min(checked_integer(k, "k", 1), len(self))
+        kernels = engine.compiled(len(codes)) if k and len(codes) else None
+        if kernels is not None:
+            heaps = np.empty((len(codes), k), dtype=np.uint64)
+            sizes = np.zeros(len(codes), dtype=np.int64)
+            kernels.nearest(self.prepared, codes, self.n_bits, _ALL, heaps, sizes)
+            if sizes.min() < k:
+                raise damaged("offsets.npy or positions.npy")
+            heaps.sort(axis=1)
+            rows, distances = kernels.unpack(heaps.reshape(-1))
+            return distances.reshape(heaps.shape), rows.reshape(heaps.shape)
+        found = search([self], codes, self.n_bits, k, _ALL) if k else []
+        shape = (len(codes), k)
         distances, rows = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.int64)
         for i, one in enumerate(found):
+            if len(one) < k:
+                raise damaged("offsets.npy or positions.npy")
             distances[i], rows[i] = one.distances, one.rows
         return distances, rows
 
@@ -195,52 +218,93 @@ class CodeIndex:
         """Find the neighbours of one code; see :func:`search_segments` for the arguments."""
         return search_segments([self], query, radius, limit, allowed)
 
-    def rank(
-        self, queries: Words, rankings: Sequence[Ranking], allowed: NDArray[np.bool_] | None
-    ) -> list[rings.Trace]:
-        """Bring what queries, given as words, find here into their rankings.
+    def pairs(self, radius: int, allowed: ArrayLike | None = None) -> Iterator[Pairs]:
+        """Find all pairs of codes within a radius of each other, each pair once.
 
-        This is how :func:`~hashret.search.segments.search_many` searches each of its segments.
+        Args:
+            radius: in bits, inclusive; 0 finds the equal codes.
+            allowed: as in :func:`search_segments`; both of a pair must be allowed.
+
+        Yields:
+            Blocks of pairs, as they are found; memory stays bounded however many there are.
+
+        Raises:
+            UsageError: a radius that is no integer or is negative.
         """
+        radius = min(checked_integer(radius, "radius", 0), self.n_bits)
+        from hashret.search.self_join import pairs_of
 
-        def collect(positions: NDArray[np.intp], distances: NDArray[Any]) -> Hits:
-            rows = self._rows[positions]
-            # As unsigned numbers, negative rows are too large as well.
-            if rows.size and int(rows.view(np.uint64).max()) >= self._row_end:
-                raise DamagedIndexError(
-                    f"The row numbers in {self.path} make no sense: the file was altered. "
-                    f"{segment_files.REMEDY}"
-                )
-            if allowed is None:
-                return pack_hits(distances, rows)
-            keep = _is_allowed(allowed, rows)
-            return pack_hits(distances[keep], rows[keep])
+        return pairs_of([self.segment], radius, as_bitmap(allowed))
 
-        def narrow() -> NDArray[np.intp] | None:
-            if allowed is None or np.count_nonzero(allowed) * SELECTIVE > len(self):
-                return None
-            return np.flatnonzero(_is_allowed(allowed, self._rows))
-
-        return rings.search(self._words, self._table, queries, rankings, collect, narrow)
+    def _as_queries(self, queries: ArrayLike) -> Codes:
+        """Validated codes, C-contiguous and writable: kernels are compiled for such arrays."""
+        if (
+            type(queries) is np.ndarray
+            and queries.dtype == np.uint8
+            and queries.ndim == 2
+            and queries.shape[1] * 8 == self.n_bits
+            and queries.flags.carray
+        ):
+            return queries
+        codes = as_codes(queries, self.n_bits)
+        return codes if codes.flags.writeable else codes.copy()
 
 
-def _is_allowed(allowed: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    # Altered rows may be negative; they must neither wrap around nor escape the check of rows.
-    known = (rows >= 0) & (rows < len(allowed))
-    known[known] = allowed[rows[known]]
-    return known
+def search_segments(
+    segments: Sequence[CodeIndex],
+    query: ArrayLike,
+    radius: int | None = None,
+    limit: int | None = None,
+    allowed: ArrayLike | None = None,
+) -> Found:
+    """Find the neighbours of one code in several segments, as if they were one index.
+
+    Args:
+        segments: indexes with codes of one length and no row in common.
+        query: ``uint8``, shape ``(n_bits / 8,)``.
+        radius: in bits, inclusive; None lets rings grow until ``limit`` hits are in.
+        limit: at most so many hits, the first by distance, then row; None takes all.
+        allowed: ``bool``, one for each row number from 0, or ``numpy.packbits`` of that. Rows that
+            are False, or beyond its end, are not found and do not count towards ``limit``.
+
+    Raises:
+        InputError: a query of another dtype or length, or several.
+        UsageError: neither radius nor limit, or one that is no integer or too small.
+        DamagedIndexError: the files of a segment prove to be damaged.
+    """
+    code = as_codes(query)
+    if len(code) != 1:
+        raise InputError(f"Expected one code, got {len(code)}; search_many takes several.")
+    return search_many(segments, code, radius, limit, allowed)[0]
 
 
-def _as_rows(rows: ArrayLike | None, n: int) -> NDArray[np.int64]:
-    if rows is None:
-        return np.arange(n, dtype=np.int64)
-    given = np.asarray(rows)
-    if given.shape != (n,) or (n and given.dtype.kind not in "iu"):
-        raise InputError(
-            f"rows must be {n} integers, one for each code, got {given.dtype} of shape "
-            f"{given.shape}."
-        )
-    numbers = given.astype(np.int64)
-    if n and (numbers[0] < 0 or numbers[-1] >> ROW_BITS or bool(np.any(np.diff(numbers) <= 0))):
-        raise InputError(f"rows must ascend, without repeats, within 0 to 2**{ROW_BITS} - 1.")
-    return numbers
+def search_many(
+    segments: Sequence[CodeIndex],
+    queries: ArrayLike,
+    radius: int | None = None,
+    limit: int | None = None,
+    allowed: ArrayLike | None = None,
+) -> list[Found]:
+    """Find the neighbours of several codes at once: :func:`search_segments` for each of them.
+
+    Args:
+        segments: indexes with codes of one length and no row in common.
+        queries: ``uint8``, shape ``(nq, n_bits / 8)``.
+        radius: as in :func:`search_segments`.
+        limit: as in :func:`search_segments`.
+        allowed: as in :func:`search_segments`.
+
+    Raises:
+        InputError: queries of another dtype or length.
+        UsageError: neither radius nor limit, or one that is no integer or too small.
+        DamagedIndexError: the files of a segment prove to be damaged.
+    """
+    codes = as_codes(queries)
+    if radius is None and limit is None:
+        raise UsageError("A search needs a radius, a limit, or both.")
+    n_bits = codes.shape[1] * 8
+    bound = n_bits if radius is None else min(checked_integer(radius, "radius", 0), n_bits)
+    limit = None if limit is None else checked_integer(limit, "limit", 1)
+    for segment in segments:
+        as_codes(codes, segment.n_bits)
+    return search(segments, codes, bound, limit, as_bitmap(allowed))

@@ -18,8 +18,6 @@ ROW_BITS = 52
 Hits: TypeAlias = NDArray[np.uint64]
 Collect: TypeAlias = Callable[[NDArray[np.intp], NDArray[Any]], Hits]
 """Turns positions in a segment and their distances into hits, leaving out what is not allowed."""
-Narrow: TypeAlias = Callable[[], NDArray[np.intp] | None]
-"""Gives the positions that a scan may keep to; None if it should go over all codes."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,12 @@ def pack_hits(distances: NDArray[Any], rows: NDArray[np.int64]) -> Hits:
     return distances.astype(np.uint64) << np.uint64(ROW_BITS) | rows.astype(np.uint64)
 
 
+def unpack_hits(hits: Hits) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Rows and distances of hits."""
+    rows = (hits & np.uint64((1 << ROW_BITS) - 1)).astype(np.int64)
+    return rows, (hits >> np.uint64(ROW_BITS)).astype(np.int32)
+
+
 class Ranking:
     """The best hits of one query so far.
 
@@ -95,9 +99,3 @@ class Ranking:
         if not self._parts:
             return np.empty(0, dtype=np.uint64)
         return np.sort(np.concatenate(self._parts))
-
-    def unpack(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Rows and distances in their final order."""
-        hits = self.hits()
-        rows = (hits & np.uint64((1 << ROW_BITS) - 1)).astype(np.int64)
-        return rows, (hits >> np.uint64(ROW_BITS)).astype(np.int32)

@@ -1,35 +1,43 @@
 """The cost model: what a way to answer is expected to take, in seconds.
 
-The constants were measured on one core of a 2.6 GHz server with AVX-512. Only their ratios decide,
-and a wrong decision costs time, never an answer.
+What compiled code takes was measured on this machine (``machine``). The constants here are those of
+NumPy and FAISS, measured on one core of a 2.6 GHz server with AVX-512; only their ratios decide. A
+wrong decision costs time, never an answer.
 """
 
 from __future__ import annotations
 
-import os
 import sys
+from typing import Literal, TypeAlias
 
-SHELL_SECONDS = 22e-6
+from hashret.search.threads import n_cores
+
+Plan: TypeAlias = Literal["scan", "tables"]
+
+forced: Plan | None = None
+"""The way every search takes where it can; None lets the costs decide. See :func:`force`."""
+
+TABLE_FROM_WORDS = 1 << 15
+"""Fewer words than these are scanned about as fast as tables could be probed: they get none."""
+MARGIN = 0.85
+"""Tables are probed where they are expected to take less than this share of a scan."""
+
+SHELL_SECONDS = 30e-6
 """Per round of probes, whatever its size: the calls into NumPy."""
-PROBE_SECONDS = 10e-9
+PROBE_SECONDS = 15e-9
 """Per bucket looked up."""
-CANDIDATE_SECONDS = 15e-9
+CANDIDATE_SECONDS = 25e-9
 """Per code found in a bucket: fetch it and compute its distance."""
 
 NUMPY_BLOCK_SECONDS = 6e-6
 """Per query and block of codes."""
-NUMPY_WORD_SECONDS = 0.6e-9
+NUMPY_WORD_SECONDS = 0.85e-9
 """Per query and machine word of the codes."""
 FAISS_CALL_SECONDS = 12e-6
 """Per block of codes, whatever the number of queries."""
 FAISS_WORD_SECONDS = 0.3e-9
 """Per query and machine word of the codes, on one core."""
 FAISS_IMPORT_SECONDS = 0.15
-
-GROWING_SHARE = 0.5
-"""Rings that may not end soon are probed for at most this share of the cost of a scan."""
-TABLE_FROM_SECONDS = 100e-6
-"""A hash table is built when a scan would cost more; below, it could hardly be faster."""
 
 _BLOCK_WORDS = 1 << 16
 
@@ -49,7 +57,7 @@ def _numpy_seconds(n: int, n_words: int, n_queries: int) -> float:
 def _faiss_seconds(n: int, n_words: int, n_queries: int) -> float:
     words = n * n_words
     blocks = 1 + words * n_queries / _BLOCK_WORDS / 64
-    rounds = -(-n_queries // (os.cpu_count() or 1))
+    rounds = -(-n_queries // (n_cores()))
     return blocks * FAISS_CALL_SECONDS + rounds * words * FAISS_WORD_SECONDS
 
 
@@ -77,11 +85,10 @@ def scan_seconds(n: int, n_words: int, n_queries: int = 1) -> float:
     return (_faiss_seconds if with_faiss else _numpy_seconds)(n, n_words, n_queries)
 
 
-def probe_seconds(probes: float, candidates: float) -> float:
-    """Expected seconds for one round of ``probes`` that meets so many ``candidates``."""
-    return SHELL_SECONDS + probes * PROBE_SECONDS + candidates * CANDIDATE_SECONDS
+def force(plan: Plan | None) -> None:
+    """Make every search of this process scan, or probe tables where there are some.
 
-
-def worth_a_table(n: int, n_words: int) -> bool:
-    """Whether ``n`` codes should get a hash table at all."""
-    return _numpy_seconds(n, n_words, 1) > TABLE_FROM_SECONDS
+    For benchmarks and tests, which compare the two; answers are the same.
+    """
+    global forced
+    forced = plan

@@ -6,17 +6,16 @@ long codes and for batches, and is imported once scans have cost as much as impo
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.codes import Codes
 from hashret.search import planner
 from hashret.search.found import Collect, Ranking
+from hashret.search.layout import Words
+from hashret.search.threads import in_threads, n_cores, slices
 
 FIRST_BLOCK = 2048
 """Codes: a first look that gives each ranking with a limit a bound, which keeps later hits few."""
@@ -28,25 +27,8 @@ FAISS_BLOCK = 1 << 22
 """Pairs of query and code at a time: bounds the memory for hits in flight to 50 MB a thread."""
 QUERY_BLOCK = 32
 
-Words: TypeAlias = NDArray[Any]
-"""Codes as machine words: ``uint8`` to ``uint64``, shape ``(n, words)``; padding bits are 0."""
-
 _HitsOfQuery: TypeAlias = tuple[int, NDArray[np.intp], NDArray[Any]]
 _Compare: TypeAlias = Callable[[Words, Words, list[int]], Iterator[_HitsOfQuery]]
-
-
-def as_words(codes: Codes) -> Words:
-    """View codes, shape ``(n, n_bits / 8)``, as machine words, zero-padded where they are uneven.
-
-    1, 2 and 4 bytes are one ``uint8``, ``uint16`` or ``uint32``; other lengths ``uint64`` words.
-    """
-    n, n_bytes = codes.shape
-    size = 1 << (n_bytes - 1).bit_length() if n_bytes <= 8 else -(-n_bytes // 8) * 8
-    if size != n_bytes:
-        padded = np.zeros((n, size), dtype=np.uint8)
-        padded[:, :n_bytes] = codes
-        codes = padded
-    return codes.view(np.dtype(f"u{min(size, 8)}"))
 
 
 def distances(words: Words, query: Words) -> NDArray[Any]:
@@ -63,24 +45,21 @@ def scan(words: Words, queries: Words, rankings: Sequence[Ranking], collect: Col
     """Add to the ranking of each query all codes within its bound.
 
     Args:
-        words: the codes, shape ``(n, words)``.
-        queries: the same words, shape ``(nq, words)``.
+        words: the codes, shape ``(n, n_words)``.
+        queries: shape ``(nq, n_words)``, in the same order of bits.
         rankings: one for each query; a bound is narrowed as its hits come in.
         collect: turns positions and distances into hits.
     """
     n, n_words = words.shape
     if not planner.scans_with_faiss(n, n_words, len(queries)):
-        for some in range(0, len(queries), QUERY_BLOCK):
-            own = slice(some, some + QUERY_BLOCK)
+        for own in slices(len(queries), QUERY_BLOCK):
             largest = NUMPY_BLOCK // n_words
             _scan_blocks(words, queries[own], rankings[own], collect, _numpy_hits, largest)
         planner.count_numpy_scan(n, n_words, len(queries))
         return
     import faiss
 
-    threads = faiss.omp_get_max_threads()
-    size = min(QUERY_BLOCK, -(-len(queries) // threads))
-    parts = [slice(some, some + size) for some in range(0, len(queries), size)]
+    size = min(QUERY_BLOCK, -(-len(queries) // n_cores()))
 
     def run(own: slice) -> None:
         # The threads of OpenMP spin while they wait, which on a busy machine makes these short
@@ -93,11 +72,7 @@ def scan(words: Words, queries: Words, rankings: Sequence[Ranking], collect: Col
         finally:
             faiss.omp_set_num_threads(before)
 
-    if len(parts) == 1:
-        run(parts[0])
-        return
-    with ThreadPoolExecutor(min(threads, len(parts))) as pool:
-        deque(pool.map(run, parts), maxlen=0)
+    in_threads(run, slices(len(queries), size))
 
 
 def _scan_blocks(

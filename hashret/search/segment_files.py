@@ -1,34 +1,42 @@
 """The files of a segment: NumPy arrays and a manifest, published whole or not at all.
 
 A segment is derived data in a folder that never changes once it is there. The manifest holds the
-size and CRC-32 of every file, so that opening checks what is cheap to check (presence, size,
-header) without reading the data, and :func:`problems` checks every byte.
+size of every file and CRC-32 checksums of its blocks, so that opening checks what is cheap to check
+(presence, size, header) without reading the data, and :func:`problems` checks every byte.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import mmap
 import secrets
 import shutil
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import DamagedIndexError, HashretError, IndexExistsError, IndexNotFoundError
-from hashret.files import flush_folder
+from hashret.files import flush_folder, write_durably
+from hashret.search import array_file
+from hashret.search.array_file import ArrayFile
+from hashret.search.layout import Layout
+from hashret.search.segment import Segment, array_kinds
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 REMEDY = "Search files are derived: delete the folder and build it again."
-_CHUNK_BYTES = 1 << 22
+RANDOM_FROM_BYTES = 1 << 24
+"""Larger files are mapped for access at random: reading ahead, which is many times slower for it,
+is right only where little of a file would be left out."""
 
 
-def publish(path: Path, arrays: dict[str, NDArray[Any]], facts: dict[str, int]) -> None:
-    """Write arrays as ``<name>.npy`` and a manifest with ``facts`` into the new folder ``path``.
+def publish_segment(path: Path, segment: Segment) -> None:
+    """Write a segment into the new folder ``path``.
 
     The files are written beside it, flushed to the disk and renamed into place.
 
@@ -36,36 +44,108 @@ def publish(path: Path, arrays: dict[str, NDArray[Any]], facts: dict[str, int]) 
         IndexExistsError: something is at ``path`` already.
         HashretError: the files cannot be written.
     """
+    own = {
+        "codes.npy": segment.words,
+        "rows.npy": segment.rows,
+        "offsets.npy": segment.offsets,
+        "positions.npy": segment.positions,
+    }
+    shape = segment.layout, len(segment), segment.row_base, segment.row_end
+    kinds = array_kinds(*shape)
+    with writing(path) as folder, ExitStack() as opened:
+        files = {
+            name: opened.enter_context(ArrayFile(folder / name, *kind))
+            for name, kind in kinds.items()
+        }
+        for name, file in files.items():
+            file.append(own[name])
+        publish(path, folder, files.values(), facts_of(*shape))
+
+
+@contextmanager
+def writing(path: Path, kept: Path | None = None) -> Iterator[Path]:
+    """Give a temporary folder beside ``path`` for the files of a segment.
+
+    Args:
+        path: where they are to be published.
+        kept: the temporary folder, there already or not, which is left as it is if the work is
+            interrupted; by default a new one is made, and removed in any case.
+
+    Raises:
+        IndexExistsError: something is at ``path`` already.
+        HashretError: for an ``OSError`` while the files are written.
+    """
     if path.exists():
         raise IndexExistsError(f"{path} already exists: search files are never written over.")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    folder = kept or path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        files = {
-            f"{name}.npy": _write_array(temporary / f"{name}.npy", array)
-            for name, array in arrays.items()
-        }
-        content = {"format": FORMAT, **facts, "files": files}
-        manifest = {**content, "crc32": _crc32_of(content)}
-        with (temporary / MANIFEST).open("w", encoding="utf-8") as file:
-            json.dump(manifest, file, indent=2)
-            _flush(file)
-        flush_folder(temporary)
-        temporary.rename(path)
-        flush_folder(path.parent)
+        folder.mkdir(parents=True, exist_ok=kept is not None)
+        yield folder
+    except HashretError:
+        raise
     except OSError as error:
         raise HashretError(
             f"Could not write the search files to {path}: {error.strerror or error}."
         ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if kept is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_mapped(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
+def publish(path: Path, folder: Path, files: Iterable[ArrayFile], facts: dict[str, Any]) -> None:
+    """Flush the written files of a temporary folder, add a manifest and rename it to ``path``.
+
+    Raises:
+        OSError: that cannot be done.
+    """
+    for file in files:
+        file.flush()
+    content = {
+        "format": FORMAT,
+        **facts,
+        "files": {file.path.name: file.facts() for file in files},
+    }
+    manifest = {**content, "crc32": _crc32_of(content)}
+    write_durably(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    folder.rename(path)
+    flush_folder(path.parent)
+
+
+def facts_of(layout: Layout, n: int, row_base: int, row_end: int) -> dict[str, Any]:
+    """What the manifest says of a segment besides its files."""
+    return {"n": n, "row_base": row_base, "row_end": row_end, "layout": layout.to_json()}
+
+
+def open_segment(path: Path) -> Segment:
+    """Map a published segment, reading only the manifest and the headers.
+
+    Raises:
+        IndexNotFoundError: there is no folder at ``path``.
+        DamagedIndexError: a file is missing, cut short or altered.
+    """
+    arrays, facts = open_mapped(path)
+    file = path / MANIFEST
+    try:
+        layout = Layout.from_json(facts["layout"])
+        n, row_base, row_end = facts["n"], facts["row_base"], facts["row_end"]
+        kinds = array_kinds(layout, n, row_base, row_end)
+    except (DamagedIndexError, KeyError, TypeError) as error:
+        raise DamagedIndexError(f"{file} is damaged: it describes no segment. {REMEDY}") from error
+    if {name: (array.dtype, array.shape) for name, array in arrays.items()} != kinds:
+        raise DamagedIndexError(f"{file} is damaged: it describes other files. {REMEDY}")
+    codes, in_order = arrays["codes.npy"], None
+    if codes.nbytes > RANDOM_FROM_BYTES:
+        in_order = _map(path / "codes.npy", mmap.MADV_NORMAL)
+    none = np.empty(0, dtype=np.uint32)
+    tables = arrays.get("offsets.npy", none), arrays.get("positions.npy", none)
+    return Segment(layout, codes, arrays["rows.npy"], row_base, row_end, *tables, in_order)
+
+
+def open_mapped(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Map the arrays of a published folder, reading only the manifest and the headers.
 
     Returns:
-        The arrays by name, read-only, and the facts of the manifest.
+        The arrays by the names of their files, read-only, and the facts of the manifest.
 
     Raises:
         IndexNotFoundError: there is no folder at ``path``.
@@ -77,15 +157,12 @@ def open_mapped(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
     arrays = {}
     for name, facts in manifest["files"].items():
         file = path / name
-        problem = _problem(file, facts["bytes"], facts["header_bytes"], facts["header_crc32"])
+        problem = array_file.header_problem(file, facts)
         if problem is not None:
             raise DamagedIndexError(f"{problem} {REMEDY}")
-        try:
-            mapped = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DamagedIndexError(f"{file} cannot be read ({error}). {REMEDY}") from error
-        # A plain array over the mapping: every slice of a memmap is many times slower to make.
-        arrays[name.removesuffix(".npy")] = np.asarray(mapped)
+        large = facts["bytes"] > RANDOM_FROM_BYTES
+        advice = mmap.MADV_RANDOM if large else mmap.MADV_NORMAL
+        arrays[name] = _map(file, advice)
     return arrays, manifest
 
 
@@ -95,11 +172,17 @@ def problems(path: Path) -> list[str]:
         manifest = _read_manifest(path)
     except DamagedIndexError as error:
         return [str(error)]
-    found = [
-        _problem(path / name, facts["bytes"], facts["bytes"], facts["crc32"])
-        for name, facts in manifest["files"].items()
-    ]
-    return [problem for problem in found if problem is not None]
+    return array_file.problems({path / name: facts for name, facts in manifest["files"].items()})
+
+
+def _map(file: Path, advice: int) -> NDArray[Any]:
+    try:
+        mapped = np.load(file, mmap_mode="r", allow_pickle=False)
+        mapped._mmap.madvise(advice)
+    except (OSError, ValueError) as error:
+        raise DamagedIndexError(f"{file} cannot be read ({error}). {REMEDY}") from error
+    # A plain array over the mapping: every slice of a memmap is many times slower to make.
+    return np.asarray(mapped)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -124,48 +207,5 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _write_array(path: Path, array: NDArray[Any]) -> dict[str, int]:
-    with path.open("wb") as file:
-        np.lib.format.write_array(file, array, allow_pickle=False)
-        _flush(file)
-        n_bytes = file.tell()
-    header_bytes = n_bytes - array.nbytes
-    return {
-        "bytes": n_bytes,
-        "crc32": _crc32_of_file(path, n_bytes),
-        "header_bytes": header_bytes,
-        "header_crc32": _crc32_of_file(path, header_bytes),
-    }
-
-
-def _problem(path: Path, n_bytes: int, checked_bytes: int, crc32: int) -> str | None:
-    """What is wrong with a file that should have ``n_bytes`` and a checksum at its start."""
-    try:
-        came = path.stat().st_size
-        if came != n_bytes:
-            return f"{path} is damaged: it has {came} bytes instead of {n_bytes}."
-        if _crc32_of_file(path, checked_bytes) != crc32:
-            return f"{path} is damaged: its checksum is not the one it was written with."
-    except FileNotFoundError:
-        return f"{path} is missing."
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror or error}."
-    return None
-
-
 def _crc32_of(content: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())
-
-
-def _crc32_of_file(path: Path, n_bytes: int) -> int:
-    crc = 0
-    with path.open("rb") as file:
-        while n_bytes and (chunk := file.read(min(n_bytes, _CHUNK_BYTES))):
-            crc = zlib.crc32(chunk, crc)
-            n_bytes -= len(chunk)
-    return crc
-
-
-def _flush(file: IO[Any]) -> None:
-    file.flush()
-    os.fsync(file.fileno())

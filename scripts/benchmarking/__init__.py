@@ -1,0 +1,1 @@
+"""What the benchmarks of the search share: code sets, peers, timing, tables and plots."""
