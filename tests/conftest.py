@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from search_oracle import WAYS, going
 from sklearn.datasets import load_digits
 
 import hashret
@@ -20,6 +21,7 @@ import hashret
 os.environ["COLUMNS"] = "100"
 for name in ("HASHRET_INDEXES", "HASHRET_DEBUG", "NO_COLOR"):
     os.environ.pop(name, None)
+os.environ["HASHRET_COSTS"] = ""  # and no costs of this machine, measured while tests run
 os.environ.setdefault("KERAS_HOME", os.devnull)  # or importing Keras leaves a file in the home
 
 
@@ -41,6 +43,13 @@ def vectors() -> np.ndarray:
     centres = rng.normal(size=(20, 12))
     points = centres[rng.integers(20, size=600)] + rng.normal(scale=0.2, size=(600, 12))
     return points.astype(np.float32)
+
+
+@pytest.fixture(params=WAYS)
+def way(request) -> str:
+    """An engine and a plan that every search of a test takes."""
+    with going(request.param):
+        yield request.param
 
 
 def write_idx(path: Path, array: np.ndarray) -> Path:

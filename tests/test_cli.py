@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -111,10 +112,22 @@ def test_stdin_takes_paths_and_keys(run, index_dir, idx_files):
 
 def test_explain_tells_how_the_answer_was_found(run, index_dir):
     out = run("query", "--key", "3", "-i", index_dir, "-r", 5, "--explain", "--json")
-    for word in ("probes", "candidates", "ms", "scan"):
-        assert word in out.stderr
+    assert re.search(
+        r"scan; 0 probes, 300 candidates, [\d.]+ ms \([\d.]+ ms expected\);", out.stderr
+    )
     for row in json.loads(out.stdout):
         assert len(row["flipped"]) == row["distance"]
+        assert (row["stats"]["plan"], row["stats"]["candidates"]) == ("scan", 300)
+        assert row["stats"]["seconds"] > 0
+        assert row["stats"]["estimated_seconds"] > 0
+    table = run("query", "--key", "3", "-i", index_dir, "--explain").stdout.splitlines()
+    assert table[0].split() == ["rank", "distance", "similarity", "key", "flipped", "label"]
+
+
+def test_building_tables_is_shown_and_compact_is_quiet_about_nothing_else(run, index_dir):
+    out = run("compact", "-i", index_dir)
+    assert (out.returncode, out.stdout) == (0, "")
+    assert re.fullmatch(r"Building tables: 300 codes, [\d.]+ s\n", out.stderr)
 
 
 def test_no_hits_is_no_error(run, index_dir):

@@ -12,6 +12,7 @@ from hashret.errors import DamagedIndexError, HashretError
 @pytest.fixture
 def healthy(make_index, monkeypatch):
     monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.search.planner.TABLE_FROM_WORDS", 0)
     path = make_index("vectors")
     with hashret.open(path) as index:
         index.compact()
@@ -42,7 +43,8 @@ def test_every_file_missing_or_cut_short(healthy, vectors):
     path, _ = healthy
     answer = ask(path, vectors[5])
     files = [file for file in path.rglob("*") if file.is_file() and file.name != "write.lock"]
-    assert {file.name for file in files} >= {"items.db", "encoder.tflite", "codes.npy"}
+    tables = {"codes.npy", "rows.npy", "offsets.npy", "positions.npy", "manifest.json"}
+    assert {file.name for file in files} >= {"items.db", "encoder.tflite", *tables}
     for file in files:
         whole = file.read_bytes()
         for content in (None, whole[: len(whole) // 2], b""):

@@ -34,8 +34,14 @@ def kernel(*, allocates: bool = False, inline: bool = False) -> Callable[[Any], 
 
     def compile_lazily(function: Any) -> Any:
         how = "always" if inline else "never"
-        compiled = njit(nogil=True, cache=True, _nrt=allocates, inline=how)(function)
-        compiled._cache._cache_file._source_stamp = _STAMP
+        compiled = njit(nogil=True, _nrt=allocates, inline=how)(function)
+        try:
+            compiled.enable_caching()
+            compiled._cache._cache_file._source_stamp = _STAMP
+        except (RuntimeError, AttributeError):
+            # No folder may be written to, or numba keeps its stamps elsewhere: then nothing is
+            # kept, which costs each process the time to compile, but is never out of date.
+            compiled = njit(nogil=True, _nrt=allocates, inline=how)(function)
         return compiled
 
     return compile_lazily

@@ -26,38 +26,43 @@ QUERY_SECONDS = 200e-6
 _KERNELS = "hashret.search.compiled"
 
 
-class _Spent:
-    """Seconds that NumPy took for searches in this process."""
+class _State:
+    """Seconds that NumPy took for searches in this process, and what is known otherwise."""
 
-    seconds = 0.0
+    spent = 0.0
+    price: float | None = None
+    kernels: ModuleType | None = None
     forced: Engine | None = None
 
 
 def use(engine: Engine | None) -> None:
     """Make every search of this process use one engine; None chooses. Answers are the same."""
-    _Spent.forced = engine
+    _State.forced = engine
 
 
 def compiled(n_queries: int) -> ModuleType | None:
     """The module ``compiled``, if it is to answer ``n_queries``, else None."""
-    if _Spent.forced is not None:
-        return import_module(_KERNELS) if _Spent.forced == "compiled" else None
-    if _KERNELS not in sys.modules and _Spent.seconds + n_queries * QUERY_SECONDS < _price():
+    if _State.forced == "numpy":
         return None
-    return import_module(_KERNELS)  # this waits where another thread is importing it
+    if _State.kernels is None:
+        if _State.price is None:
+            _State.price = _price()
+        expected = _State.spent + n_queries * QUERY_SECONDS
+        if _State.forced is None and _KERNELS not in sys.modules and expected < _State.price:
+            return None
+        _State.kernels = import_module(_KERNELS)  # waits where another thread is importing it
+    return _State.kernels
 
 
 def count(seconds: float) -> None:
     """Note that NumPy took so long for a search, for :func:`compiled`."""
-    _Spent.seconds += seconds
+    _State.spent += seconds
 
 
 def _price() -> float:
     """Seconds until the kernels could answer."""
-    if "numba" in sys.modules or _Spent.seconds > COMPILE_SECONDS:
-        return IMPORT_SECONDS / 2
     named = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(named) if named else Path(__file__).parent / "__pycache__"
-    pattern = "**/query_kernels.probe_within-*.nbc" if named else "query_kernels.probe_within-*.nbc"
-    known = next(folder.glob(pattern), None) is not None
+    pattern = "query_kernels.probe_within-*.nbc"
+    known = next(folder.glob(f"**/{pattern}" if named else pattern), None) is not None
     return IMPORT_SECONDS if known else COMPILE_SECONDS

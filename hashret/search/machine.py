@@ -9,6 +9,7 @@ none.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from typing import Any
 import numpy as np
 
 from hashret.files import write_durably
+
+_log = logging.getLogger("hashret")
 
 VARIABLE = "HASHRET_COSTS"
 """Environment: another file to keep the figures in; empty for none."""
@@ -154,7 +157,8 @@ def ensure_measured() -> Costs:
         if _Known.costs is None:
             try:
                 _Known.costs = measure()
-            except MemoryError:
+            except Exception as error:  # an index must not fail by it
+                _log.debug("The costs of searches could not be measured: %r", error)
                 _Known.costs = DEFAULTS
             else:
                 _write(_Known.costs)
