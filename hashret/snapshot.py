@@ -147,7 +147,7 @@ def publish_due(store: ItemStore, folder: Path, progress: TablesProgress) -> Non
             sweep_segments(store, folder)
         else:
             _publish(store, folder, first, progress)
-    except (HashretError, OSError) as error:
+    except Exception as error:
         _log.warning(
             "The items are stored, but no tables could be made of them (%s); they are searched "
             "by scanning until `hashret compact` has made some.",

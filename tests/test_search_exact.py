@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from search_oracle import (
     KINDS,
@@ -26,6 +26,8 @@ from hashret.search import CodeIndex, planner, search_many, search_segments
 from hashret.search.building import build_segment
 from hashret.search.layout import Layout
 
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""On a busy machine anything may take long."""
 SEEDS = st.integers(0, 2**32 - 1)
 WORD_SECONDS = st.sampled_from([1e-9, 1e-8, 1e-7, 1e-6])
 
@@ -130,7 +132,7 @@ def questions(draw):
     )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(BUSY, max_examples=120)
 @given(question=questions(), word_seconds=WORD_SECONDS, threads=st.sampled_from([*THREADS]))
 def test_every_way_gives_what_brute_force_gives(question, word_seconds, threads):
     segment = build_segment(question.codes, question.rows, question.layout)
@@ -251,7 +253,7 @@ def test_all_of_many_codes_come_in_order(way):
     assert answer(index.search(codes[0], limit=20_000)) == brute_force(codes, codes[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(BUSY, max_examples=60)
 @given(
     codes=code_sets(most=60, some=1),
     seed=SEEDS,
@@ -300,7 +302,7 @@ def test_what_must_hold_between_answers(codes, seed, radius, k, word_seconds, da
     assert ask(query[None], other, 8 * n_bytes)[1] == [there] == [int(hamming(query, other))]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(BUSY, max_examples=50)
 @given(question=questions(), word_seconds=WORD_SECONDS, n_parts=st.integers(1, 5), data=st.data())
 def test_segments_answer_as_one_index(question, word_seconds, n_parts, data):
     """Cut into segments of any sizes and layouts, some empty and some without tables."""
@@ -324,7 +326,7 @@ def test_segments_answer_as_one_index(question, word_seconds, n_parts, data):
                 assert answer(search_segments(segments, query, *asked)) == own, way
 
 
-@settings(max_examples=30, deadline=None)
+@settings(BUSY, max_examples=30)
 @given(
     question=questions(),
     word_seconds=WORD_SECONDS,

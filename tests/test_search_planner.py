@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from math import comb
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -284,59 +285,86 @@ def test_costs_of_a_scan_grow_with_the_work():
     assert planner.scan_seconds(1_000_000, 1, 9) > planner.scan_seconds(1_000_000, 1)
 
 
+KERNELS = "hashret.search.compiled"
+SEGMENTS = [SimpleNamespace(kind="uint64-uint32")]
+
+
 @pytest.fixture
 def choices(monkeypatch, tmp_path):
     """The names of modules that the engine imports, in a process that has searched nothing yet."""
     imported = []
-    for name in ("hashret.search.compiled", "numba"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(engine._State, "spent", 0.0)
-    monkeypatch.setattr(engine._State, "price", None)
     monkeypatch.setattr(engine._State, "kernels", None)
+    monkeypatch.setattr(engine._State, "ready", set())
+    monkeypatch.setattr(engine._State, "broken", False)
     monkeypatch.setattr(engine, "import_module", lambda name: imported.append(name) or name)
     monkeypatch.setattr(engine, "IMPORT_SECONDS", 1.0)
     monkeypatch.setattr(engine, "COMPILE_SECONDS", 50.0)
     monkeypatch.setattr(engine, "QUERY_SECONDS", 0.01)
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    kernels = tmp_path / "search_1234" / "query_kernels.probe_within-1.py311.1.nbc"
-    kernels.parent.mkdir()
-    kernels.touch()
+    monkeypatch.setenv("HASHRET_COSTS", str(tmp_path / "costs.json"))
+    engine.answered("within", SEGMENTS)  # in another process, before
+    engine._State.ready.clear()
     return imported
+
+
+def chosen(n_queries=1, task="within"):
+    return engine.compiled(task, n_queries, SEGMENTS)
 
 
 def test_numpy_answers_until_it_took_as_long_as_the_import(choices):
     for _ in range(9):
-        assert engine.compiled(1) is None
+        assert chosen() is None
         engine.count(0.1)
     assert choices == []
     engine.count(0.1)
-    assert engine.compiled(1) == "hashret.search.compiled"
-    assert choices == ["hashret.search.compiled"]
+    assert chosen() == KERNELS
+    assert choices == [KERNELS]
 
 
 def test_a_large_batch_pays_for_the_import_at_once(choices):
-    assert engine.compiled(99) is None
-    assert engine.compiled(100) == "hashret.search.compiled"
+    assert chosen(99) is None
+    assert chosen(100) == KERNELS
 
 
-def test_it_takes_more_to_pay_for_compiling_the_kernels(choices, tmp_path):
-    next(tmp_path.rglob("*.nbc")).unlink()
-    assert engine.compiled(4999) is None
-    engine.count(49.0)
-    assert engine.compiled(1) is None
+def test_kernels_that_were_never_compiled_here_take_more_to_pay_for(choices):
+    assert chosen(5099, "nearest") is None
+    engine.count(50.0)
+    assert chosen(1, "nearest") is None
     engine.count(1.0)
-    assert engine.compiled(1) == "hashret.search.compiled"
+    assert chosen(1, "nearest") == KERNELS
+    engine.answered("nearest", SEGMENTS)
+    assert engine._State.spent < 1
+    assert chosen(1, "nearest") == KERNELS  # for good
+    other = [SimpleNamespace(kind="uint32-uint32")]
+    assert engine.compiled("nearest", 1, other) is None  # but for other codes not yet
+
+
+def test_a_change_of_a_kernel_asks_for_compiling_again(choices, monkeypatch):
+    monkeypatch.setattr(engine._Stamp, "value", "another")
+    assert chosen(100) is None
+
+
+def test_a_compiler_that_does_not_work_leaves_it_to_numpy(choices, monkeypatch, caplog):
+    def fail(name):
+        raise ImportError("no such thing")
+
+    monkeypatch.setattr(engine, "import_module", fail)
+    engine.count(100.0)
+    assert chosen() is None
+    assert "NumPy answers" in caplog.text
+    caplog.clear()
+    assert chosen() is None
+    assert caplog.text == ""
 
 
 def test_engines_can_be_forced(choices):
     try:
         engine.use("compiled")
-        assert engine.compiled(1) == "hashret.search.compiled"
+        assert chosen() == KERNELS
         engine.use("numpy")
-        assert engine.compiled(10**6) is None
+        assert chosen(10**6) is None
     finally:
         engine.use(None)
-    assert engine.compiled(1) == "hashret.search.compiled"  # it is there now
 
 
 def test_a_process_changes_to_compiled_kernels_on_its_way():

@@ -48,6 +48,7 @@ class CodeIndex:
     def __init__(self, segment: Segment, path: Path | None = None) -> None:
         """Search ``segment``; :meth:`build` and :meth:`open` make one."""
         self.segment = segment
+        self._segments = (segment,)
         self.n_bits = segment.layout.n_bits
         self.path = path
 
@@ -63,9 +64,9 @@ class CodeIndex:
     ) -> CodeIndex:
         """Build an index of codes.
 
-        A few thousand codes are merely copied; more get tables. Codes of 64 bits then take 20 to
-        24 bytes each. With a path, memory stays bounded however many codes there are: ``codes``
-        may be mapped from a file.
+        Codes of less than 256 KiB are merely copied; more get tables, and those of 64 bits then
+        take 20 to 24 bytes each. With a path, memory stays bounded however many codes there are:
+        ``codes`` may be mapped from a file.
 
         Args:
             codes: ``uint8``, shape ``(n, n_bits / 8)``, n below 2**32 - 1; they are copied.
@@ -73,9 +74,10 @@ class CodeIndex:
                 appears whole or not at all. None keeps everything in memory.
             rows: the row number of each code, integers of shape ``(n,)``, ascending, unique, 0 to
                 2**52 - 1; by default 0 to n - 1.
-            progress: is told, with a path, how much of the work is done and how much there is.
-            resume: with a path, keep the work of a build that is interrupted, and go on with it
-                when the same codes are built into the same path again.
+            progress: is told, with a path, how much of the work is done and how much there is, if
+                it is so much that the files are streamed (more than 2 GiB of them).
+            resume: then, keep the work of a build that is interrupted, and go on with it when the
+                same codes are built into the same path again.
 
         Raises:
             InputError: codes or rows of another dtype, shape or order.
@@ -161,9 +163,12 @@ class CodeIndex:
         if type(radius) is not int or radius < 0:
             radius = checked_integer(radius, "radius", 0)
         radius = min(radius, self.n_bits)
-        kernels = engine.compiled(len(codes)) if len(self) and len(codes) else None
+        kernels = None
+        if len(self) and len(codes):
+            kernels = engine.compiled("within", len(codes), self._segments)
         if kernels is not None:
             hits, lims, _ = kernels.within(self.prepared, codes, radius, _ALL)
+            engine.answered("within", self._segments)
             return (lims, *kernels.unpack(hits))
         found = search([self], codes, radius, None, _ALL)
         lims = np.zeros(len(found) + 1, dtype=np.int64)
@@ -189,11 +194,14 @@ class CodeIndex:
         """
         codes = self._as_queries(queries)
         k = min(checked_integer(k, "k", 1), len(self))
-        kernels = engine.compiled(len(codes)) if k and len(codes) else None
+        kernels = None
+        if k and len(codes):
+            kernels = engine.compiled("nearest", len(codes), self._segments)
         if kernels is not None:
             heaps = np.empty((len(codes), k), dtype=np.uint64)
             sizes = np.zeros(len(codes), dtype=np.int64)
             kernels.nearest(self.prepared, codes, self.n_bits, _ALL, heaps, sizes)
+            engine.answered("nearest", self._segments)
             if sizes.min() < k:
                 raise damaged("offsets.npy or positions.npy")
             heaps.sort(axis=1)
@@ -264,12 +272,14 @@ def search_segments(
         query: ``uint8``, shape ``(n_bits / 8,)``.
         radius: in bits, inclusive; None lets rings grow until ``limit`` hits are in.
         limit: at most so many hits, the first by distance, then row; None takes all.
-        allowed: ``bool``, one for each row number from 0, or ``numpy.packbits`` of that. Rows that
-            are False, or beyond its end, are not found and do not count towards ``limit``.
+        allowed: ``bool``, one for each row number from 0. Rows that are False, or beyond its end,
+            are not found and do not count towards ``limit``. An array of ``uint8`` is taken for
+            ``numpy.packbits`` of such a mask: eight rows a byte.
 
     Raises:
         InputError: a query of another dtype or length, or several.
-        UsageError: neither radius nor limit, or one that is no integer or too small.
+        UsageError: neither radius nor limit, or one that is no integer or too small; ``allowed``
+            of another dtype or shape.
         DamagedIndexError: the files of a segment prove to be damaged.
     """
     code = as_codes(query)
@@ -296,7 +306,8 @@ def search_many(
 
     Raises:
         InputError: queries of another dtype or length.
-        UsageError: neither radius nor limit, or one that is no integer or too small.
+        UsageError: neither radius nor limit, or one that is no integer or too small; ``allowed``
+            of another dtype or shape.
         DamagedIndexError: the files of a segment prove to be damaged.
     """
     codes = as_codes(queries)

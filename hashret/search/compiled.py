@@ -143,7 +143,7 @@ def _scan_spans(
 
     def run(span: tuple[int, int]) -> tuple[NDArray[np.uint64], Lims]:
         lims = np.zeros(len(queries) + 1, dtype=np.int64)
-        hits = scan_within(*prepared.store, tables, allowed, *span, queries, radius, lims, damage)
+        hits = scan_within(*prepared.scanned, tables, allowed, *span, queries, radius, lims, damage)
         return hits, lims
 
     answers = in_threads(run, spans) if len(spans) > 1 else [run(spans[0])]
@@ -248,7 +248,7 @@ def _scan_nearest(
 
     def run(span: tuple[int, int], heaps: Any, sizes: Any) -> None:
         scan_nearest(
-            *prepared.store,
+            *prepared.scanned,
             parts,
             tables,
             allowed,
@@ -266,7 +266,7 @@ def _scan_nearest(
         run(spans[0], heaps, sizes)
         return
     k = heaps.shape[1]
-    others = [(heaps.copy(), np.zeros_like(sizes)) for _ in spans[1:]]
+    others = [(np.empty_like(heaps), np.zeros_like(sizes)) for _ in spans[1:]]
     every = [(heaps, sizes), *others]
     in_threads(lambda i: run(spans[i], *every[i]), range(len(spans)))
     for q in range(len(queries)):

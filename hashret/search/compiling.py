@@ -8,7 +8,6 @@ all files of kernels, and a change to one compiles them all anew.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
@@ -16,11 +15,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_FOLDER = Path(__file__).parent
-_STAMP = tuple(
-    (path.name, path.stat().st_mtime_ns, path.stat().st_size)
-    for path in sorted([*_FOLDER.glob("*_kernels.py"), Path(__file__)])
-)
+from hashret.search.engine import kernels_stamp
 
 
 def kernel(*, allocates: bool = False, inline: bool = False) -> Callable[[Any], Any]:
@@ -37,8 +32,11 @@ def kernel(*, allocates: bool = False, inline: bool = False) -> Callable[[Any], 
         compiled = njit(nogil=True, _nrt=allocates, inline=how)(function)
         try:
             compiled.enable_caching()
-            compiled._cache._cache_file._source_stamp = _STAMP
-        except (RuntimeError, AttributeError):
+            file = compiled._cache._cache_file
+            if file._source_stamp != compiled._cache._impl.locator.get_source_stamp():
+                raise AttributeError("numba's stamps are not where they were")
+            file._source_stamp = kernels_stamp()
+        except (RuntimeError, AttributeError, OSError):
             # No folder may be written to, or numba keeps its stamps elsewhere: then nothing is
             # kept, which costs each process the time to compile, but is never out of date.
             compiled = njit(nogil=True, _nrt=allocates, inline=how)(function)

@@ -25,7 +25,7 @@ class SearchStats:
     """How one query was answered.
 
     Attributes:
-        plan: the way taken, in words, for example "hash table, radius 0 to 2".
+        plan: the way taken, in words, for example "tables, radius 0 to 2".
         probes: buckets of hash tables that were looked up.
         candidates: codes whose distance was computed.
         seconds: wall-clock time; in a batch, an equal share of the whole.

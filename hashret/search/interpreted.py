@@ -80,7 +80,7 @@ def search(
         own = queries[left], [rankings[i] for i in left]
         some = _few_allowed(segment, allowed) if len(left) >= NARROW_FROM else None
         if some is None:
-            scan(segment.words, *own, collect)
+            scan(segment.scanned, *own, collect)
         else:
             n, words = len(some), segment.words.take(some, axis=0)
             scan(words, *own, lambda places, found: collect(some[places], found))

@@ -192,11 +192,6 @@ class Layout:
         return words, np.concatenate([np.arange(size)[::-1] for size in sizes])
 
 
-def evenly(array: NDArray[Any]) -> NDArray[Any]:
-    """At most ``SAMPLE`` rows of an array, evenly spread, C-contiguous."""
-    return np.ascontiguousarray(array[:: max(1, -(-len(array) // SAMPLE))])
-
-
 def _word_bits(n_bits: int) -> list[int]:
     n_words = 1 if n_bits <= NARROW_BITS else -(-n_bits // WORD_BITS)
     return list(_spread(n_bits, n_words))

@@ -197,7 +197,8 @@ def _as_tuples(value: Any) -> Any:
     return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
-def _path() -> Path | None:
+def cache_file() -> Path | None:
+    """Where the figures are kept; None where nothing is to be kept."""
     named = os.environ.get(VARIABLE)
     if named is not None:
         return Path(named) if named else None
@@ -209,7 +210,7 @@ def _path() -> Path | None:
 
 
 @cache
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What figures depend on: other figures hold where any of this differs."""
     return {
         "version": VERSION,
@@ -241,21 +242,21 @@ def _numba() -> str:
 
 
 def _read() -> Costs | None:
-    path = _path()
+    path = cache_file()
     if path is None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Costs.from_json(content["costs"]) if content["machine"] == _machine() else None
+        return Costs.from_json(content["costs"]) if content["machine"] == machine() else None
     except _SENSELESS:
         return None
 
 
 def _write(measured: Costs) -> None:
-    path = _path()
+    path = cache_file()
     if path is None:
         return
-    content = {"machine": _machine(), "costs": asdict(measured)}
+    content = {"machine": machine(), "costs": asdict(measured)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(path, json.dumps(content, indent=1).encode())

@@ -128,9 +128,11 @@ def _step(
         reach = -1
         for p in range(m):
             reach += batch.done[q, p] + 1
-        trace[first + q, T_REACH] = reach
         bound = np.int64(batch.bounds[q])
+        trace[first + q, T_REACH] = min(reach, bound)
         p, price = cheapest(view, costs, batch.done, state.densities, q)
+        if p < 0:
+            trace[first + q, T_REACH] = bound
         if p < 0 or reach >= bound:
             state.stepping[q] = -1
             left -= 1

@@ -28,14 +28,16 @@ class Prepared:
 
     Attributes:
         segment: the segment.
-        store: its arrays that both tables and scans need.
+        store: its words and rows.
         tables: its tables.
-        costs: what :func:`_costs` returned before.
+        scanned: like ``store``, for going through all codes: mapped to be read ahead.
+        costs: what :func:`plan_costs` returned before.
     """
 
     segment: Segment
     store: tuple[Any, ...]
     tables: tuple[Any, ...]
+    scanned: tuple[Any, ...]
     costs: dict[tuple[bool, int, int], tuple[NDArray[np.float64], float, float]] = field(
         default_factory=dict
     )
@@ -45,8 +47,12 @@ def prepare(segment: Segment) -> Prepared:
     """Put the arrays of a segment into the order in which kernels take them."""
     span = segment.row_end - segment.row_base
     n_words = segment.layout.n_words
-    store = (segment.words.reshape(-1), n_words, segment.rows, segment.row_base, span)
-    return Prepared(segment, store, (segment.offsets, segment.positions, segment.layout.parts))
+    rows = (segment.rows, segment.row_base, span)
+    store = (segment.words.reshape(-1), n_words, *rows)
+    scanned = segment.scanned.reshape(-1)
+    scanned.flags.writeable = False
+    tables = (segment.offsets, segment.positions, segment.layout.parts)
+    return Prepared(segment, store, tables, (scanned, n_words, *rows))
 
 
 def _scan_seconds(prepared: Prepared, n_queries: int, busy: int) -> float:
@@ -67,7 +73,7 @@ def plan_costs(prepared: Prepared, n_queries: int, busy: int) -> _Costs:
         and the seconds of a scan.
     """
     segment = prepared.segment
-    key = (n_queries >= BATCH, busy, n_cores())
+    key = (n_queries >= BATCH, len(code_spans(prepared, n_queries, busy)), id(machine.costs()))
     if planner.forced is None and key in prepared.costs:
         return prepared.costs[key]
     seconds = _scan_seconds(prepared, n_queries, busy)

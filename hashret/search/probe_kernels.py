@@ -200,7 +200,7 @@ def flush(view: Any, batch: Any, work: Any, n_probes: int) -> None:
         if end < start or end > n:
             damage[0] = 1
             end = start
-        seen[q] += end - start
+        seen[q] += np.int64(end - start)
         if seen[q] > most[q]:
             end = start  # more than a scan would cost: the query is given up
         if p == 0:

@@ -69,7 +69,8 @@ def scan_within(
             if total + count > len(found):
                 # As many again for each of the codes to come, where there have been some already.
                 share = (last - start) / (end - start)
-                room = max(total + count, 2 * len(found), np.int64(1.05 * total / share))
+                room = min(np.int64(1.05 * total / share), 8 * len(found))
+                room = max(total + count, 2 * len(found), room)
                 larger = np.empty(room, dtype=np.uint64)
                 larger[:total] = found[:total]
                 found = larger
@@ -112,7 +113,7 @@ def scan_within(
         grouped = np.empty(total, dtype=np.uint64)
         ends = lims[:-1].copy()
         for i in range(total):
-            grouped[ends[owners[i]] - lims[0]] = found[i]
+            grouped[ends[owners[i]]] = found[i]
             ends[owners[i]] += 1
         found = grouped
     most = totals.max()
@@ -121,13 +122,10 @@ def scan_within(
     places = np.empty(64 * n_words + 1, dtype=np.int64)
     spare = np.empty(most + DIGITS if most > FEW and not dense else 0, dtype=np.uint64)
     for q in range(n_queries):
-        first, last = lims[q] - lims[0], lims[q + 1] - lims[0]
-        if dense and last - first > FEW:
-            _order_dense(found, first, last, row_base, near, places)
+        if dense:
+            _order_dense(found, lims[q], lims[q + 1], row_base, near, places, damage)
         else:
-            if last - first > FEW and len(spare) < last - first + DIGITS:
-                spare = np.empty(last - first + DIGITS, dtype=np.uint64)
-            sort_hits(found, first, last, spare)
+            sort_hits(found, lims[q], lims[q + 1], spare)
     return found[:total]
 
 
@@ -335,17 +333,22 @@ def _push_near(
 
 
 @kernel()
-def _order_dense(found: Any, first: int, last: int, row_base: int, near: Any, places: Any) -> None:
+def _order_dense(
+    found: Any, first: int, last: int, row_base: int, near: Any, places: Any, damage: Any
+) -> None:
     """Order hits that have a good part of all rows: by a table of the distance of each row."""
     mask = (_ONE << ROW_BITS) - _ONE
     base = uint64(row_base)
     for distance in range(len(places)):
         places[distance] = 0
-    for row in range(uint64(len(near))):
-        near[row] = _NO_DISTANCE
+    for empty in range(uint64(len(near))):
+        near[empty] = _NO_DISTANCE
     for i in range(first, last):
         distance = found[i] >> ROW_BITS
-        near[(found[i] & mask) - base] = distance
+        row = (found[i] & mask) - base
+        if near[row] != _NO_DISTANCE:
+            damage[0] = 1  # a row that comes twice
+        near[row] = distance
         places[distance] += 1
     total = first
     for distance in range(len(places)):

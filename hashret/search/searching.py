@@ -55,15 +55,20 @@ def search(
     """
     started = perf_counter()
     # The largest first: it soon narrows the bounds under which the others are searched.
+    limit = None if limit is not None and limit >= sum(map(_size, parts)) else limit
     filled = sorted((part for part in parts if len(part.segment)), key=_size, reverse=True)
-    kernels = engine.compiled(len(codes)) if filled and len(codes) else None
+    task: engine.Task = "within" if limit is None else "nearest"
+    segments = [part.segment for part in filled]
+    kernels = engine.compiled(task, len(codes), segments) if filled and len(codes) else None
     if kernels is None:
         hits, traces = _interpreted(filled, codes, radius, limit, allowed)
         engine.count(perf_counter() - started)
-    elif limit is None:
-        hits, traces = _compiled_within(kernels, filled, codes, radius, allowed)
     else:
-        hits, traces = _compiled_nearest(kernels, filled, codes, radius, limit, allowed)
+        if limit is None:
+            hits, traces = _compiled_within(kernels, filled, codes, radius, allowed)
+        else:
+            hits, traces = _compiled_nearest(kernels, filled, codes, radius, limit, allowed)
+        engine.answered(task, segments)
     seconds = (perf_counter() - started) / max(1, len(codes))
     return [
         Found(*unpack_hits(own), _stats(trace, seconds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,11 @@ class Segment:
     def __len__(self) -> int:
         """The number of codes."""
         return len(self.words)
+
+    @cached_property
+    def kind(self) -> str:
+        """The types of its words and rows: kernels are compiled for each kind."""
+        return f"{self.words.dtype}-{self.rows.dtype}"
 
     @property
     def scanned(self) -> Words:

@@ -185,7 +185,7 @@ def _gather(
             own = segment.rows[block].astype(np.int64) + segment.row_base
             if own.min() < segment.row_base or own.max() >= segment.row_end:
                 raise damaged("rows.npy")
-            own_words = segment.words[block]
+            own_words = segment.scanned[block]
             if len(allowed):
                 keep = _are_allowed(allowed, own)
                 own, own_words = own[keep], own_words[keep]

@@ -6,6 +6,7 @@ to back: no step needs a disk that is fast at random places, or codes that fit i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes, as_codes
+from hashret.errors import IndexExistsError
 from hashret.search import segment_files
 from hashret.search.array_file import ArrayFile
 from hashret.search.building import build_segment, check_rows, choose_layout, relative_rows
@@ -65,6 +67,8 @@ def build_files(
     codes = as_codes(codes).view()
     codes.flags.writeable = False
     n = len(codes)
+    if os.path.lexists(path):
+        raise IndexExistsError(f"{path} already exists: search files are never written over.")
     given, base, end = check_rows(rows, n)
     layout = choose_layout(codes)
     if not len(layout.parts) or n * _bytes_in_memory(layout) <= memory_bytes:
