@@ -117,7 +117,8 @@ def going(way, word_seconds=2e-8):
     name, plan = way.split()
     with pytest.MonkeyPatch.context() as patch:
         if plan == "mixed":
-            patch.setattr(machine, "costs", lambda: costs(word=word_seconds))
+            figures = costs(word=word_seconds)
+            patch.setattr(machine, "costs", lambda: figures)
             patch.setattr(planner, "SHELL_SECONDS", 2e-7)
             patch.setattr(planner, "PROBE_SECONDS", 1e-8)
             patch.setattr(planner, "CANDIDATE_SECONDS", 1e-9)

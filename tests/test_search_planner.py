@@ -26,7 +26,8 @@ class Prices:
 
     def set(self, probe=1e-12, code=1e-12, word=1.0):
         """Seconds: a bucket, a code in it, and a scanned word."""
-        self.patch.setattr(machine, "costs", lambda: costs(probe, code, word))
+        figures = costs(probe, code, word)
+        self.patch.setattr(machine, "costs", lambda: figures)
         self.patch.setattr(planner, "SHELL_SECONDS", 1e-12)
         self.patch.setattr(planner, "PROBE_SECONDS", probe)
         self.patch.setattr(planner, "CANDIDATE_SECONDS", code)

@@ -54,10 +54,14 @@ def compiled(task: Task, n_queries: int, segments: Collection[Segment]) -> Modul
     """The module ``compiled``, if it is to answer ``n_queries`` from segments, else None."""
     if _State.forced == "numpy" or (_State.broken and _State.forced is None):
         return None
-    if _State.kernels is not None and (
-        _State.forced or all((task, one.kind) in _State.ready for one in segments)
-    ):
-        return _State.kernels
+    if _State.kernels is not None:
+        if _State.forced:
+            return _State.kernels
+        for one in segments:
+            if (task, one.kind) not in _State.ready:
+                break
+        else:
+            return _State.kernels
     if _State.forced is None:
         expected = _State.spent + n_queries * QUERY_SECONDS
         if expected < IMPORT_SECONDS:

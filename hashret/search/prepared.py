@@ -38,9 +38,7 @@ class Prepared:
     store: tuple[Any, ...]
     tables: tuple[Any, ...]
     scanned: tuple[Any, ...]
-    costs: dict[tuple[bool, int, int], tuple[NDArray[np.float64], float, float]] = field(
-        default_factory=dict
-    )
+    costs: dict[tuple[int, int, int, int], _Costs] = field(default_factory=dict)
 
 
 def prepare(segment: Segment) -> Prepared:
@@ -73,7 +71,8 @@ def plan_costs(prepared: Prepared, n_queries: int, busy: int) -> _Costs:
         and the seconds of a scan.
     """
     segment = prepared.segment
-    key = (n_queries >= BATCH, len(code_spans(prepared, n_queries, busy)), id(machine.costs()))
+    costs = machine.costs()
+    key = (min(n_queries, BATCH), busy, n_cores(), id(costs))
     if planner.forced is None and key in prepared.costs:
         return prepared.costs[key]
     seconds = _scan_seconds(prepared, n_queries, busy)
@@ -83,7 +82,7 @@ def plan_costs(prepared: Prepared, n_queries: int, busy: int) -> _Costs:
         each = [1.0, 0.5, 1.0]
     else:
         budget = planner.MARGIN * seconds
-        each = [*machine.costs().at(segment.nbytes, segment.layout.n_words)]
+        each = [*costs.at(segment.nbytes, segment.layout.n_words)]
     result = np.array([*each, budget]), budget, seconds
     if planner.forced is None:
         prepared.costs[key] = result
