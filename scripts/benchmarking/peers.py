@@ -15,9 +15,10 @@ class Hashret(Peer):
     name = "hashret"
 
     def __init__(self) -> None:
-        """Find the package."""
-        from hashret.search import CodeIndex
+        """Find the package; compiled kernels answer, as where searches have gone on for a while."""
+        from hashret.search import CodeIndex, engine
 
+        engine.use("compiled")
         self.make = CodeIndex.build
 
     def _build(self, codes: Codes, radius: int) -> None:  # noqa: ARG002 - serves any
