@@ -71,6 +71,17 @@ def test_threads_may_share_an_encoder(model, near_threshold):
 
 def test_no_rows_give_no_codes(model):
     assert model.encoder.encode(np.empty((0, 300), np.float32)).shape == (0, 8)
+    assert model.encoder.logits(np.empty((0, 300), np.float32)).shape == (0, 64)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 10_000])
+def test_logits_are_what_decides_the_bits_in_every_batch(model, near_threshold, batch):
+    parts = [model.encoder.logits(near_threshold[i : i + batch]) for i in range(0, 2000, batch)]
+    logits = np.concatenate(parts)[:2000]
+    assert logits.dtype == np.float32
+    np.testing.assert_array_equal(logits, model.encoder.logits(near_threshold)[:2000])
+    codes = np.packbits(logits > 0, axis=1)
+    np.testing.assert_array_equal(codes, model.encoder.encode(near_threshold[:2000]))
 
 
 @pytest.mark.parametrize("shape", [(300,), (2, 299), (1, 300, 1)])

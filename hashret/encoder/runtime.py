@@ -78,24 +78,51 @@ class Encoder:
         Raises:
             InputError: another shape.
         """
+        X = self._checked(X)
+        codes = np.empty((len(X), self.n_bits // 8), dtype=np.uint8)
+        for start in range(0, len(X), BATCH_ROWS):
+            logits = self._logits(X[start : start + BATCH_ROWS])
+            codes[start : start + BATCH_ROWS] = np.packbits(logits > 0, axis=1)
+        return codes
+
+    def logits(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the bits of rows are decided by: the further from 0, the more certain the bit.
+
+        Args:
+            X: ``float32``, shape ``(n, n_features)``, finite.
+
+        Returns:
+            ``float32``, shape ``(n, n_bits)``; bit ``j`` of a row's code is 1 where
+            ``logits[:, j] > 0``.
+
+        Raises:
+            InputError: another shape.
+
+        Example:
+            >>> encoder.logits(X).shape  # doctest: +SKIP
+            (1000, 64)
+        """
+        X = self._checked(X)
+        logits = np.empty((len(X), self.n_bits), dtype=np.float32)
+        for start in range(0, len(X), BATCH_ROWS):
+            logits[start : start + BATCH_ROWS] = self._logits(X[start : start + BATCH_ROWS])
+        return logits
+
+    def _checked(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         X = np.ascontiguousarray(X, dtype=np.float32)
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise InputError(
                 f"Expected an array of shape (n, {self.n_features}) for this encoder, got "
                 f"{X.shape}."
             )
-        codes = np.empty((len(X), self.n_bits // 8), dtype=np.uint8)
-        with self._lock:
-            for start in range(0, len(X), BATCH_ROWS):
-                batch = X[start : start + BATCH_ROWS]
-                codes[start : start + BATCH_ROWS] = np.packbits(self._logits(batch) > 0, axis=1)
-        return codes
+        return X
 
     def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        if len(batch) != self._rows:
-            self._interpreter.resize_tensor_input(self._input, batch.shape)
-            self._interpreter.allocate_tensors()
-            self._rows = len(batch)
-        self._interpreter.set_tensor(self._input, batch)
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output)
+        with self._lock:
+            if len(batch) != self._rows:
+                self._interpreter.resize_tensor_input(self._input, batch.shape)
+                self._interpreter.allocate_tensors()
+                self._rows = len(batch)
+            self._interpreter.set_tensor(self._input, batch)
+            self._interpreter.invoke()
+            return self._interpreter.get_tensor(self._output)
