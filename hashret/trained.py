@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashret.codes import Codes, as_codes, from_hex
-from hashret.encoder.artefacts import ENCODER_FILE
+from hashret.codes import Codes, as_codes, from_hex, unpack
+from hashret.encoder.artefacts import ENCODER_FILE, Artefacts
 from hashret.encoder.runtime import Encoder, fingerprint_of
 from hashret.errors import (
     DamagedIndexError,
@@ -35,8 +35,6 @@ from hashret.store import RESTORE, ItemStore
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from hashret.encoder import SemanticHasher
 
 FEATURES_FILE = "features.json"
 
@@ -174,16 +172,19 @@ class TrainedEncoder:
         Raises:
             EncoderMismatchError: the codes have another length.
         """
-        rows: NDArray[np.float32] = self._hasher.reconstruct(as_codes(codes))
-        return rows
+        packed = as_codes(codes)
+        if packed.shape[1] * 8 != self.n_bits:
+            raise EncoderMismatchError(
+                f"This index has codes of {self.n_bits} bits; got codes of "
+                f"{packed.shape[1] * 8} bits. Use codes of this index."
+            )
+        return self._artefacts.decode(unpack(packed).astype(np.float32))
 
     @cached_property
-    def _hasher(self) -> SemanticHasher:
-        from hashret.encoder import SemanticHasher
-
+    def _artefacts(self) -> Artefacts:
         for name in self._digests:
             self._read(name)
-        return SemanticHasher.load(self._folder)
+        return Artefacts.read(self._folder)
 
     def picture(self, row: NDArray[np.float32]) -> Image:
         """A feature row ``(d,)`` of an index of images as a PIL image.

@@ -9,17 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hashret.encoder.artefacts import open_encoder
+    from hashret.encoder.estimator import CodeEstimator, open_hasher
     from hashret.encoder.hasher import SemanticHasher
     from hashret.encoder.progress import TrainingProgress
     from hashret.encoder.runtime import Encoder
 
-__all__ = ["Encoder", "SemanticHasher", "TrainingProgress", "open_encoder"]
+__all__ = [
+    "CodeEstimator",
+    "Encoder",
+    "SemanticHasher",
+    "TrainingProgress",
+    "open_encoder",
+    "open_hasher",
+]
 
 _MODULES = {
+    "CodeEstimator": "estimator",
     "Encoder": "runtime",
     "SemanticHasher": "hasher",
     "TrainingProgress": "progress",
     "open_encoder": "artefacts",
+    "open_hasher": "estimator",
 }
 
 

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from importlib import metadata
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.exceptions import NotFittedError as SklearnNotFittedError
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import validate_data
+from numpy.typing import ArrayLike
 
-from hashret.codes import Codes, as_codes, unpack
 from hashret.encoder.artefacts import Artefacts
+from hashret.encoder.estimator import CodeEstimator
 from hashret.encoder.parameters import check_parameters, default_epochs, default_mu
 from hashret.encoder.progress import TrainingProgress
 from hashret.encoder.quiet import quiet_stderr
-from hashret.encoder.runtime import fingerprint_of
-from hashret.errors import DamagedIndexError, EncoderMismatchError, InputError, NotFittedError
 
 MAX_TRAINING_ROWS = 100_000
-MAX_VALUE = 1e15
 
 
-class HasherNotFittedError(NotFittedError, SklearnNotFittedError):
-    """hashret's error, which scikit-learn recognises too."""
-
-
-class InputTypeError(InputError, TypeError):
-    """Data of a kind that is refused: sparse, or objects that are no numbers."""
-
-
-class SemanticHasher(TransformerMixin, BaseEstimator):
+class SemanticHasher(CodeEstimator):
     """Learns, without labels, short binary codes that similar items share.
 
     An autoencoder squeezes every item through ``n_bits`` bits. It learns to reconstruct the items,
@@ -155,140 +137,10 @@ class SemanticHasher(TransformerMixin, BaseEstimator):
             rng=rng,
             progress=progress,
         )
-        facts = {
-            "hashret": _version(),
-            "parameters": self._parameters(),
-            "n_bits": int(self.n_bits),
-            "n_features": int(self.n_features_in_),
-            "rows": n_rows,
-            "epochs": epochs,
-        }
+        facts = {**self._facts(n_rows), "epochs": epochs}
         self._adopt(Artefacts(encoder_file, autoencoder_file, facts))
         return self
 
-    def transform(self, X: ArrayLike) -> Codes:
-        """Encode items.
-
-        Args:
-            X: numbers, shape ``(n, d)``, finite, of the width that was learned from.
-
-        Returns:
-            ``uint8`` codes of shape ``(n, n_bits / 8)``. A row's code does not depend on the rows
-            beside it.
-
-        Raises:
-            NotFittedError: the hasher has not learned yet.
-            InputError: ``X`` is no such matrix.
-        """
-        self._check_fitted()
-        return self.artefacts_.encoder.encode(self._check_matrix(X, reset=False))
-
-    def reconstruct(self, codes: ArrayLike) -> NDArray[np.float32]:
-        """Draw the items that codes stand for, in the units of the training data.
-
-        Args:
-            codes: ``uint8``, shape ``(n, n_bits / 8)``.
-
-        Returns:
-            ``float32``, shape ``(n, d)``.
-
-        Raises:
-            NotFittedError: the hasher has not learned yet.
-            InputError: ``codes`` are no codes.
-            EncoderMismatchError: the codes have another length than this hasher's.
-        """
-        self._check_fitted()
-        packed = as_codes(codes)
-        expected = self.artefacts_.encoder.n_bits
-        if packed.shape[1] * 8 != expected:
-            raise EncoderMismatchError(
-                f"This hasher has codes of {expected} bits; got codes of {packed.shape[1] * 8} "
-                "bits. Use the hasher that made them."
-            )
-        return self.artefacts_.decode(unpack(packed).astype(np.float32))
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``encoder.tflite``, ``autoencoder.keras`` and ``encoder.json`` into a folder.
-
-        Raises:
-            NotFittedError: the hasher has not learned yet.
-        """
-        self._check_fitted()
-        self.artefacts_.write(Path(folder))
-
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Self:
-        """Read a hasher that :meth:`save` wrote.
-
-        Raises:
-            DamagedIndexError: a file is missing or is not the one that was written.
-        """
-        artefacts = Artefacts.read(Path(folder))
-        try:
-            hasher = cls(**artefacts.metadata["parameters"])
-        except (KeyError, TypeError) as error:
-            raise DamagedIndexError(
-                f"The parameters in {folder} are not those of this version of hashret ({error}); "
-                f"it was written by version {artefacts.metadata.get('hashret')}."
-            ) from error
-        hasher.n_features_in_ = artefacts.metadata["n_features"]
-        hasher._adopt(artefacts)
-        return hasher
-
-    def __sklearn_tags__(self) -> Tags:
-        """What scikit-learn may expect: codes are ``uint8`` whatever the data are."""
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []
-        return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Whether the hasher has learned."""
-        return hasattr(self, "artefacts_")
-
     def _adopt(self, artefacts: Artefacts) -> None:
-        self.artefacts_ = artefacts
-        self.fingerprint_ = fingerprint_of(artefacts.encoder_file)
+        super()._adopt(artefacts)
         self.n_epochs_ = artefacts.metadata["epochs"]
-
-    def _check_fitted(self) -> None:
-        if not self.__sklearn_is_fitted__():
-            raise HasherNotFittedError(
-                "This SemanticHasher has not learned yet; call fit with data, or load a saved one."
-            )
-
-    def _generator(self) -> np.random.Generator:
-        if self.random_state is None:
-            return np.random.default_rng()
-        return np.random.default_rng(check_random_state(self.random_state).randint(2**31))
-
-    def _parameters(self) -> dict[str, Any]:
-        parameters = dict(self.get_params(deep=False), hidden=[int(n) for n in self.hidden])
-        if isinstance(self.random_state, np.random.RandomState):
-            parameters["random_state"] = None
-        return {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in parameters.items()
-        }
-
-    def _check_matrix(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float32]:
-        try:
-            with np.errstate(over="ignore"):
-                matrix = validate_data(self, X, reset=reset, dtype=np.float32, order="C")
-        except TypeError as error:
-            raise InputTypeError(str(error)) from error
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        largest = max(-float(matrix.min()), float(matrix.max()))
-        if largest > MAX_VALUE:
-            raise InputError(
-                f"Expected values of at most {MAX_VALUE:g} in size, got {largest:g}; rescale the "
-                "data."
-            )
-        return matrix
-
-
-def _version() -> str:
-    try:
-        return metadata.version("hashret")
-    except metadata.PackageNotFoundError:
-        return "unknown"
