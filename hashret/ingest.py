@@ -110,7 +110,7 @@ def training_matrix(
     matrix = np.empty((n_rows, features.n_features), dtype=np.float32)
     filled = 0
     reasons = []
-    for chunk in _chunks(source.sample(n_rows, random)):
+    for chunk in chunks(source.sample(n_rows, random)):
         rows, failures = features.matrix([item.value for item in chunk])
         matrix[filled : filled + len(rows)] = rows
         filled += len(rows)
@@ -157,7 +157,7 @@ def store_items(
     added = updated = unchanged = seen = 0
     broken: list[Skipped] = []
     field_names: set[str] = set()
-    for chunk in _chunks(source):
+    for chunk in chunks(source):
         seen += len(chunk)
         known = store.by_keys([item.key for item in chunk])
         fresh: list[tuple[Item, str, bytes]] = []
@@ -187,7 +187,7 @@ def store_items(
                 unchanged += 1
         matrix, failures = features.matrix([item.value for item, _, _ in fresh])
         failed = {failure.position: failure.reason for failure in failures}
-        broken.extend(_skipped(fresh[p][0], reason, source) for p, reason in failed.items())
+        broken.extend(skipped_item(fresh[p][0], reason, source) for p, reason in failed.items())
         usable = [entry for p, entry in enumerate(fresh) if p not in failed]
         codes = encoder.encode(matrix)
         store.delete_rows(known[item.key].row for item, _, _ in usable if item.key in known)
@@ -216,18 +216,19 @@ def encode_items(
     codes = [np.empty((0, encoder.n_bits // 8), dtype=np.uint8)]
     broken: list[Skipped] = []
     seen = 0
-    for chunk in _chunks(source):
+    for chunk in chunks(source):
         seen += len(chunk)
         matrix, failures = features.matrix([item.value for item in chunk])
         failed = {failure.position for failure in failures}
-        broken.extend(_skipped(chunk[f.position], f.reason, source) for f in failures)
+        broken.extend(skipped_item(chunk[f.position], f.reason, source) for f in failures)
         keys.extend(item.key for p, item in enumerate(chunk) if p not in failed)
         codes.append(encoder.encode(matrix))
         progress(Progress("encoding", seen, source.length))
     return keys, np.concatenate(codes), [*source.skipped, *broken]
 
 
-def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Items in lists that are short enough, and of few enough bytes, to be held in memory."""
     chunk: list[Item] = []
     n_bytes = 0
     for item in items:
@@ -243,7 +244,8 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _skipped(item: Item, reason: str, source: Source) -> Skipped:
+def skipped_item(item: Item, reason: str, source: Source) -> Skipped:
+    """An item of a source that was left out, under the name by which it is found there."""
     in_file = item.position is not None and source.location is not None
     return Skipped(f"{source.location}#{item.position}" if in_file else item.key, reason)
 

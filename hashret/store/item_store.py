@@ -193,6 +193,18 @@ class ItemStore:
         )
         return [stored_item(record) for record in found]
 
+    def item_blocks(self, size: int) -> Iterator[list[StoredItem]]:
+        """All items by ascending row, ``size`` at a time, so that memory stays bounded."""
+        last = -1
+        while block := [
+            stored_item(record)
+            for record in self._connection.execute(
+                f"{_ITEM_SQL} where items.row > ? order by items.row limit ?", [last, size]
+            )
+        ]:
+            yield block
+            last = block[-1].row
+
     def insert(self, items: Iterable[NewItem], source: int | None) -> None:
         """Add items under keys that do not exist yet."""
         self._connection.executemany(

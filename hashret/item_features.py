@@ -1,0 +1,115 @@
+"""The feature rows of an index's own items, read again from where the items came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashret.errors import InputError
+from hashret.features import Features
+from hashret.ingest import CHUNK_ITEMS, Progress, ProgressCallback, chunks, no_progress
+from hashret.sources import Item, Skipped, content_hash, read_value
+from hashret.store import ItemStore, StoredItem
+
+
+class ItemFeatures:
+    """Reads the feature rows of stored items once more.
+
+    An item's value is looked up where it came from, and used only if it is still what it was when
+    it was stored, by its content hash.
+
+    Attributes:
+        unread: items that the latest reading, as far as it has come, could not read: each with its
+            key and the reason.
+
+    Example:
+        >>> with reader.state():  # doctest: +SKIP
+        ...     for keys, rows in ItemFeatures(store, encoder.features).rows():
+        ...         measure(keys, rows)
+    """
+
+    def __init__(self, store: ItemStore, features: Features) -> None:
+        """Read for the items of ``store``, whose values became rows by ``features``."""
+        self.unread: list[Skipped] = []
+        self._store = store
+        self._features = features
+
+    def rows(
+        self, keys: Sequence[str] | None = None, progress: ProgressCallback = no_progress
+    ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """Blocks of keys and their feature rows; memory stays bounded.
+
+        Call it inside ``store.reading()``, which must last as long as the iteration.
+
+        Args:
+            keys: of these items, each named once; None reads all.
+            progress: told of the items read, as the stage ``"reading"``.
+
+        Yields:
+            Keys, in the order of being added, and ``float32`` rows ``(len(keys), n_features)``.
+            Items that cannot be read, or do not exist, are absent and named in ``unread``.
+
+        Raises:
+            InputError: not one of the items can be read.
+        """
+        self.unread = []
+        total = self._store.count() if keys is None else len(keys)
+        done = 0
+        if total and not self._store.sources():
+            raise InputError(
+                "The items of this index came from Python and are not on disk, so they cannot be "
+                "read again."
+            )
+        for chunk in chunks(self._values(keys)):
+            matrix, failures = self._features.matrix([item.value for item in chunk])
+            failed = {failure.position: failure.reason for failure in failures}
+            self.unread += [Skipped(chunk[p].key, reason) for p, reason in failed.items()]
+            if len(matrix):
+                done += len(matrix)
+                yield [item.key for p, item in enumerate(chunk) if p not in failed], matrix
+            progress(Progress("reading", done + len(self.unread), total))
+        if total and not done:
+            first = self.unread[0]
+            raise InputError(
+                f"None of the {total:,} items can be read again. The first is {first.name}: "
+                f"{first.reason}."
+            )
+
+    def _values(self, keys: Sequence[str] | None) -> Iterator[Item]:
+        for block in self._blocks(keys):
+            known = self._store.by_keys([item.key for item in block])
+            for item in block:
+                try:
+                    yield Item(item.key, self._value(item, known[item.key].content_hash))
+                except InputError as error:
+                    self.unread.append(Skipped(item.key, str(error)))
+
+    def _blocks(self, keys: Sequence[str] | None) -> Iterable[list[StoredItem]]:
+        if keys is None:
+            yield from self._store.item_blocks(CHUNK_ITEMS)
+            return
+        known = self._store.by_keys(keys)
+        self.unread += [Skipped(key, "no item has this key") for key in keys if key not in known]
+        # By row, for the items of one file then follow each other.
+        rows = sorted(item.row for item in known.values())
+        for start in range(0, len(rows), CHUNK_ITEMS):
+            block = rows[start : start + CHUNK_ITEMS]
+            items = self._store.items_of(block)
+            yield [items[row] for row in block]
+
+    def _value(self, item: StoredItem, digest: bytes) -> object:
+        """The item's value as it was stored.
+
+        Raises:
+            InputError: it is gone, or another one; the message is the reason.
+        """
+        if item.location is None:
+            raise InputError("it came from Python and is not on disk")
+        value = read_value(item.location)
+        if self._features.kind == "vectors" and isinstance(value, np.ndarray):
+            value = value.reshape(-1)  # as a source of vectors gives what has more dimensions
+        if content_hash(value) != digest:
+            raise InputError(f"{item.location} has changed since it was indexed")
+        return value
