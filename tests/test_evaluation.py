@@ -1,15 +1,12 @@
-"""The measures against brute force, and the baselines against what they promise."""
+"""The measures against brute force."""
 
 import numpy as np
 import pytest
 
-from hashret.codes import hamming, pack, unpack
-from hashret.errors import EncoderMismatchError, InputError, NotFittedError, UsageError
+from hashret.codes import hamming, pack
+from hashret.errors import EncoderMismatchError, InputError, UsageError
 from hashret.evaluation import (
-    ITQ,
     Histograms,
-    PCAHash,
-    RandomHyperplanes,
     average_precision,
     bucket_statistics,
     code_histograms,
@@ -154,53 +151,3 @@ WIDER = np.zeros((3, 2), np.uint8)
 def test_senseless_calls_are_refused(error, call):
     with pytest.raises(error):
         call()
-
-
-@pytest.fixture(scope="module")
-def ellipse():
-    rng = np.random.default_rng(0)
-    mixing = rng.standard_normal((24, 24)) * np.linspace(0.2, 3, 24)
-    return (rng.standard_normal((2000, 24)) @ mixing + 5).astype(np.float32)
-
-
-@pytest.mark.parametrize("method", [ITQ, PCAHash, RandomHyperplanes])
-def test_baselines_encode_reproducibly(method, ellipse):
-    codes = method(16, random_state=3).fit(ellipse).transform(ellipse)
-    assert codes.dtype == np.uint8
-    assert codes.shape == (2000, 2)
-    np.testing.assert_array_equal(method(16, random_state=3).fit(ellipse).transform(ellipse), codes)
-    # The data were centred: bits are balanced.
-    assert np.abs(unpack(codes).mean(axis=0) - 0.5).max() < 0.1
-
-
-def test_itq_quantizes_with_less_loss_than_the_components_it_rotates(ellipse):
-    def loss(hasher):
-        projected = (ellipse - hasher.mean_) @ hasher.projection_
-        return ((np.sign(projected) - projected) ** 2).sum()
-
-    itq, pca = ITQ(16, random_state=0).fit(ellipse), PCAHash(16).fit(ellipse)
-    assert loss(itq) < loss(pca)
-    # A rotation of the same components: it spans the same space and keeps lengths.
-    np.testing.assert_allclose(itq.projection_.T @ itq.projection_, np.eye(16), atol=1e-4)
-    residual = itq.projection_ - pca.projection_ @ (pca.projection_.T @ itq.projection_)
-    assert np.abs(residual).max() < 1e-4
-
-
-def test_principal_components_are_the_leading_ones(ellipse):
-    projection = PCAHash(8).fit(ellipse).projection_
-    variances = (ellipse @ projection).var(axis=0)
-    expected = np.linalg.eigvalsh(np.cov(ellipse.T, ddof=0))[::-1][:8]
-    np.testing.assert_allclose(variances, expected, rtol=1e-3)
-
-
-def test_baselines_refuse_what_they_cannot_do(ellipse):
-    with pytest.raises(InputError, match="fewer bits"):
-        ITQ(32).fit(ellipse)
-    with pytest.raises(UsageError):
-        PCAHash(7).fit(ellipse)
-    with pytest.raises(NotFittedError):
-        PCAHash(8).transform(ellipse)
-    with pytest.raises(InputError, match="24"):
-        PCAHash(8).fit(ellipse).transform(ellipse[:, :3])
-    with pytest.raises(InputError):
-        PCAHash(8).fit(ellipse[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashret.evaluation.baselines import ITQ, PCAHash, RandomHyperplanes
+from hashret.encoder.baselines import ITQ, PCAHash, RandomHyperplanes, SpectralHashing
 from hashret.evaluation.metrics import (
     BucketStatistics,
     Histograms,
@@ -23,6 +23,7 @@ __all__ = [
     "PCAHash",
     "RandomHyperplanes",
     "RetrievalScores",
+    "SpectralHashing",
     "average_precision",
     "bucket_statistics",
     "code_histograms",
