@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+from hashret.code_statistics import CodeStatistics, code_statistics
 from hashret.encoder.baselines import ITQ, PCAHash, RandomHyperplanes, SpectralHashing
+from hashret.evaluation.float_vectors import NearestVectors, score_vectors
+from hashret.evaluation.histograms import Histograms, code_histograms, neighbour_histograms
 from hashret.evaluation.metrics import (
-    BucketStatistics,
-    Histograms,
+    RadiusCurve,
     RetrievalScores,
     average_precision,
-    bucket_statistics,
-    code_histograms,
     precision_at,
     precision_within,
+    radius_curve,
+    recall_at,
+    recall_within,
     score_codes,
-    score_vectors,
 )
+from hashret.evaluation.reconstruction import ReconstructionScores, reconstruction_scores
+
+bucket_statistics = code_statistics
+"""The name from when it told of buckets only."""
 
 __all__ = [
     "ITQ",
-    "BucketStatistics",
+    "CodeStatistics",
     "Histograms",
+    "NearestVectors",
     "PCAHash",
+    "RadiusCurve",
     "RandomHyperplanes",
+    "ReconstructionScores",
     "RetrievalScores",
     "SpectralHashing",
     "average_precision",
     "bucket_statistics",
     "code_histograms",
+    "code_statistics",
+    "neighbour_histograms",
     "precision_at",
     "precision_within",
+    "radius_curve",
+    "recall_at",
+    "recall_within",
+    "reconstruction_scores",
     "score_codes",
     "score_vectors",
 ]

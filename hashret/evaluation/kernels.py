@@ -57,37 +57,3 @@ def count_by_distance(
             if labels[row] == query_labels[q]:
                 relevant[q, distance] += 1
     return items, relevant
-
-
-@njit(parallel=True, nogil=True)
-def expected_average_precision(
-    items: NDArray[np.int32], relevant: NDArray[np.int32], k: int
-) -> NDArray[np.float64]:
-    """Average precision at ``k`` of each query, the mean over all orders of tied items.
-
-    At place ``j`` of a ring of ``size`` items, ``hits`` of them relevant, an item is relevant with
-    probability ``hits / size``; given that it is, the ``j - 1`` places before it hold
-    ``(j - 1) * (hits - 1) / (size - 1)`` relevant items on average.
-
-    Args:
-        items: items by distance, shape ``(n_queries, n_distances)``.
-        relevant: relevant items by distance, the same shape.
-        k: the places that count.
-    """
-    result = np.zeros(len(items))
-    for q in prange(len(items)):
-        total, place, found = 0, 0, 0
-        for distance in range(items.shape[1]):
-            size, hits = items[q, distance], relevant[q, distance]
-            total += hits
-            if hits:
-                slope = (hits - 1) / (size - 1) if size > 1 else 0.0
-                precision = 0.0
-                for j in range(1, min(size, k - place) + 1):
-                    precision += (found + 1 + (j - 1) * slope) / (place + j)
-                result[q] += precision * hits / size
-            place += size
-            found += hits
-        if total:
-            result[q] /= min(total, k)
-    return result
