@@ -101,6 +101,7 @@ class Index:
         epochs: int | None = None,
         random_state: int | None = None,
         key_prefix: str = "",
+        keep_vectors: bool = False,
         progress: ProgressCallback = no_progress,
     ) -> Self:
         """Learn codes from a source, and store its items.
@@ -121,6 +122,8 @@ class Index:
             random_state: a seed; the same seed gives the same codes on the same machine.
             key_prefix: put before the row numbers of array files; ``{stem}`` in it stands for the
                 file's name without its suffixes.
+            keep_vectors: also keep the features of every item that is ever added, as float16 (two
+                bytes a value), so that queries can be re-ranked by them.
             progress: called often with a :class:`~hashret.ingest.Progress`.
 
         Raises:
@@ -135,6 +138,7 @@ class Index:
             epochs=epochs,
             random_state=random_state,
             progress=progress,
+            keep_vectors=keep_vectors,
         )
         index = cls.open(path)
         skipped = index.add(opened, progress=progress).skipped
@@ -206,6 +210,26 @@ class Index:
         """The names of all fields that an item was ever given, in alphabetical order."""
         with self._reader.state():
             return self._store.field_names()
+
+    @property
+    def keeps_vectors(self) -> bool:
+        """Whether the features of its items are kept, for :meth:`vectors` and re-ranking."""
+        with self._reader.state():
+            return self._store.vector_length is not None
+
+    def vectors(self, keys: Iterable[str]) -> NDArray[np.float32]:
+        """The kept features of items, ``float32``, shape ``(n, d)``, in the order of ``keys``.
+
+        They were rounded to float16 (11 significant bits) after scaling by a power of two.
+
+        Raises:
+            UsageError: the index keeps no vectors.
+            KeyNotFoundError: no item has one of the keys.
+        """
+        if isinstance(keys, str) or not isinstance(keys, Iterable):
+            raise UsageError(f"vectors takes several keys, got {keys!r}.")
+        with self._reader.state():
+            return self._reader.vectors([self._reader.item(key).row for key in keys])
 
     def info(self) -> dict[str, Any]:
         """What the index is and holds, as JSON values; sizes in bytes."""

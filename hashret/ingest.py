@@ -198,6 +198,8 @@ def store_items(
             ),
             source_id,
         )
+        if store.vector_length is not None:
+            store.keep_vectors([item.key for item, _, _ in usable], matrix)
         store.change_fields(refield)
         store.relocate(moved, source_id)
         replaced = sum(item.key in known for item, _, _ in usable)

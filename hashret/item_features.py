@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.features import Features
-from hashret.ingest import CHUNK_ITEMS, Progress, ProgressCallback, chunks, no_progress
+from hashret.ingest import CHUNK_BYTES, CHUNK_ITEMS, Progress, ProgressCallback, chunks, no_progress
 from hashret.sources import Item, Skipped, content_hash, read_value
 from hashret.store import ItemStore, StoredItem
 
@@ -17,8 +17,9 @@ from hashret.store import ItemStore, StoredItem
 class ItemFeatures:
     """Reads the feature rows of stored items once more.
 
-    An item's value is looked up where it came from, and used only if it is still what it was when
-    it was stored, by its content hash.
+    They are the kept vectors (float16, scaled) where the index keeps them. Otherwise an item's
+    value is looked up where it came from, and used only if it is still what it was when it was
+    stored, by its content hash.
 
     Attributes:
         unread: items that the latest reading, as far as it has come, could not read: each with its
@@ -57,18 +58,10 @@ class ItemFeatures:
         self.unread = []
         total = self._store.count() if keys is None else len(keys)
         done = 0
-        if total and not self._store.sources():
-            raise InputError(
-                "The items of this index came from Python and are not on disk, so they cannot be "
-                "read again."
-            )
-        for chunk in chunks(self._values(keys)):
-            matrix, failures = self._features.matrix([item.value for item in chunk])
-            failed = {failure.position: failure.reason for failure in failures}
-            self.unread += [Skipped(chunk[p].key, reason) for p, reason in failed.items()]
-            if len(matrix):
-                done += len(matrix)
-                yield [item.key for p, item in enumerate(chunk) if p not in failed], matrix
+        for names, matrix in self._read(keys, total):
+            done += len(names)
+            if names:
+                yield names, matrix
             progress(Progress("reading", done + len(self.unread), total))
         if total and not done:
             first = self.unread[0]
@@ -77,8 +70,28 @@ class ItemFeatures:
                 f"{first.reason}."
             )
 
+    def _read(
+        self, keys: Sequence[str] | None, total: int
+    ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        length = self._store.vector_length
+        if length is not None:
+            for block in self._blocks(keys, max(1, min(CHUNK_ITEMS, CHUNK_BYTES // (4 * length)))):
+                matrix = self._store.vectors_of([item.row for item in block])
+                yield [item.key for item in block], matrix
+            return
+        if total and not self._store.sources():
+            raise InputError(
+                "The items of this index came from Python and are not on disk, so they cannot be "
+                "read again. An index made with keep_vectors=True keeps their features."
+            )
+        for chunk in chunks(self._values(keys)):
+            matrix, failures = self._features.matrix([item.value for item in chunk])
+            failed = {failure.position: failure.reason for failure in failures}
+            self.unread += [Skipped(chunk[p].key, reason) for p, reason in failed.items()]
+            yield [item.key for p, item in enumerate(chunk) if p not in failed], matrix
+
     def _values(self, keys: Sequence[str] | None) -> Iterator[Item]:
-        for block in self._blocks(keys):
+        for block in self._blocks(keys, CHUNK_ITEMS):
             known = self._store.by_keys([item.key for item in block])
             for item in block:
                 try:
@@ -86,16 +99,16 @@ class ItemFeatures:
                 except InputError as error:
                     self.unread.append(Skipped(item.key, str(error)))
 
-    def _blocks(self, keys: Sequence[str] | None) -> Iterable[list[StoredItem]]:
+    def _blocks(self, keys: Sequence[str] | None, size: int) -> Iterable[list[StoredItem]]:
         if keys is None:
-            yield from self._store.item_blocks(CHUNK_ITEMS)
+            yield from self._store.item_blocks(size)
             return
         known = self._store.by_keys(keys)
         self.unread += [Skipped(key, "no item has this key") for key in keys if key not in known]
         # By row, for the items of one file then follow each other.
         rows = sorted(item.row for item in known.values())
-        for start in range(0, len(rows), CHUNK_ITEMS):
-            block = rows[start : start + CHUNK_ITEMS]
+        for start in range(0, len(rows), size):
+            block = rows[start : start + size]
             items = self._store.items_of(block)
             yield [items[row] for row in block]
 

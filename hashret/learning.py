@@ -37,6 +37,7 @@ def learn_index(
     epochs: int | None,
     random_state: int | None,
     progress: ProgressCallback,
+    keep_vectors: bool = False,
 ) -> None:
     """Learn from a source and make an index folder without items.
 
@@ -54,7 +55,7 @@ def learn_index(
         # The folder comes first: that it cannot be written must not be found out after learning.
         with _unfinished_folder(folder) as unfinished:
             settings = _learn_into(
-                unfinished / "encoder", source, n_bits, epochs, random_state, progress
+                unfinished / "encoder", source, n_bits, epochs, random_state, progress, keep_vectors
             )
             (unfinished / "segments").mkdir()
             ItemStore.create(unfinished / "items.db", settings).close()
@@ -79,6 +80,7 @@ def _learn_into(
     epochs: int | None,
     random_state: int | None,
     progress: ProgressCallback,
+    keep_vectors: bool,
 ) -> dict[str, Any]:
     """Learn, write the encoder's files into ``folder``, and return the settings of the index."""
     features, matrix = training_matrix(source, np.random.default_rng(random_state), progress)
@@ -95,6 +97,7 @@ def _learn_into(
     return {
         "n_bits": n_bits,
         "kind": source.kind,
+        "vector_length": features.n_features if keep_vectors else None,
         "encoder": hasher.fingerprint_,
         "encoder_files": {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()

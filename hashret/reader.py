@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,6 +78,20 @@ class Reader:
         except UnicodeEncodeError:
             return None  # keys are valid Unicode, so no item has this one
         return self.store.item(key) or self.store.item(str(Path(key).absolute()))
+
+    def vectors(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
+        """The kept feature rows of items, ``float32``, ``(len(rows), d)``, in this order.
+
+        Raises:
+            UsageError: the index keeps no vectors.
+        """
+        if self.store.vector_length is None:
+            raise UsageError(
+                f"{self._folder} keeps no vectors, only codes. Make an index that does with "
+                "`hashret index SOURCE -i NAME --keep-vectors` or hashret.create(path, source, "
+                "keep_vectors=True)."
+            )
+        return self.store.vectors_of(rows)
 
     def search(
         self, codes: Codes, radius: int | None, limit: int | None, where: str | None

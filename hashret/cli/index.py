@@ -59,6 +59,11 @@ key_prefix_option = click.option(
     is_flag=True,
     help="Let items take keys that belong to different items of another file.",
 )
+@click.option(
+    "--keep-vectors",
+    is_flag=True,
+    help="Keep each item's features too, two bytes a value, for `hashret query --rerank`.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 3 when an input was skipped.")
 @click.pass_context
 def index(
@@ -71,6 +76,7 @@ def index(
     seed: int | None,
     key_prefix: str,
     replace: bool,
+    keep_vectors: bool,
     strict: bool,
 ) -> None:
     """Learn codes from SOURCE and store its items, or add to an index.
@@ -101,6 +107,11 @@ def index(
             )
         if epochs is not None or seed is not None:
             click.echo(f"{path} has learned already: --epochs and --seed change nothing.", err=True)
+        if keep_vectors and not opened.keeps_vectors:
+            raise UsageError(
+                f"{path} was made without --keep-vectors: leave it out to add to it, or choose "
+                "another name to index anew."
+            )
         kind = opened.kind if kind == "auto" else kind
     else:
         refuse_existing(path)
@@ -116,6 +127,7 @@ def index(
                 epochs=epochs,
                 random_state=seed or 0,
                 progress=progress,
+                keep_vectors=keep_vectors,
             )
             opened = Index.open(path)
         report = opened.add(source, replace=replace, progress=progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from sqlite_utils import Database
 
 from hashret.codes import Codes
-from hashret.errors import DamagedIndexError, InputError, UsageError
+from hashret.errors import DamagedIndexError, IndexLockedError, InputError, UsageError
 from hashret.store.checking import database_problems
 from hashret.store.connection import connect, is_writable, sqlite_errors, stamp
 from hashret.store.items import RESTORE, KnownItem, NewItem, StoredItem, item_checksum, stored_item
 from hashret.store.migrations import FORMAT, migrations
+from hashret.store.vectors import insert_vectors, read_vectors, vector_problems
 from hashret.store.where import matching_rows
 
 _ITEM_SQL = """
@@ -44,12 +45,16 @@ class ItemStore:
 
     @classmethod
     def create(cls, path: Path, settings: Mapping[str, Any]) -> ItemStore:
-        """Make an empty database with its settings, JSON values by name."""
+        """Make an empty database with its settings, JSON values by name.
+
+        ``vector_length`` among them says that the feature rows of items, of that length, are kept.
+        """
         store = cls(path, connect(path, create=True))
         with sqlite_errors(path):
             migrations.apply(Database(store._connection))
         with store.writing():
-            store.change_settings({"format": FORMAT, "generation": 0, **settings})
+            version = 1 if settings.get("vector_length") is None else FORMAT
+            store.change_settings({"format": version, "generation": 0, **settings})
         return store
 
     @classmethod
@@ -68,13 +73,22 @@ class ItemStore:
                         f"{path} has index format {version!r}; this hashret reads up to format "
                         f"{FORMAT}. Upgrade hashret to open it."
                     )
-                database = Database(store._connection)
-                if migrations.pending(database):
-                    migrations.apply(database)
+                store._update_schema()
         except BaseException:
             store.close()
             raise
         return store
+
+    def _update_schema(self) -> None:
+        """Apply new migrations; what is read of an older index was there before them.
+
+        So where the index cannot be written, or is being written just now, that can wait.
+        """
+        database = Database(self._connection)
+        if not self._writable or not migrations.pending(database):
+            return
+        with suppress(IndexLockedError), self.writing():
+            migrations.apply(database)
 
     def close(self) -> None:
         """Close the connection."""
@@ -285,6 +299,40 @@ class ItemStore:
             position = end
         return rows, codes
 
+    def codes_of(self, rows: Sequence[int] | NDArray[np.int64]) -> dict[int, bytes]:
+        """The codes of ``rows``, by row; rows that do not exist are left out."""
+        wanted = json.dumps([int(row) for row in rows])
+        return dict(
+            self._connection.execute(
+                "select row, code from items where row in (select value from json_each(?))",
+                [wanted],
+            )
+        )
+
+    # Kept vectors
+
+    @property
+    def vector_length(self) -> int | None:
+        """How many values a kept feature row has; None where none are kept."""
+        length = self.setting("vector_length")
+        return None if length is None else int(length)
+
+    def keep_vectors(self, keys: Sequence[str], matrix: NDArray[np.float32]) -> None:
+        """Keep the feature rows ``(n, vector_length)`` of items that were just inserted."""
+        known = self.by_keys(keys)
+        insert_vectors(self._connection, [known[key].row for key in keys], matrix)
+
+    def vectors_of(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
+        """The kept feature rows of items, ``float32``, ``(len(rows), vector_length)``, in order.
+
+        Raises:
+            DamagedIndexError: one is missing, or does not match its checksum.
+        """
+        with sqlite_errors(self.path):
+            return read_vectors(
+                self._connection, [int(row) for row in rows], self.vector_length or 0
+            )
+
     # Sources and field names
 
     def source_id(self, location: str | None) -> int | None:
@@ -353,4 +401,6 @@ class ItemStore:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the database itself, and with items whose checksum does not fit."""
-        return database_problems(self._connection, int(self.setting("n_bits")) // 8)
+        yield from database_problems(self._connection, int(self.setting("n_bits")) // 8)
+        if (length := self.vector_length) is not None:
+            yield from vector_problems(self._connection, length)

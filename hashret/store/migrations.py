@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-FORMAT = 1
-"""The version of the index format: it changes when an older hashret could misread an index."""
+FORMAT = 2
+"""The version of the index format: it changes when an older hashret could misread an index.
+
+2 keeps vectors, which one that knows 1 alone would not add; without kept vectors it is still 1.
+"""
 
 migrations = Migrations("hashret")
 
@@ -43,3 +46,18 @@ def _items(db: Database) -> None:
     )
     db.execute("create table fields (name text primary key) strict")
     db.execute("create table settings (name text primary key, value text not null) strict")
+
+
+@migrations(name="0002_vectors")
+def _vectors(db: Database) -> None:
+    # A table of its own: items stay close together for whoever reads codes and keys.
+    db.execute(
+        """
+        create table vectors (
+          row integer primary key references items(row) on delete cascade,
+          exponent integer not null,
+          vector blob not null,
+          checksum integer not null
+        ) strict
+        """
+    )
