@@ -25,6 +25,7 @@ from hashret.ingest import (
     store_items,
 )
 from hashret.learning import learn_index
+from hashret.ordering import check_order, refined
 from hashret.reader import Reader
 from hashret.report import VerifyReport, facts, verify
 from hashret.result import Result
@@ -173,6 +174,11 @@ class Index:
         """Names the encoder: codes of two encoders cannot be compared."""
         return self.encoder.fingerprint
 
+    @property
+    def reader(self) -> Reader:
+        """Its committed states, for what looks at all of the index, as evaluation does."""
+        return self._reader
+
     def __len__(self) -> int:
         """How many items there are."""
         with self._reader.state():
@@ -243,6 +249,10 @@ class Index:
         radius: int | None = None,
         limit: int | None = DEFAULT_LIMIT,
         where: str | None = None,
+        *,
+        order: str = "row",
+        rerank: bool = False,
+        shortlist: int | None = None,
     ) -> Result:
         """The items nearest to a value.
 
@@ -253,16 +263,27 @@ class Index:
                 hits are in.
             limit: the most hits; None for all within ``radius``.
             where: an SQL condition on ``key`` and the fields, such as ``label = 9``.
+            order: of hits at one distance. ``"row"``: as they were added. ``"certainty"``: by the
+                sum of ``|logit|`` over the bits in which they differ from the value, so that bits
+                of which the encoder was less certain count less, then by row. With a limit that
+                takes a second search, for all hits at the distance of the last.
+            rerank: order the ``shortlist`` nearest by the exact Euclidean distance of the value's
+                features to the kept vectors, and answer with the first ``limit`` of them.
+            shortlist: None for 100, or 10 times the limit if that is more; without a limit, all
+                within ``radius``.
 
         Returns:
-            Hits by ascending distance, then by the order of being added. Exact.
+            Hits by ascending distance, then in the ``order`` asked for; exact. Re-ranked, by
+            ascending ``vector_distance``; exact within the shortlist.
 
         Raises:
             InputError: the value cannot be read or has another shape than the index.
             UsageError: neither radius nor limit, or an impossible one; a condition that is
-                not valid.
+                not valid; ``rerank`` where the index keeps no vectors.
         """
-        return self.query_code(self.encoder.encode([value])[0], radius, limit, where)
+        return self.query_many(
+            [value], radius, limit, where, order=order, rerank=rerank, shortlist=shortlist
+        )[0]
 
     def query_key(
         self,
@@ -270,14 +291,23 @@ class Index:
         radius: int | None = None,
         limit: int | None = DEFAULT_LIMIT,
         where: str | None = None,
+        *,
+        order: str = "row",
+        rerank: bool = False,
+        shortlist: int | None = None,
     ) -> Result:
         """The items nearest to the item with this key, itself among them; see :meth:`query`.
 
         Raises:
             KeyNotFoundError: no item has the key.
+            UsageError: ``order="certainty"``: only a value has logits, a stored code has none.
         """
+        _only_by_row(order, "a key")
         with self._reader.state():
-            return self.query_code(self._reader.item(key).code, radius, limit, where)
+            item = self._reader.item(key)
+            vectors = self._reader.vectors([item.row]) if rerank else None
+            refinement = refined(None, vectors, limit, shortlist)
+            return self._reader.search(item.code[None], radius, limit, where, refinement)[0]
 
     def query_code(
         self,
@@ -285,6 +315,9 @@ class Index:
         radius: int | None = None,
         limit: int | None = DEFAULT_LIMIT,
         where: str | None = None,
+        *,
+        order: str = "row",
+        rerank: bool = False,
     ) -> Result:
         """The items nearest to a code; see :meth:`query`.
 
@@ -294,10 +327,18 @@ class Index:
             radius: as in :meth:`query`.
             limit: as in :meth:`query`.
             where: as in :meth:`query`.
+            order: ``"row"``; a code has no logits to order by.
+            rerank: False; a code has no features to compare.
 
         Raises:
             EncoderMismatchError: the code has another length, or names another encoder.
+            UsageError: another ``order``, or ``rerank``.
         """
+        _only_by_row(order, "a code")
+        if rerank:
+            raise UsageError(
+                "rerank compares features, and a code has none; query with a value or a key."
+            )
         return self._reader.search(self.encoder.own_code(code), radius, limit, where)[0]
 
     def query_many(
@@ -306,11 +347,23 @@ class Index:
         radius: int | None = None,
         limit: int | None = DEFAULT_LIMIT,
         where: str | None = None,
+        *,
+        order: str = "row",
+        rerank: bool = False,
+        shortlist: int | None = None,
     ) -> list[Result]:
         """One result for each value, encoded and searched together; see :meth:`query`."""
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise UsageError(f"query_many takes several values, got {values!r}.")
-        return self._reader.search(self.encoder.encode(list(values)), radius, limit, where)
+        check_order(order)
+        rows, encoder = self.encoder.rows(list(values)), self.encoder.runtime
+        refinement = refined(
+            encoder.logits(rows) if order == "certainty" else None,
+            rows if rerank else None,
+            limit,
+            shortlist,
+        )
+        return self._reader.search(encoder.encode(rows), radius, limit, where, refinement)
 
     def encode(self, values: Iterable[Any]) -> Codes:
         """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""
@@ -385,6 +438,15 @@ class Index:
     def verify(self) -> VerifyReport:
         """Check every item, segment and encoder file against its checksum; changes nothing."""
         return verify(self._reader, self.encoder, self.path)
+
+
+def _only_by_row(order: str, asked: str) -> None:
+    check_order(order)
+    if order != "row":
+        raise UsageError(
+            f"order={order!r} needs the logits of a value, and {asked} has none; query with the "
+            "value itself, or in the order of rows."
+        )
 
 
 def _tables(progress: ProgressCallback) -> TablesProgress:

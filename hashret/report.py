@@ -8,12 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from hashret.code_statistics import code_statistics
+from hashret.codes import Codes
 from hashret.errors import HashretError
 from hashret.reader import Reader
 from hashret.search import CodeIndex
 from hashret.snapshot import without_remedy
 from hashret.store import ItemStore
 from hashret.trained import TrainedEncoder
+
+SAMPLE = 1_000_000
+"""Codes of more items than these are described by a sample."""
+
+SAMPLE_BLOCKS = 50
+
+BIT_STEPS = 20_000_000_000
+"""Multiplications that the correlation of bits may take: about a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +85,60 @@ def _segment_problems(store: ItemStore, folder: Path) -> list[str]:
 
 
 def facts(reader: Reader, encoder: TrainedEncoder, folder: Path) -> dict[str, Any]:
-    """What the index is and holds, as JSON values; sizes in bytes."""
+    """What the index is and holds, as JSON values; sizes in bytes.
+
+    Of more than 1,000,000 items, so many in blocks from all over tell of the codes; then
+    ``code_sample`` says how many, ``distinct_codes`` and ``largest_bucket`` are those of the
+    sample, and ``mean_sharing`` is an estimate for the whole index.
+    """
     store = reader.store
     with reader.snapshot() as snapshot:
-        _, codes = store.codes(1)
+        items = store.count()
+        codes = _some_codes(store, items, snapshot.last_row)
         fields, sources = store.field_names(), list(store.sources().values())
         segments = len(store.segments())
         settings = {
             name: store.setting(name)
             for name in ("n_bits", "kind", "encoder", "created", "hashret", "learned_from")
         }
-    # As one opaque value a code, which sorts many times faster than rows of bytes.
-    _, counts = np.unique(codes.view(f"V{codes.shape[1]}"), return_counts=True)
     return {
         "path": str(folder),
-        "items": len(codes),
+        "items": items,
         "fields": fields,
         "sources": sources,
         "features": encoder.features.describe(),
         **settings,
-        "distinct_codes": len(counts),
-        "largest_bucket": int(counts.max(initial=0)),
+        **_code_facts(codes, items),
         "segments": segments,
         "rows_not_in_a_segment": snapshot.tail_rows,
         "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+    }
+
+
+def _some_codes(store: ItemStore, items: int, last_row: int) -> Codes:
+    """All codes, or those in evenly spaced blocks of ``SAMPLE`` rows together."""
+    if items <= SAMPLE:
+        return store.codes(1)[1]
+    size = SAMPLE // SAMPLE_BLOCKS
+    starts = np.linspace(1, last_row - size + 1, SAMPLE_BLOCKS).astype(np.int64).tolist()
+    return np.concatenate([store.codes(start, start + size - 1)[1] for start in starts])
+
+
+def _code_facts(codes: Codes, items: int) -> dict[str, Any]:
+    if not len(codes):
+        return {"distinct_codes": 0, "largest_bucket": 0}
+    n_bits = codes.shape[1] * 8
+    statistics = code_statistics(codes, bit_rows=BIT_STEPS // n_bits**2)
+    sampled = {"code_sample": len(codes)} if len(codes) < items else {}
+    # Of two items of the sample, as of any two, a constant share lie in one bucket.
+    scale = (items - 1) / max(len(codes) - 1, 1) if sampled else 1.0
+    return {
+        **sampled,
+        "distinct_codes": statistics.buckets,
+        "mean_sharing": round(statistics.mean_sharing * scale, 4),
+        "largest_bucket": statistics.largest,
+        "bit_entropy": round(statistics.bit_entropy, 4),
+        "lowest_bit_entropy": round(statistics.lowest_bit_entropy, 4),
+        "bit_correlation": round(statistics.bit_correlation, 4),
+        "largest_bit_correlation": round(statistics.largest_bit_correlation, 4),
     }
