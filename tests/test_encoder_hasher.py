@@ -12,7 +12,7 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hashret.encoder import SemanticHasher, TrainingProgress, open_encoder
-from hashret.encoder.parameters import default_epochs, default_mu
+from hashret.encoder.recipe import default_epochs, default_mu
 from hashret.errors import (
     DamagedIndexError,
     EncoderMismatchError,
@@ -307,7 +307,7 @@ def test_an_unfitted_hasher_says_so(use):
     "parameters",
     [
         {"n_bits": 12}, {"n_bits": 0}, {"n_bits": 2048}, {"n_bits": 8.0}, {"epochs": 0},
-        {"epochs": 1.5}, {"batch_size": 0}, {"learning_rate": 0}, {"learning_rate": None},
+        {"epochs": 1.5}, {"batch_size": 0}, {"learning_rate": 0}, {"learning_rate": "fast"},
         {"reconstruction_weight": -1}, {"neighbour_weight": float("nan")}, {"n_neighbors": 0},
         {"walk_length": 0}, {"mu": 0}, {"mu": "big"}, {"validation_fraction": 1},
         {"patience": True}, {"hidden": (0,)}, {"hidden": 5}, {"hidden": "64"},
@@ -372,3 +372,4 @@ def test_default_epochs_follow_the_number_of_rows():
     assert default_epochs(10, 256) == 200
     assert default_epochs(10**7, 256) == 3
     assert 3 < default_epochs(60_000, 256) < 12
+    assert default_epochs(60_000, 256, "high") == 6 * default_epochs(60_000, 256)

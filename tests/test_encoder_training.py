@@ -4,26 +4,29 @@ import numpy as np
 import pytest
 
 from hashret.encoder import learning  # noqa: F401  (sets TensorFlow's log level first)
-from hashret.encoder.autoencoder import Scaling, build_autoencoder
+from hashret.encoder.autoencoder import build_autoencoder
 from hashret.encoder.bottleneck import BinarizedSigmoid
+from hashret.encoder.losses import Loss
 from hashret.encoder.neighbours import (
     NeighbourGraph,
     mutual_neighbours,
     nearest_rows,
     principal_components,
 )
-from hashret.encoder.training import PairLoss, TrainingSettings, train
+from hashret.encoder.recipe import Recipe
+from hashret.encoder.scaling import Scaling
+from hashret.encoder.training import train
 
 
 def rng():
     return np.random.default_rng(0)
 
 
-def settings(**changes):
-    return TrainingSettings(
+def recipe(n_units=16, **changes):
+    return Recipe(
         **{
-            "epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "reconstruction_weight": 1.0,
-            "neighbour_weight": 1.0, "mu": 6.0, "walk_length": 4, "validation_fraction": 0.1,
+            "n_units": n_units, "epochs": 1, "batch_size": 8, "hidden": (8,), "mu": 6.0,
+            "bottleneck": "straight-through", "neighbour_weight": 1.0, "validation_fraction": 0.1,
             "patience": 1, **changes,
         }
     )  # fmt: skip
@@ -72,13 +75,14 @@ def test_scaling_goes_there_and_back(X, bounded):
     X = np.asarray(X, dtype=np.float32)
     scaling = Scaling.measure(X)
     scaled = scaling.apply(X)
-    assert scaling.bounded == bounded
+    assert scaling.loss == ("binary" if bounded else "squared")
     if bounded:
         assert 0 <= scaled.min() <= scaled.max() <= 1
     else:
         np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(scaling.layer()(X), scaled, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(scaling.inverse_layer()(scaled), X, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scaling.inputs(X), scaled, rtol=1e-5, atol=1e-6)
+    outputs = np.log(scaled + 1e-9) - np.log(1 - scaled + 1e-9) if bounded else scaled
+    np.testing.assert_allclose(scaling.features(outputs), X, rtol=1e-5, atol=1e-5)
 
 
 def test_scaling_keeps_the_proportions_of_distances():
@@ -147,12 +151,12 @@ def test_walks_follow_edges_and_stay_without_one():
 @pytest.mark.parametrize("bounded", [True, False])
 def test_loss_is_the_documented_formula(bounded):
     X = rng().random((12, 6)).astype(np.float32) * (1 if bounded else 9)
-    network = build_autoencoder(6, 16, (8,), Scaling.measure(X), 0)
-    loss = PairLoss(network, settings(reconstruction_weight=3.0, neighbour_weight=0.7))
-    a, b = X[:6], X[6:]
+    how = recipe(reconstruction_weight=3.0, neighbour_weight=0.7)
+    network = build_autoencoder(6, how, Scaling.measure(X), 0)
+    loss = Loss(network, how)
     bits = network.bottleneck(network.encoder(X)).numpy()
     outputs = network.reconstruction(bits[:6]).numpy().astype(float)
-    inputs = network.inputs(a).numpy()
+    inputs = network.inputs(X[:6]).numpy()
     if bounded:
         p = 1 / (1 + np.exp(-outputs))
         reconstruction = -(inputs * np.log(p) + (1 - inputs) * np.log(1 - p)).mean()
@@ -162,33 +166,38 @@ def test_loss_is_the_documented_formula(bounded):
     products = z[:6] @ z[6:].T
     others = products[~np.eye(6, dtype=bool)]
     contrast = -2 * np.diag(products).mean() + (others**2).mean()
-    assert float(loss(a, b, training=False)) == pytest.approx(
-        3 * reconstruction + 0.7 * contrast, rel=1e-4
+    assert loss.names == ("loss", "reconstruction", "neighbours")
+    assert loss(X, training=False).numpy() == pytest.approx(
+        [3 * reconstruction + 0.7 * contrast, reconstruction, contrast], rel=1e-4
     )
 
 
 def test_training_leaves_the_weights_of_the_best_pass():
     X = rng().standard_normal((300, 20)).astype(np.float32)
-    network = build_autoencoder(20, 16, (128,), Scaling.measure(X), 0)
+    how = recipe(hidden=(128,), epochs=100, learning_rate=0.02, validation_fraction=0.3, patience=3)
+    network = build_autoencoder(20, how, Scaling.measure(X), 0)
     passes = {}
-    made = train(
+    history = train(
         network,
         X,
         mutual_neighbours(X, 5, rng()),
-        settings(epochs=100, learning_rate=0.02, validation_fraction=0.3, patience=3),
+        how,
         rng(),
         lambda p: passes.update({p.epoch: (p.validation_loss, network.model.get_weights())}),
     )
     best = min(passes, key=lambda epoch: passes[epoch][0])
-    assert made == best + 3
+    assert len(history) == best + 3
+    assert [record["validation_loss"] for record in history] == [
+        loss for loss, _ in passes.values()
+    ]
     for weight, expected in zip(network.model.get_weights(), passes[best][1], strict=True):
         np.testing.assert_array_equal(weight, expected)
 
 
 def test_weights_depend_on_the_seed_alone():
-    scaling = Scaling(1.0, (0.0,) * 5, bounded=True)
+    scaling, how = Scaling(1.0, (0.0,) * 5, "binary"), recipe(8, hidden=(4, 3))
     first, again, other = (
-        build_autoencoder(5, 8, (4, 3), scaling, seed).model.get_weights() for seed in (1, 1, 2)
+        build_autoencoder(5, how, scaling, seed).model.get_weights() for seed in (1, 1, 2)
     )
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -10,47 +10,75 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.encoder.autoencoder import Scaling, build_autoencoder
+from hashret.encoder.autoencoder import Autoencoder, build_autoencoder
+from hashret.encoder.choosing import choose_bottleneck
 from hashret.encoder.neighbours import mutual_neighbours
+from hashret.encoder.pretraining import pretrain
 from hashret.encoder.progress import TrainingProgress
-from hashret.encoder.training import TrainingSettings, train
+from hashret.encoder.recipe import Recipe
+from hashret.encoder.scaling import Scaling
+from hashret.encoder.training import History, train
 
 # It warns of a fit in a loop as if each were to share the compiled step of the one before.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
+@dataclass(frozen=True)
+class Learned:
+    """A trained network and how it came to be.
+
+    Attributes:
+        network: with its best weights.
+        recipe: as it was carried out: no choice is left open.
+        history: a record for each pass over the data.
+    """
+
+    network: Autoencoder
+    recipe: Recipe
+    history: History
+
+    def files(self) -> tuple[bytes, bytes]:
+        """The bytes of ``encoder.tflite`` and of ``autoencoder.keras``."""
+        with tempfile.TemporaryDirectory(prefix="hashret-") as folder:
+            encoder_path, model_path = Path(folder, "encoder.tflite"), Path(folder, "model.keras")
+            self.network.encoder.export(encoder_path, format="litert", verbose=False)
+            self.network.model.save(model_path)
+            return encoder_path.read_bytes(), model_path.read_bytes()
+
+
 def learn(
     X: NDArray[np.float32],
-    *,
-    n_bits: int,
-    hidden: Sequence[int],
-    n_neighbors: int,
-    settings: TrainingSettings,
+    recipe: Recipe,
     rng: np.random.Generator,
     progress: Callable[[TrainingProgress], None] | None = None,
-) -> tuple[bytes, bytes, int]:
+) -> Learned:
     """Train an autoencoder on raw features, ``float32``, shape ``(n, d)``.
 
-    Returns:
-        The bytes of ``encoder.tflite`` and of ``autoencoder.keras``, and the passes made.
+    Raises:
+        InputError: the data do not suit the loss that was asked for.
+        HashretError: learning diverged.
     """
-    scaling = Scaling.measure(X)
-    graph = mutual_neighbours(scaling.apply(X), n_neighbors, rng)
-    seed = int(rng.integers(2**31))
-    network = build_autoencoder(X.shape[1], n_bits, hidden, scaling, seed)
-    epochs = train(network, X, graph, settings, rng, progress)
-    with tempfile.TemporaryDirectory(prefix="hashret-") as folder:
-        encoder_path, model_path = Path(folder, "encoder.tflite"), Path(folder, "model.keras")
-        network.encoder.export(encoder_path, format="litert", verbose=False)
-        network.model.save(model_path)
-        return encoder_path.read_bytes(), model_path.read_bytes(), epochs
+    scaling = Scaling.measure(X, recipe.reconstruction_loss)
+    graph = None
+    if recipe.neighbour_weight:
+        graph = mutual_neighbours(scaling.apply(X), recipe.n_neighbors, rng)
+    bottleneck = recipe.bottleneck
+    if bottleneck == "auto":
+        bottleneck = choose_bottleneck(scaling.apply(X), graph)
+    recipe = replace(recipe, bottleneck=bottleneck, reconstruction_loss=scaling.loss)
+    network = build_autoencoder(X.shape[1], recipe, scaling, int(rng.integers(2**31)))
+    if recipe.pretraining is not None:
+        pretrain(network, X, recipe, rng)
+    history = train(network, X, graph, recipe, rng, progress)
+    return Learned(network, recipe, history)
 
 
 def load_decoder(autoencoder_file: bytes) -> keras.Model:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -14,182 +13,211 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from hashret.encoder.autoencoder import Autoencoder
+from hashret.encoder.bottleneck import Bottleneck
+from hashret.encoder.losses import Loss
 from hashret.encoder.neighbours import NeighbourGraph
+from hashret.encoder.optimizers import build_optimizer
 from hashret.encoder.progress import TrainingProgress
+from hashret.encoder.recipe import Recipe
+from hashret.encoder.tensorboard import N_IMAGES, TensorBoardLog
 from hashret.errors import HashretError
 
-WARMUP_STEPS = 100
 MAX_VALIDATION_ROWS = 2000
 MIN_VALIDATION_ROWS = 16
 REPORT_SECONDS = 0.2
 
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How to train; the fields are the parameters of ``SemanticHasher`` of the same name."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    reconstruction_weight: float
-    neighbour_weight: float
-    mu: float
-    walk_length: int
-    validation_fraction: float
-    patience: int
-
-
-class PairLoss:
-    """Reconstruction plus the spectral contrastive loss of pairs of neighbours.
-
-    The second term is that of HaoChen, Wei, Gaidon and Ma (2021), "Provable Guarantees for
-    Self-Supervised Deep Learning with Spectral Contrastive Loss", section 3.2, on codes of -1 and
-    +1 of squared length ``mu``: a neighbour's code is drawn near, those of the other pairs of the
-    batch are made orthogonal. A small ``mu`` gathers whole classes in a few codes, a large one
-    keeps items apart.
-    """
-
-    def __init__(self, network: Autoencoder, settings: TrainingSettings) -> None:
-        """Keep the network whose loss this is, and the weights of its terms."""
-        self._network = network
-        self._settings = settings
-
-    def __call__(self, anchors: tf.Tensor, positives: tf.Tensor, training: bool) -> tf.Tensor:
-        """The loss of a batch of pairs of raw features, two tensors of shape ``(m, d)``."""
-        network, settings = self._network, self._settings
-        logits = network.encoder(tf.concat([anchors, positives], 0), training=training)
-        bits = network.bottleneck(logits)
-        m = tf.shape(anchors)[0]
-        return settings.reconstruction_weight * self._reconstruction(
-            network.inputs(anchors), bits[:m]
-        ) + settings.neighbour_weight * self._contrast(bits[:m], bits[m:])
-
-    def _reconstruction(self, inputs: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
-        outputs = self._network.reconstruction(bits)
-        if self._network.bounded:
-            return tf.reduce_mean(
-                tf.nn.sigmoid_cross_entropy_with_logits(labels=inputs, logits=outputs)
-            )
-        return tf.reduce_mean(tf.square(outputs - inputs))
-
-    def _contrast(self, bits: tf.Tensor, neighbour_bits: tf.Tensor) -> tf.Tensor:
-        n_bits = bits.shape[1]
-        products = tf.matmul(2 * bits - 1, 2 * neighbour_bits - 1, transpose_b=True)
-        products *= self._settings.mu / n_bits
-        paired = tf.linalg.diag_part(products)
-        m = tf.cast(tf.shape(bits)[0], tf.float32)
-        others = tf.reduce_sum(tf.square(products)) - tf.reduce_sum(tf.square(paired))
-        return others / tf.maximum(m * (m - 1), 1) - 2 * tf.reduce_mean(paired)
+History = list[dict[str, Any]]
+"""What happened in each pass: ``{"epoch": 1, "loss": ..., "reconstruction": ..., ...}``."""
 
 
 def train(
     network: Autoencoder,
     X: NDArray[np.float32],
-    graph: NeighbourGraph,
-    settings: TrainingSettings,
+    graph: NeighbourGraph | None,
+    recipe: Recipe,
     rng: np.random.Generator,
     progress: Callable[[TrainingProgress], None] | None = None,
-) -> int:
+) -> History:
     """Train ``network`` in place and leave it with its best weights.
 
-    Adam with a warm-up of 100 steps and a cosine decay to zero. Each pass pairs every row anew
-    with the end of a random walk on ``graph``. Where there are enough rows, some are held out;
-    the pass with the lowest loss on them gives the weights, and training ends early when
-    ``settings.patience`` passes bring no improvement.
+    The learning rate warms up for 100 steps and decays to zero as a cosine. Each pass pairs every
+    row anew with the end of a random walk on ``graph``. Where there are enough rows, some are held
+    out; the pass with the lowest loss on them gives the weights, and training ends early when
+    ``recipe.patience`` passes bring no improvement.
 
     Args:
         network: as built, changed in place.
         X: raw features, ``float32``, shape ``(n, d)``.
-        graph: neighbours among the rows of ``X``.
-        settings: how to train.
+        graph: neighbours among the rows of ``X``; None where they have no weight in the loss.
+        recipe: how to train.
         rng: source of chance.
         progress: called a few times a second and after every pass.
 
     Returns:
-        The passes made.
+        A record for each pass made: its number from 1, the means over its batches of the loss and
+        of every term before it is weighted, and the loss on the held-out rows, None without any.
+
+    Raises:
+        HashretError: the loss is no longer finite.
     """
+    chance = rng.spawn(1)[0]
     shuffled = rng.permutation(len(X))
-    n_held_out = min(int(len(X) * settings.validation_fraction), MAX_VALIDATION_ROWS)
+    n_held_out = min(int(len(X) * recipe.validation_fraction), MAX_VALIDATION_ROWS)
     if n_held_out < MIN_VALIDATION_ROWS:
         n_held_out = 0
-    held_out, rows = shuffled[:n_held_out], shuffled[n_held_out:]
-    held_out_pairs = graph.walk(held_out, settings.walk_length, rng)
-
-    batch_size = min(settings.batch_size, len(rows))
+    rows, held_out = shuffled[n_held_out:], _Pairs(shuffled[:n_held_out], graph, recipe, rng)
+    batch_size = min(recipe.batch_size, len(rows))
     steps_per_epoch = len(rows) // batch_size
-    steps = steps_per_epoch * settings.epochs
-    pair_loss = PairLoss(network, settings)
-    take_step = _training_step(network, pair_loss, _optimizer(settings.learning_rate, steps))
-    held_out_loss = tf.function(lambda a, b: pair_loss(a, b, training=False))
+    steps = steps_per_epoch * recipe.epochs
 
-    validation_loss: float | None = None
+    loss = Loss(network, recipe)
+    take_step = _training_step(network, loss, recipe, steps)
+    held_out_loss = tf.function(lambda features: loss(features, training=False))
+    report = _Reporter(progress, recipe.epochs, steps)
+    log = TensorBoardLog(recipe.tensorboard) if recipe.tensorboard else None
+
+    history: History = []
     best_loss, best_epoch, best_weights = math.inf, 0, network.model.get_weights()
-    start = reported = time.perf_counter()
-    step, first_seconds = 0, 0.0
-    for epoch in range(1, settings.epochs + 1):
-        order = rng.permutation(rows)
-        pairs = graph.walk(order, settings.walk_length, rng)
-        for at in range(0, steps_per_epoch * batch_size, batch_size):
-            batch = slice(at, at + batch_size)
-            loss = take_step(X[order[batch]], X[pairs[batch]])
-            step += 1
-            if step == 1:
-                first_seconds = time.perf_counter() - start
-            last = at + batch_size == steps_per_epoch * batch_size
-            if last and n_held_out:
-                validation_loss = float(held_out_loss(X[held_out], X[held_out_pairs]))
-            now = time.perf_counter()
-            if progress and (last or now - reported > REPORT_SECONDS):
-                reported, seconds = now, now - start
-                # The first step compiles, so it tells little about those to come.
-                left = (seconds - first_seconds) / max(step - 1, 1) * (steps - step)
-                progress(
-                    TrainingProgress(
-                        epoch, settings.epochs, step, steps, float(loss), validation_loss,
-                        seconds, left,
-                    )
-                )  # fmt: skip
-        if not math.isfinite(loss):
+    for epoch in range(1, recipe.epochs + 1):
+        terms = []
+        for batch in _Pairs(rng.permutation(rows), graph, recipe, rng).batches(batch_size):
+            terms.append(take_step(X[batch], chance.integers(2**31, size=2, dtype=np.int32)))
+            report.step(epoch, terms[-1])
+            if log:
+                log.step(report.steps_made, _named(loss, terms[-1]))
+        means = _named(loss, np.mean(terms, axis=0))
+        held = _named(loss, held_out_loss(X[held_out.every])) if n_held_out else {}
+        history.append({"epoch": epoch, **means, "validation_loss": held.get("loss")})
+        report.epoch(epoch, terms[-1], held.get("loss"))
+        if log:
+            log.epoch(epoch, means, held)
+            _draw(log, epoch, network, X[shuffled[:N_IMAGES]], recipe)
+        if not all(map(math.isfinite, means.values())):
             raise HashretError(
-                f"Learning diverged in pass {epoch}: the loss is {float(loss)}. Lower "
+                f"Learning diverged in pass {epoch}: the loss is {means['loss']}. Lower "
                 "learning_rate, or rescale the data."
             )
-        if validation_loss is None:
+        if not held:
             continue
-        if validation_loss < best_loss:
-            best_loss, best_epoch = validation_loss, epoch
+        if held["loss"] < best_loss:
+            best_loss, best_epoch = held["loss"], epoch
             best_weights = network.model.get_weights()
-        elif epoch - best_epoch >= settings.patience:
+        elif epoch - best_epoch >= recipe.patience:
             break
-    if validation_loss is not None:
+    if n_held_out:
         network.model.set_weights(best_weights)
-    return epoch
+    if log:
+        log.close()
+    return history
 
 
-def _optimizer(learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
-    warmup = min(WARMUP_STEPS, steps // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else learning_rate,
-        max(steps - warmup, 1),
-        warmup_target=learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    return keras.optimizers.Adam(schedule)
+class _Pairs:
+    """Rows, each with the end of a random walk from it where the neighbours count."""
+
+    def __init__(
+        self,
+        rows: NDArray[np.int64],
+        graph: NeighbourGraph | None,
+        recipe: Recipe,
+        rng: np.random.Generator,
+    ) -> None:
+        neighbours = () if graph is None else (graph.walk(rows, recipe.walk_length, rng),)
+        self._sides = (rows, *neighbours)
+
+    @property
+    def every(self) -> NDArray[np.int64]:
+        """All rows, then the neighbour of each."""
+        return np.concatenate(self._sides)
+
+    def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """As many rows at a time, then their neighbours; what does not fill a batch is left."""
+        for at in range(0, len(self._sides[0]) - size + 1, size):
+            yield np.concatenate([side[at : at + size] for side in self._sides])
+
+
+class _Reporter:
+    """Tells the caller how far training has come, neither too often nor too seldom."""
+
+    def __init__(
+        self, progress: Callable[[TrainingProgress], None] | None, epochs: int, steps: int
+    ) -> None:
+        self.steps_made = 0
+        self._progress, self._epochs, self._steps = progress, epochs, steps
+        self._start = self._reported = time.perf_counter()
+        self._first_seconds = 0.0
+        self._validation_loss: float | None = None
+
+    def step(self, epoch: int, terms: tf.Tensor) -> None:
+        """Count a step."""
+        self.steps_made += 1
+        now = time.perf_counter()
+        if self.steps_made == 1:
+            self._first_seconds = now - self._start
+        if now - self._reported > REPORT_SECONDS:
+            self._tell(epoch, terms)
+
+    def epoch(self, epoch: int, terms: tf.Tensor, validation_loss: float | None) -> None:
+        """A pass is over."""
+        self._validation_loss = validation_loss
+        self._tell(epoch, terms)
+
+    def _tell(self, epoch: int, terms: tf.Tensor) -> None:
+        if self._progress is None:
+            return
+        self._reported = time.perf_counter()
+        seconds = self._reported - self._start
+        # The first step compiles, so it tells little about those to come.
+        pace = (seconds - self._first_seconds) / max(self.steps_made - 1, 1)
+        left = pace * (self._steps - self.steps_made)
+        self._progress(
+            TrainingProgress(
+                epoch, self._epochs, self.steps_made, self._steps, float(terms[0]),
+                self._validation_loss, seconds, left,
+            )
+        )  # fmt: skip
 
 
 def _training_step(
-    network: Autoencoder, pair_loss: PairLoss, optimizer: keras.optimizers.Optimizer
+    network: Autoencoder, loss: Loss, recipe: Recipe, steps: int
 ) -> Callable[[Any, Any], tf.Tensor]:
     weights = network.model.trainable_weights
+    optimizer: keras.optimizers.Optimizer = build_optimizer(
+        recipe.optimizer, recipe.learning_rate, steps
+    )
     optimizer.build(weights)
-    rows = tf.TensorSpec((None, network.model.input_shape[1]), tf.float32)
+    signature = [
+        tf.TensorSpec((None, network.model.input_shape[1]), tf.float32),
+        tf.TensorSpec((2,), tf.int32),
+    ]
 
-    @tf.function(input_signature=[rows, rows], autograph=False)
-    def step(anchors: tf.Tensor, positives: tf.Tensor) -> tf.Tensor:
+    @tf.function(input_signature=signature, autograph=False)
+    def step(features: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        if isinstance(network.bottleneck, Bottleneck):
+            network.bottleneck.set_training_share(tf.cast(optimizer.iterations, tf.float32) / steps)
         with tf.GradientTape() as tape:
-            loss = pair_loss(anchors, positives, training=True)
+            terms = loss(features, training=True, seed=seed)
+            total = terms[0]
         variables = [weight.value for weight in weights]
-        optimizer.apply(tape.gradient(loss, variables), weights)
-        return loss
+        optimizer.apply(tape.gradient(total, variables), weights)
+        return terms
 
     return step
+
+
+def _named(loss: Loss, terms: Any) -> dict[str, float]:
+    return dict(zip(loss.names, np.asarray(terms).tolist(), strict=True))
+
+
+def _draw(
+    log: TensorBoardLog,
+    epoch: int,
+    network: Autoencoder,
+    features: NDArray[np.float32],
+    recipe: Recipe,
+) -> None:
+    shape = recipe.image_shape
+    if shape is None or math.prod(shape) != features.shape[1]:
+        return
+    inputs = network.scaling.targets(features, features)
+    drawn = network.model(features, training=False)
+    log.images(epoch, np.asarray(inputs).reshape(-1, *shape), np.asarray(drawn).reshape(-1, *shape))

@@ -1,0 +1,136 @@
+"""Good first weights, layer by layer, before the whole network is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from hashret.encoder.autoencoder import Autoencoder
+from hashret.encoder.boltzmann import BoltzmannMachine
+from hashret.encoder.optimizers import build_optimizer
+from hashret.encoder.recipe import EPOCH_RANGE, Recipe
+from hashret.encoder.tied import TransposedDense
+from hashret.errors import HashretError
+
+STEPS_PER_LAYER = 1000
+
+
+def pretrain(
+    network: Autoencoder, X: NDArray[np.float32], recipe: Recipe, rng: np.random.Generator
+) -> None:
+    """Give a dense or tied network its first weights, about 1,000 steps for each layer.
+
+    - ``"stacked"``: each layer of the encoder and the one of the decoder that undoes it are trained
+      as a small autoencoder of what the layers below make of the items: Bengio, Lamblin, Popovici
+      and Larochelle (2007), "Greedy Layer-Wise Training of Deep Networks", section 4.
+    - ``"rbm"``: each layer is trained as a restricted Boltzmann machine on the probabilities of the
+      one below, and its weights unrolled into encoder and decoder: Hinton and Salakhutdinov
+      (2006), "Reducing the Dimensionality of Data with Neural Networks".
+
+    Args:
+        network: as built, changed in place.
+        X: raw features, ``float32``, shape ``(n, d)``.
+        recipe: ``pretraining``, ``batch_size``, ``optimizer`` and ``learning_rate`` count.
+        rng: source of chance.
+    """
+    if recipe.pretraining == "stacked":
+        _pretrain_stacked(network, X, recipe, rng)
+    else:
+        _pretrain_machines(network, X, recipe, rng)
+
+
+def _pretrain_stacked(
+    network: Autoencoder, X: NDArray[np.float32], recipe: Recipe, rng: np.random.Generator
+) -> None:
+    below: list[keras.layers.Layer] = []
+    for depth, (encode, decode) in enumerate(network.stages):
+        if depth + 1 < len(network.stages):
+            code: list[Callable[..., Any]] = [encode]
+        elif recipe.bottleneck == "linear":
+            code = [encode]
+        else:
+            # Normalised as in the whole network, whose running means are learned along with it.
+            code = [encode, network.body.get_layer("logits"), network.bottleneck]
+        take_step = _stage_step(network, below, code, decode, recipe)
+        for rows in _batches(len(X), recipe.batch_size, rng):
+            take_step(X[rows])
+        below.append(encode)
+
+
+def _stage_step(
+    network: Autoencoder,
+    below: list[keras.layers.Layer],
+    code: list[Callable[..., Any]],
+    decode: keras.layers.Layer,
+    recipe: Recipe,
+) -> Callable[[Any], None]:
+    outermost = not below
+    layers, below = [code[0], decode], list(below)
+    weights = list({id(w): w for layer in layers for w in layer.trainable_weights}.values())
+    optimizer = build_optimizer(recipe.optimizer, recipe.learning_rate, STEPS_PER_LAYER)
+    optimizer.build(weights)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, network.model.input_shape[1]), tf.float32)],
+        autograph=False,
+    )
+    def step(features: tf.Tensor) -> None:
+        inputs = state = network.inputs(features)
+        for layer in below:
+            inputs = state = layer(state)
+        with tf.GradientTape() as tape:
+            for part in code:
+                state = part(state, training=True) if part is not code[0] else part(state)
+            outputs = decode(state)
+            if outermost:
+                targets = network.scaling.targets(features, inputs)
+                loss = network.scaling.error(targets, outputs)
+            else:
+                loss = tf.reduce_mean(tf.square(outputs - inputs))
+        variables = [weight.value for weight in weights]
+        optimizer.apply(tape.gradient(loss, variables), weights)
+
+    return step
+
+
+def _pretrain_machines(
+    network: Autoencoder, X: NDArray[np.float32], recipe: Recipe, rng: np.random.Generator
+) -> None:
+    machines: list[BoltzmannMachine] = []
+    for depth, (encode, decode) in enumerate(network.stages):
+        n_visible, n_hidden = encode.kernel.shape
+        gaussian = depth == 0 and network.scaling.loss != "binary"
+        machine = BoltzmannMachine(n_visible, n_hidden, gaussian=gaussian, rng=rng)
+        batches = list(_batches(len(X), recipe.batch_size, rng))
+        for number, rows in enumerate(batches):
+            visible = network.scaling.apply(X[rows])
+            for lower in machines:
+                visible = lower.hidden(visible)
+            machine.learn(visible, number / len(batches))
+        if not np.isfinite(machine.weights).all():
+            raise HashretError(
+                f"The restricted Boltzmann machine of layer {depth} diverged; standardise the "
+                "data, or use pretraining='stacked'."
+            )
+        encode.kernel.assign(machine.weights)
+        encode.bias.assign(machine.hidden_bias)
+        if not isinstance(decode, TransposedDense):  # which has the encoder's kernel
+            decode.kernel.assign(machine.weights.T)
+        decode.bias.assign(machine.visible_bias)
+        machines.append(machine)
+
+
+def _batches(n_rows: int, batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """The rows of about 1,000 batches, over at most 200 passes."""
+    batch_size = min(batch_size, n_rows)
+    per_pass = n_rows // batch_size
+    for _ in range(min(math.ceil(STEPS_PER_LAYER / per_pass), EPOCH_RANGE[1])):
+        order = rng.permutation(n_rows)
+        for at in range(0, per_pass * batch_size, batch_size):
+            yield order[at : at + batch_size]
