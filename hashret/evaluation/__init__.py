@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashret.code_statistics import CodeStatistics, code_statistics
 from hashret.encoder.baselines import ITQ, PCAHash, RandomHyperplanes, SpectralHashing
+from hashret.evaluation.evaluating import evaluate
 from hashret.evaluation.float_vectors import NearestVectors, score_vectors
 from hashret.evaluation.histograms import Histograms, code_histograms, neighbour_histograms
 from hashret.evaluation.metrics import (
@@ -18,6 +19,8 @@ from hashret.evaluation.metrics import (
     score_codes,
 )
 from hashret.evaluation.reconstruction import ReconstructionScores, reconstruction_scores
+from hashret.evaluation.report import EvaluationReport
+from hashret.evaluation.search_cost import SearchCost, search_costs
 
 bucket_statistics = code_statistics
 """The name from when it told of buckets only."""
@@ -25,6 +28,7 @@ bucket_statistics = code_statistics
 __all__ = [
     "ITQ",
     "CodeStatistics",
+    "EvaluationReport",
     "Histograms",
     "NearestVectors",
     "PCAHash",
@@ -32,11 +36,13 @@ __all__ = [
     "RandomHyperplanes",
     "ReconstructionScores",
     "RetrievalScores",
+    "SearchCost",
     "SpectralHashing",
     "average_precision",
     "bucket_statistics",
     "code_histograms",
     "code_statistics",
+    "evaluate",
     "neighbour_histograms",
     "precision_at",
     "precision_within",
@@ -46,4 +52,5 @@ __all__ = [
     "reconstruction_scores",
     "score_codes",
     "score_vectors",
+    "search_costs",
 ]
