@@ -318,6 +318,7 @@ class Index:
         *,
         order: str = "row",
         rerank: bool = False,
+        shortlist: int | None = None,
     ) -> Result:
         """The items nearest to a code; see :meth:`query`.
 
@@ -329,6 +330,7 @@ class Index:
             where: as in :meth:`query`.
             order: ``"row"``; a code has no logits to order by.
             rerank: False; a code has no features to compare.
+            shortlist: None, for the same reason.
 
         Raises:
             EncoderMismatchError: the code has another length, or names another encoder.
@@ -339,7 +341,9 @@ class Index:
             raise UsageError(
                 "rerank compares features, and a code has none; query with a value or a key."
             )
-        return self._reader.search(self.encoder.own_code(code), radius, limit, where)[0]
+        refinement = refined(None, None, limit, shortlist)
+        own = self.encoder.own_code(code)
+        return self._reader.search(own, radius, limit, where, refinement)[0]
 
     def query_many(
         self,

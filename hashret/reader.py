@@ -6,13 +6,22 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes, hamming
 from hashret.errors import DamagedIndexError, KeyNotFoundError, UsageError
+from hashret.ordering import (
+    IN_ROW_ORDER,
+    Refinement,
+    order_by_certainty,
+    search_whole_rings,
+    vector_distances,
+)
 from hashret.result import Hit, Result
 from hashret.search import CodeIndex, Found, search_many
 from hashret.snapshot import Snapshot, take_snapshot, without_remedy
@@ -20,8 +29,20 @@ from hashret.store import RESTORE, ItemStore, StoredItem
 
 _log = logging.getLogger("hashret")
 
+RINGS_AT_A_TIME = 32
+"""Queries whose last rings are held whole at the same time."""
+
 SCANNED_CODES = 10_000
 """Reading an item takes as long as looking through so many codes for the few that are allowed."""
+
+
+class _Question(NamedTuple):
+    """What one state is asked: as in :meth:`Reader.search`; by certainty where there are logits."""
+
+    codes: Codes
+    radius: int | None
+    limit: int | None
+    logits: NDArray[np.float32] | None
 
 
 class Reader:
@@ -85,61 +106,107 @@ class Reader:
         Raises:
             UsageError: the index keeps no vectors.
         """
+        self._check_keeps_vectors()
+        return self.store.vectors_of(rows)
+
+    def _check_keeps_vectors(self) -> None:
         if self.store.vector_length is None:
             raise UsageError(
                 f"{self._folder} keeps no vectors, only codes. Make an index that does with "
                 "`hashret index SOURCE -i NAME --keep-vectors` or hashret.create(path, source, "
                 "keep_vectors=True)."
             )
-        return self.store.vectors_of(rows)
 
     def search(
-        self, codes: Codes, radius: int | None, limit: int | None, where: str | None
-    ) -> list[Result]:
-        """A result for each of the codes, ``uint8``, shape ``(n, n_bits / 8)``."""
-        with self.snapshot() as snapshot:
-            rows = None if where is None else self.store.rows_where(where)
-            if rows is not None and len(rows) * SCANNED_CODES <= len(snapshot):
-                few = CodeIndex.build(self._codes(rows, codes.shape[1]), rows=rows)
-                return self._answers([few], None, codes, radius, limit)
-            try:
-                return self._answers(snapshot.parts, snapshot.allowed(rows), codes, radius, limit)
-            except DamagedIndexError as error:
-                if not snapshot.has_segments:
-                    raise
-                _log.warning(
-                    "%s items.db answers in the place of the search files, which takes longer; "
-                    "`hashret compact` rebuilds them.",
-                    without_remedy(str(error)),
-                )
-                snapshot = take_snapshot(self.store, self._folder, use_segments=False)
-                if not self.store.writing_now:
-                    self._snapshot = snapshot
-                return self._answers(snapshot.parts, snapshot.allowed(rows), codes, radius, limit)
-
-    def _answers(
         self,
-        parts: list[CodeIndex],
-        allowed: NDArray[np.uint8] | None,
         codes: Codes,
         radius: int | None,
         limit: int | None,
+        where: str | None,
+        refinement: Refinement = IN_ROW_ORDER,
     ) -> list[Result]:
-        found = search_many(parts, codes, radius, limit, allowed)
+        """A result for each of the codes, ``uint8``, shape ``(n, n_bits / 8)``."""
+        wanted = limit
+        if refinement.vectors is not None:
+            self._check_keeps_vectors()
+            wanted = refinement.shortlist
+        with self.snapshot() as snapshot:
+            rows = None if where is None else self.store.rows_where(where)
+            question = _Question(codes, radius, wanted, refinement.logits)
+            answers = self._answers(snapshot, rows, question)
+            if refinement.vectors is not None:
+                answers = [
+                    (found, self._reranked(found.rows, hits, vector)[:limit])
+                    for (found, hits), vector in zip(answers, refinement.vectors, strict=True)
+                ]
+        reranked = refinement.vectors is not None
         return [
-            Result(code, self._hits(code, one), one.stats, radius=radius, limit=limit)
-            for code, one in zip(codes, found, strict=True)
+            Result(code, hits, found.stats, radius=radius, limit=limit, reranked=reranked)
+            for code, (found, hits) in zip(codes, answers, strict=True)
+        ]
+
+    def _answers(
+        self, snapshot: Snapshot, rows: NDArray[np.int64] | None, question: _Question
+    ) -> list[tuple[Found, list[Hit]]]:
+        """What is found of ``rows`` (None: of all), and the hits it stands for."""
+        if rows is not None and len(rows) * SCANNED_CODES <= len(snapshot):
+            few = CodeIndex.build(self._codes(rows, question.codes.shape[1]), rows=rows)
+            return self._found([few], None, question)
+        try:
+            return self._found(snapshot.parts, snapshot.allowed(rows), question)
+        except DamagedIndexError as error:
+            if not snapshot.has_segments:
+                raise
+            _log.warning(
+                "%s items.db answers in the place of the search files, which takes longer; "
+                "`hashret compact` rebuilds them.",
+                without_remedy(str(error)),
+            )
+            snapshot = take_snapshot(self.store, self._folder, use_segments=False)
+            if not self.store.writing_now:
+                self._snapshot = snapshot
+            return self._found(snapshot.parts, snapshot.allowed(rows), question)
+
+    def _found(
+        self, parts: list[CodeIndex], allowed: NDArray[np.uint8] | None, question: _Question
+    ) -> list[tuple[Found, list[Hit]]]:
+        codes, radius, limit, logits = question
+        if logits is None:
+            found = search_many(parts, codes, radius, limit, allowed)
+        else:
+            found = []
+            # Whole rings may be large: few at a time are held.
+            for start in range(0, len(codes), RINGS_AT_A_TIME):
+                some = slice(start, start + RINGS_AT_A_TIME)
+                rings = search_whole_rings(parts, codes[some], radius, limit, allowed)
+                found += [
+                    order_by_certainty(
+                        one, code, self._codes(one.rows, code.size), own_logits, limit
+                    )
+                    for one, code, own_logits in zip(rings, codes[some], logits[some], strict=True)
+                ]
+        return [(one, self._hits(code, one)) for one, code in zip(found, codes, strict=True)]
+
+    def _reranked(
+        self, rows: NDArray[np.int64], hits: list[Hit], query: NDArray[np.float32]
+    ) -> list[Hit]:
+        """Hits, of these rows, by the distance of their kept vectors, then as they were."""
+        distances = vector_distances(query, self.vectors(rows))
+        order = np.argsort(distances, kind="stable").tolist()
+        return [
+            replace(hits[place], rank=rank, vector_distance=float(distances[place]))
+            for rank, place in enumerate(order, start=1)
         ]
 
     def _codes(self, rows: NDArray[np.int64], n_bytes: int) -> Codes:
-        """The codes of a few items, shape ``(n, n_bytes)``, from the store."""
-        items = self.store.items_of(rows)
-        codes = [items[row].code for row in rows.tolist() if row in items]
-        if len(codes) < len(rows) or any(code.size != n_bytes for code in codes):
+        """The codes of items, shape ``(n, n_bytes)``, from the store."""
+        known = self.store.codes_of(rows)
+        codes = [known.get(row, b"") for row in rows.tolist()]
+        if any(len(code) != n_bytes for code in codes):
             raise DamagedIndexError(
                 f"{self.store.path} is damaged: `hashret verify` names the items. {RESTORE}"
             )
-        return np.array(codes, dtype=np.uint8).reshape(-1, n_bytes)
+        return np.frombuffer(b"".join(codes), dtype=np.uint8).reshape(-1, n_bytes)
 
     def _hits(self, code: Codes, found: Found) -> list[Hit]:
         items = self.store.items_of(found.rows)

@@ -25,6 +25,8 @@ class Hit:
         fields: what is known about the item, JSON values by name.
         location: where its value can be read again (a path, or a path, ``#`` and a row number);
             None when it came from Python.
+        vector_distance: Euclidean distance of the features to the query's, in their own units,
+            where the answer was re-ranked by them; else None.
     """
 
     rank: int
@@ -34,13 +36,20 @@ class Hit:
     code: Codes = field(repr=False, compare=False)
     fields: dict[str, Any] = field(hash=False)
     location: str | None = None
+    vector_distance: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: rank, key, distance, similarity, code (hexadecimal), location, fields."""
+        """JSON values: rank, key, distance, similarity, code (hexadecimal), location, fields.
+
+        Where there is a vector_distance, it follows the distance.
+        """
+        exact = self.vector_distance
+        more = {} if exact is None else {"vector_distance": float(f"{exact:.6g}")}
         return {
             "rank": self.rank,
             "key": self.key,
             "distance": self.distance,
+            **more,
             "similarity": round(self.similarity, 6),
             "code": to_hex(self.code),
             "location": self.location,
@@ -51,11 +60,17 @@ class Hit:
 class Result(Sequence[Hit]):
     """The hits of one query, by ascending distance, then by row (the order of being added).
 
+    Asked for ``order="certainty"``, hits at one distance come by how certain the query's bits are
+    in which they differ, the least certain first, then by row. Asked to re-rank, hits come by
+    ``vector_distance`` instead, their Hamming distances in no order; ``rings`` still groups by the
+    Hamming distance.
+
     Attributes:
         code: the query's code, ``uint8``, shape ``(n_bits / 8,)``.
         radius: the radius that was asked for, in bits, or None.
         limit: the most hits that were asked for, or None.
         stats: how the answer was found: plan, probes, candidates, seconds.
+        reranked: the hits are in the order of their ``vector_distance``.
     """
 
     def __init__(
@@ -66,12 +81,14 @@ class Result(Sequence[Hit]):
         *,
         radius: int | None = None,
         limit: int | None = None,
+        reranked: bool = False,
     ) -> None:
         """Hold hits that are already in order."""
         self.code = code
         self.radius = radius
         self.limit = limit
         self.stats = stats
+        self.reranked = reranked
         self._hits = tuple(hits)
 
     @property
@@ -83,7 +100,7 @@ class Result(Sequence[Hit]):
     def rings(self) -> dict[int, list[Hit]]:
         """Hits by distance, ascending; ring 0 holds the exact matches. Empty rings are absent."""
         rings: dict[int, list[Hit]] = {}
-        for hit in self._hits:
+        for hit in sorted(self._hits, key=lambda hit: hit.distance):
             rings.setdefault(hit.distance, []).append(hit)
         return rings
 
@@ -93,7 +110,8 @@ class Result(Sequence[Hit]):
         A limit stays in force: the result holds at most that many hits.
 
         Raises:
-            UsageError: the answer does not reach that far, because its own radius was smaller.
+            UsageError: the answer does not reach that far, because its own radius was smaller; or
+                it was re-ranked and cut by the limit, so that hits of the radius are not in it.
         """
         if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
             raise UsageError(f"radius must be a whole number of at least 0, not {radius!r}.")
@@ -103,8 +121,15 @@ class Result(Sequence[Hit]):
                 f"This answer reaches to radius {self.radius}, not {radius}; query again with "
                 f"radius={radius}."
             )
+        if self.reranked and cut_by_limit:
+            raise UsageError(
+                "This answer was re-ranked by vectors and cut to its limit, so it does not hold "
+                f"every hit within radius {radius}; query again with radius={radius}."
+            )
         hits = [hit for hit in self._hits if hit.distance <= radius]
-        return Result(self.code, hits, self.stats, radius=radius, limit=self.limit)
+        return Result(
+            self.code, hits, self.stats, radius=radius, limit=self.limit, reranked=self.reranked
+        )
 
     def explain(self, hit: Hit) -> list[int]:
         """Positions, ascending, of the bits to flip to get from the query's code to the hit's."""

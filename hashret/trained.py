@@ -109,10 +109,13 @@ class TrainedEncoder:
         Raises:
             InputError: a value cannot be read or has another shape.
         """
-        runtime = self.runtime
+        return self.runtime.encode(self.rows(values))
+
+    def rows(self, values: Sequence[Any]) -> NDArray[np.float32]:
+        """Feature rows of values, ``float32``, shape ``(n, d)``; otherwise as :meth:`encode`."""
         if not values:
-            return np.empty((0, runtime.n_bits // 8), dtype=np.uint8)
-        return runtime.encode(np.stack([self._row(value) for value in values]))
+            return np.empty((0, self.features.n_features), dtype=np.float32)
+        return np.stack([self._row(value) for value in values])
 
     def _row(self, value: Any) -> NDArray[np.float32]:
         if not isinstance(value, str | PathLike):

@@ -39,6 +39,25 @@ if TYPE_CHECKING:
 )
 @where_option
 @click.option(
+    "--order",
+    type=click.Choice(("row", "certainty")),
+    default="row",
+    show_default=True,
+    help="Hits at one distance: as they were added, or first those that differ from VALUE in bits "
+    "that are less certain.",
+)
+@click.option(
+    "--rerank",
+    is_flag=True,
+    help="Order the nearest by the exact distance of their features (see index --keep-vectors).",
+)
+@click.option(
+    "--shortlist",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many of the nearest to re-rank.  [default: 10 times the limit, at least 100]",
+)
+@click.option(
     "--explain",
     is_flag=True,
     help="Tell plan, probes, candidates, time and expected time on stderr, and which bits differ.",
@@ -54,6 +73,9 @@ def query(
     radius: int | None,
     limit: int | None,
     where: str | None,
+    order: str,
+    rerank: bool,
+    shortlist: int | None,
     explain: bool,
 ) -> None:
     """Find the items nearest to VALUE: exact matches, then one bit away, two, ...
@@ -67,19 +89,34 @@ def query(
         raise UsageError("-k all needs a radius (-r); `hashret items` lists all items.")
     output = Output.of(context)
     warnings_to_stderr()
-    columns = ["rank", "distance", "similarity", "key", *(["flipped"] if explain else [])]
+    columns = [
+        "rank",
+        "distance",
+        *(["vector_distance"] if rerank else []),
+        "similarity",
+        "key",
+        *(["flipped"] if explain else []),
+    ]
+    wanted: dict[str, Any] = {
+        "radius": radius,
+        "limit": limit,
+        "where": where,
+        "order": order,
+        "rerank": rerank,
+        "shortlist": shortlist,
+    }
     failed: list[str] = []
     with open_index(index_name) as index:
         fields = index.field_names
-        ask = _Asking(index, radius, limit, where, explain=explain)
+        ask = _Asking(index, wanted, explain=explain)
         if value == "-":
             output.write(ask.lines(stdin_lines(), failed), ["query", *columns], fields)
         elif key is not None:
-            output.write(ask.rows(index.query_key(key, radius, limit, where)), columns, fields)
+            output.write(ask.rows(index.query_key(key, **wanted)), columns, fields)
         elif code is not None:
-            output.write(ask.rows(index.query_code(code, radius, limit, where)), columns, fields)
+            output.write(ask.rows(index.query_code(code, **wanted)), columns, fields)
         else:
-            output.write(ask.rows(index.query(value, radius, limit, where)), columns, fields)
+            output.write(ask.rows(index.query(value, **wanted)), columns, fields)
     if failed:
         click.echo(f"{len(failed):,} lines could not be answered.", err=True)
         context.exit(1)
@@ -88,32 +125,25 @@ def query(
 class _Asking:
     """The rows of answers, and on stderr what there is to tell about them."""
 
-    def __init__(
-        self,
-        index: Index,
-        radius: int | None,
-        limit: int | None,
-        where: str | None,
-        *,
-        explain: bool,
-    ) -> None:
+    def __init__(self, index: Index, wanted: dict[str, Any], *, explain: bool) -> None:
         self._index = index
-        self._arguments = (radius, limit, where)
+        self._wanted = wanted
         self._explain = explain
 
     def lines(self, names: list[str], failed: list[str]) -> Iterator[dict[str, Any]]:
         """Rows for each key or path; a line without an answer is named, and noted in ``failed``."""
+        by_key = self._wanted["order"] == "row"  # a key has no certainties, the file it names has
         for name in names:
             try:
-                if name in self._index:
-                    result = self._index.query_key(name, *self._arguments)
+                if by_key and name in self._index:
+                    result = self._index.query_key(name, **self._wanted)
                 else:
-                    result = self._index.query(name, *self._arguments)
+                    result = self._index.query(name, **self._wanted)
             except UsageError:
                 raise
             except InputError as error:
                 shown = name.encode("utf-8", "backslashreplace").decode()
-                click.echo(f"{shown}: no such key, and {error}", err=True)
+                click.echo(f"{shown}: {'no such key, and ' * by_key}{error}", err=True)
                 failed.append(name)
                 continue
             for row in self.rows(result, name):

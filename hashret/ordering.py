@@ -1,0 +1,181 @@
+"""Orders of hits that look closer than the Hamming distance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashret.codes import Codes
+from hashret.errors import UsageError
+from hashret.search import CodeIndex, Found, SearchStats, search_many
+
+Order = Literal["row", "certainty"]
+ORDERS: tuple[Order, ...] = ("row", "certainty")
+
+SHORTLIST = 100
+SHORTLIST_FACTOR = 10
+"""A shortlist is so many times as long as the answer, and no shorter than ``SHORTLIST``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """How the hits of a search are ordered beyond their Hamming distance.
+
+    Attributes:
+        logits: of the queries, ``float32``, ``(nq, n_bits)``: hits at one distance are ordered by
+            how certain the bits are in which they differ. None orders them by row.
+        vectors: feature rows of the queries, ``float32``, ``(nq, d)``: the shortlist is ordered by
+            the Euclidean distance to the kept vectors. None leaves it as it is.
+        shortlist: how many of the nearest by Hamming distance are re-ordered; None for all.
+    """
+
+    logits: NDArray[np.float32] | None = None
+    vectors: NDArray[np.float32] | None = None
+    shortlist: int | None = None
+
+
+IN_ROW_ORDER = Refinement()
+
+
+def check_order(order: str) -> None:
+    """Refuse an order that there is not.
+
+    Raises:
+        UsageError: the name is none of ``ORDERS``.
+    """
+    if order not in ORDERS:
+        raise UsageError(f"order must be one of {', '.join(ORDERS)}, not {order!r}.")
+
+
+def refined(
+    logits: NDArray[np.float32] | None,
+    vectors: NDArray[np.float32] | None,
+    limit: int | None,
+    shortlist: int | None,
+) -> Refinement:
+    """The refinement that a query asks for.
+
+    Args:
+        logits: see :class:`Refinement`.
+        vectors: see :class:`Refinement`.
+        limit: the most hits in the answer; None for all within the radius.
+        shortlist: None for ``max(100, 10 * limit)``, or for all where there is no limit.
+
+    Raises:
+        UsageError: a shortlist that is no number of at least 1, is shorter than the answer, or is
+            given without vectors.
+    """
+    if vectors is None:
+        if shortlist is not None:
+            raise UsageError("A shortlist is what rerank re-orders: ask for both, or for neither.")
+        return Refinement(logits)
+    for name, number in (("limit", limit), ("shortlist", shortlist)):
+        if number is None:
+            continue
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+            raise UsageError(f"{name} must be an integer of at least 1, not {number!r}.")
+    if shortlist is None:
+        length = None if limit is None else max(SHORTLIST, SHORTLIST_FACTOR * limit)
+        return Refinement(logits, vectors, length)
+    if limit is not None and shortlist < limit:
+        raise UsageError(
+            f"A shortlist of {shortlist} cannot give {limit} hits: make it longer than the limit."
+        )
+    return Refinement(logits, vectors, shortlist)
+
+
+def flip_costs(code: Codes, codes: Codes, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How much certainty it takes to flip a query's bits into each of the codes.
+
+    The sum of ``|logit|`` over the bits that differ: what the query's encoder was less sure of
+    costs less. This ranks by the query alone (asymmetric, as in Gordo et al., "Asymmetric distances
+    for binary embeddings", TPAMI 2014) and stores nothing.
+
+    Args:
+        code: of the query, ``uint8``, ``(n_bits / 8,)``.
+        codes: ``uint8``, ``(n, n_bits / 8)``.
+        logits: of the query, ``float32``, ``(n_bits,)``.
+
+    Returns:
+        ``float64``, ``(n,)``; equal codes have equal sums to the last bit.
+
+    Example:
+        >>> code, other = np.array([0b11000000], np.uint8), np.array([[0b00000001]], np.uint8)
+        >>> flip_costs(code, other, np.array([3, 0.5, -1, -1, -1, -1, -1, -2], np.float32))
+        array([5.5])
+    """
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+    # table[j, b]: what it costs to flip in byte j the bits that are set in b. Looked up, a sum
+    # takes n_bits / 8 additions, in the same order for every code.
+    table = (np.abs(logits.astype(np.float64)).reshape(-1, 1, 8) * bits).sum(axis=2)
+    total = np.zeros(len(codes))
+    for byte, flips in enumerate((codes ^ code).T):
+        total += table[byte, flips]
+    return total
+
+
+def order_by_certainty(
+    found: Found, code: Codes, codes: Codes, logits: NDArray[np.float32], limit: int | None
+) -> Found:
+    """The same hits by distance, then flip cost, then row; the first ``limit`` of them.
+
+    Args:
+        found: whole rings of hits.
+        code: of the query.
+        codes: of the hits, ``(hits, n_bits / 8)``.
+        logits: of the query, ``(n_bits,)``.
+        limit: None for all.
+    """
+    order = np.lexsort((found.rows, flip_costs(code, codes, logits), found.distances))[:limit]
+    return Found(found.rows[order], found.distances[order], found.stats)
+
+
+def search_whole_rings(
+    parts: Sequence[CodeIndex],
+    codes: Codes,
+    radius: int | None,
+    limit: int | None,
+    allowed: NDArray[np.uint8] | None,
+) -> list[Found]:
+    """At least ``limit`` hits a query where there are so many, and all at the distance of the last.
+
+    Which hits of the last ring come first is not known before all of them are seen. So a query
+    costs a search by limit and one by radius, and as much memory as that ring has hits.
+    """
+    found = search_many(parts, codes, radius, limit, allowed)
+    if limit is None:
+        return found
+    again: dict[int, list[int]] = {}
+    for q, one in enumerate(found):
+        # A ring 0 that is cut holds the first rows already: nothing in it differs.
+        if len(one) >= limit and one.distances[-1] > 0:
+            again.setdefault(int(one.distances[-1]), []).append(q)
+    for reach, queries in again.items():
+        for q, whole in zip(
+            queries, search_many(parts, codes[queries], reach, None, allowed), strict=True
+        ):
+            found[q] = Found(whole.rows, whole.distances, _both(found[q].stats, whole.stats))
+    return found
+
+
+def _both(first: SearchStats, second: SearchStats) -> SearchStats:
+    return SearchStats(
+        plan=f"{first.plan}; then the last ring whole: {second.plan}",
+        probes=first.probes + second.probes,
+        candidates=first.candidates + second.candidates,
+        seconds=first.seconds + second.seconds,
+        estimated_seconds=first.estimated_seconds + second.estimated_seconds,
+    )
+
+
+def vector_distances(
+    query: NDArray[np.float32], vectors: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Euclidean distances of a query ``(d,)`` to vectors ``(n, d)``, ``float64``, ``(n,)``."""
+    # float64, for the squares of features at the end of float32 as well.
+    distances: NDArray[np.float64] = np.linalg.norm(vectors.astype(np.float64) - query, axis=1)
+    return distances
