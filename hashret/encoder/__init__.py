@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hashret.encoder.artefacts import open_encoder
     from hashret.encoder.estimator import CodeEstimator, open_hasher
+    from hashret.encoder.float_autoencoder import FloatAutoencoder
     from hashret.encoder.hasher import SemanticHasher
     from hashret.encoder.progress import TrainingProgress
     from hashret.encoder.runtime import Encoder
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CodeEstimator",
     "Encoder",
+    "FloatAutoencoder",
     "SemanticHasher",
     "TrainingProgress",
     "open_encoder",
@@ -26,6 +28,7 @@ __all__ = [
 _MODULES = {
     "CodeEstimator": "estimator",
     "Encoder": "runtime",
+    "FloatAutoencoder": "float_autoencoder",
     "SemanticHasher": "hasher",
     "TrainingProgress": "progress",
     "open_encoder": "artefacts",

@@ -9,17 +9,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.exceptions import NotFittedError as SklearnNotFittedError
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import validate_data
+from sklearn.utils import Tags
 
 from hashret.codes import Codes, as_codes, unpack
 from hashret.encoder.artefacts import Artefacts
+from hashret.encoder.matrix_estimator import MatrixEstimator
 from hashret.encoder.runtime import fingerprint_of
-from hashret.errors import DamagedIndexError, EncoderMismatchError, InputError, NotFittedError
-
-MAX_VALUE = 1e15
+from hashret.errors import DamagedIndexError, EncoderMismatchError, InputError
 
 _HOMES = {
     "SemanticHasher": "hashret.encoder.hasher",
@@ -30,15 +26,7 @@ _HOMES = {
 }
 
 
-class HasherNotFittedError(NotFittedError, SklearnNotFittedError):
-    """hashret's error, which scikit-learn recognises too."""
-
-
-class InputTypeError(InputError, TypeError):
-    """Data of a kind that is refused: sparse, or objects that are no numbers."""
-
-
-class CodeEstimator(TransformerMixin, BaseEstimator):
+class CodeEstimator(MatrixEstimator):
     """A scikit-learn transformer from feature rows to packed binary codes.
 
     A subclass stores its parameters in ``__init__``, and in ``fit`` checks the data by
@@ -165,37 +153,8 @@ class CodeEstimator(TransformerMixin, BaseEstimator):
         self.artefacts_ = artefacts
         self.fingerprint_ = fingerprint_of(artefacts.encoder_file)
 
-    def _check_fitted(self) -> None:
-        if not self.__sklearn_is_fitted__():
-            raise HasherNotFittedError(
-                f"This {type(self).__name__} has not learned yet; call fit with data, or load a "
-                "saved one."
-            )
-
-    def _generator(self) -> np.random.Generator:
-        random_state = self.get_params(deep=False)["random_state"]
-        if random_state is None:
-            return np.random.default_rng()
-        return np.random.default_rng(check_random_state(random_state).randint(2**31))
-
     def _parameters(self) -> dict[str, Any]:
         return {name: _as_json(value) for name, value in self.get_params(deep=False).items()}
-
-    def _check_matrix(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float32]:
-        try:
-            with np.errstate(over="ignore"):
-                matrix = validate_data(self, X, reset=reset, dtype=np.float32, order="C")
-        except TypeError as error:
-            raise InputTypeError(str(error)) from error
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        largest = max(-float(matrix.min()), float(matrix.max()))
-        if largest > MAX_VALUE:
-            raise InputError(
-                f"Expected values of at most {MAX_VALUE:g} in size, got {largest:g}; rescale the "
-                "data."
-            )
-        return matrix
 
 
 def open_hasher(folder: str | os.PathLike[str]) -> CodeEstimator:

@@ -101,11 +101,10 @@ class Recipe:
         )
         given.setdefault("mu", default_mu(n_units))
         given.setdefault("learning_rate", LEARNING_RATES[parameters["optimizer"]])
-        given.setdefault(
-            "corruption_level", CORRUPTION_LEVELS.get(parameters.get("corruption"), 0.0)
-        )
+        if parameters.get("corruption") is not None:
+            given.setdefault("corruption_level", CORRUPTION_LEVELS[parameters["corruption"]])
         if parameters.get("pretraining") == "rbm":
             given["activation"] = "sigmoid"
         if parameters.get("tensorboard") is not None:
             given["tensorboard"] = str(parameters["tensorboard"])
-        return cls(**given, n_units=int(n_units))
+        return cls(**{**given, "n_units": int(n_units)})
