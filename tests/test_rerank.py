@@ -12,7 +12,7 @@ from hashret.errors import KeyNotFoundError, UsageError
 @pytest.fixture(scope="module")
 def folder(vectors, tmp_path_factory):
     path = tmp_path_factory.mktemp("rerank") / "kept"
-    items = [(f"v{i}", row, {"n": i}) for i, row in enumerate(vectors[:500])]
+    items = [(f"v{i}", row, {"n": i}) for i, row in enumerate(vectors[:400])]
     hashret.create(path, items, 16, epochs=3, random_state=0, keep_vectors=True).close()
     return path
 
@@ -23,9 +23,10 @@ def index(folder, tmp_path, vectors, monkeypatch):
 
     monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 60)
     with hashret.open(shutil.copytree(folder, tmp_path / "kept")) as index:
-        index.add([(f"v{i}", vectors[i], {"n": i}) for i in range(500, 570)])
-        index.add([(f"v{i}", vectors[i], {"n": i}) for i in range(570, 600)])
+        for first, last in ((400, 480), (480, 560), (560, 600)):
+            index.add([(f"v{i}", vectors[i], {"n": i}) for i in range(first, last)])
         index.remove([f"v{i}" for i in range(0, 600, 9)])
+        assert index.info()["segments"] == 2
         yield index
 
 
