@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,7 @@ from hashret.ingest import (
 )
 from hashret.learning import learn_index
 from hashret.ordering import check_order, refined
+from hashret.outliers import Outliers, outliers_in_index, outliers_in_source
 from hashret.reader import Reader
 from hashret.report import VerifyReport, facts, verify
 from hashret.result import Result
@@ -34,7 +35,11 @@ from hashret.sources import Source, open_source
 from hashret.store import ItemStore, StoredItem, WriterLock
 from hashret.trained import TrainedEncoder
 
+if TYPE_CHECKING:
+    from hashret.encoder import CodeEstimator
+
 DEFAULT_LIMIT = 10
+DEFAULT_BITS = 64
 
 _log = logging.getLogger("hashret")
 
@@ -96,8 +101,9 @@ class Index:
         cls,
         path: str | Path,
         source: Any,
-        n_bits: int = 64,
+        n_bits: int = DEFAULT_BITS,
         *,
+        hasher: CodeEstimator | None = None,
         kind: str = "auto",
         epochs: int | None = None,
         random_state: int | None = None,
@@ -118,6 +124,10 @@ class Index:
                 are the row numbers as strings; or an iterable of ``(key, value)`` or
                 ``(key, value, fields)``.
             n_bits: code length in bits, a multiple of 8 from 8 to 1024.
+            hasher: what learns the codes, such as ``hashret.SemanticHasher(32, effort="high")`` or
+                one of ``hashret.encoder.baselines``; a copy of it is fitted. It has a code length,
+                passes and a seed of its own: ``n_bits``, ``epochs`` and ``random_state`` are
+                then left alone.
             kind: ``"images"`` or ``"vectors"``; ``"auto"`` guesses from the source.
             epochs: passes over the training data; None for the default.
             random_state: a seed; the same seed gives the same codes on the same machine.
@@ -130,14 +140,14 @@ class Index:
         Raises:
             IndexExistsError: ``path`` holds an index already, or other files.
             InputError: the source cannot be read or learned from.
+            UsageError: a parameter is out of its range.
         """
+        hasher = _hasher(hasher, n_bits, epochs, random_state)
         opened = _opened(source, kind, key_prefix)
         learn_index(
             _folder(path),
             opened,
-            n_bits=n_bits,
-            epochs=epochs,
-            random_state=random_state,
+            hasher=hasher,
             progress=progress,
             keep_vectors=keep_vectors,
         )
@@ -377,6 +387,41 @@ class Index:
         """What the decoder makes of codes: see :meth:`TrainedEncoder.reconstruct`."""
         return self.encoder.reconstruct(codes)
 
+    def outliers(
+        self,
+        source: Any = None,
+        limit: int | None = 20,
+        *,
+        key_prefix: str = "",
+        progress: ProgressCallback = no_progress,
+    ) -> Outliers:
+        """The items that their bits reconstruct worst: unlike those the index was learned from.
+
+        Imports TensorFlow, which takes some seconds the first time.
+
+        Args:
+            source: new items, as for :meth:`create`, which are not stored; None for the items of
+                the index, whose features are kept vectors or are read again from their sources.
+            limit: how many; None for all.
+            key_prefix: as for :meth:`create`.
+            progress: called often with a :class:`~hashret.ingest.Progress`.
+
+        Returns:
+            Outliers by descending error; ``skipped`` names what could not be read.
+
+        Raises:
+            InputError: the source cannot be read, or not one item of the index can be read again.
+            UsageError: an impossible limit.
+
+        Example:
+            >>> for outlier in index.outliers("new/"):  # doctest: +SKIP
+            ...     outlier.key, outlier.error
+        """
+        if source is None:
+            return outliers_in_index(self._reader, self.encoder, limit, progress)
+        opened = _opened(source, self.kind, key_prefix)
+        return outliers_in_source(self.encoder, opened, limit, progress)
+
     # Changes
 
     def add(
@@ -461,6 +506,23 @@ def _folder(path: str | Path) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"The folder of an index is named by a path, got {path!r}.")
     return Path(path).expanduser().absolute()
+
+
+def _hasher(
+    hasher: CodeEstimator | None, n_bits: int, epochs: int | None, random_state: int | None
+) -> CodeEstimator:
+    if hasher is None:
+        from hashret.encoder import SemanticHasher
+
+        return SemanticHasher(n_bits, epochs=epochs, random_state=random_state)
+    given = {"n_bits": n_bits, "epochs": epochs, "random_state": random_state}
+    own = {"n_bits": getattr(hasher, "n_bits", None), "epochs": None, "random_state": None}
+    for name, value in given.items():
+        if value not in (own[name], {"n_bits": DEFAULT_BITS}.get(name)):
+            raise UsageError(
+                f"{name}={value!r} was given beside a hasher, which has its own: set it there."
+            )
+    return hasher
 
 
 def _opened(source: Any, kind: str, key_prefix: str) -> Source:

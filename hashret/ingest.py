@@ -218,15 +218,24 @@ def encode_items(
     codes = [np.empty((0, encoder.n_bits // 8), dtype=np.uint8)]
     broken: list[Skipped] = []
     seen = 0
-    for chunk in chunks(source):
-        seen += len(chunk)
-        matrix, failures = features.matrix([item.value for item in chunk])
-        failed = {failure.position for failure in failures}
-        broken.extend(skipped_item(chunk[f.position], f.reason, source) for f in failures)
-        keys.extend(item.key for p, item in enumerate(chunk) if p not in failed)
+    for items, matrix, skipped in feature_blocks(source, features):
+        seen += len(items) + len(skipped)
+        broken += skipped
+        keys.extend(item.key for item in items)
         codes.append(encoder.encode(matrix))
         progress(Progress("encoding", seen, source.length))
     return keys, np.concatenate(codes), [*source.skipped, *broken]
+
+
+def feature_blocks(
+    source: Source, features: Features
+) -> Iterator[tuple[list[Item], NDArray[np.float32], list[Skipped]]]:
+    """A source's items block by block: those that can be used, their rows, and the others."""
+    for chunk in chunks(source):
+        matrix, failures = features.matrix([item.value for item in chunk])
+        failed = {failure.position for failure in failures}
+        skipped = [skipped_item(chunk[f.position], f.reason, source) for f in failures]
+        yield [item for p, item in enumerate(chunk) if p not in failed], matrix, skipped
 
 
 def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:

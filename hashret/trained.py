@@ -183,6 +183,13 @@ class TrainedEncoder:
             )
         return self._artefacts.decode(unpack(packed).astype(np.float32))
 
+    def reconstruction_error(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What the bits of feature rows ``(n, d)`` lose of them, ``float64``, shape ``(n,)``.
+
+        See :meth:`hashret.SemanticHasher.reconstruction_error`. Imports TensorFlow.
+        """
+        return self._artefacts.reconstruction_error(rows)
+
     @cached_property
     def _artefacts(self) -> Artefacts:
         for name in self._digests:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from hashret.cli import codes, evaluate, items, maintenance, plot, query
+from hashret.cli import codes, evaluate, items, maintenance, outliers, plot, query
 from hashret.cli import index as index_command
 from hashret.errors import HashretError, UsageError
 
@@ -48,6 +48,7 @@ for command in (
     items.remove,
     codes.encode,
     codes.reconstruct,
+    outliers.outliers,
     evaluate.evaluate,
     plot.plot,
     maintenance.verify,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashret.codes import unpack
 from hashret.encoder.quiet import quiet_stderr
 from hashret.encoder.runtime import Encoder, fingerprint_of
 from hashret.errors import DamagedIndexError, InputError
@@ -72,6 +73,33 @@ class Artefacts:
             for start in range(0, max(len(bits), 1), DECODE_ROWS)
         ]
         return np.concatenate(parts)
+
+    def reconstruction_error(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Mean squared error of each row's reconstruction from its bits, as the network sees it.
+
+        The features are scaled as they are for the network; of counts that are reconstructed as
+        shares of their sum, the shares are compared.
+
+        Args:
+            X: raw features, ``float32``, shape ``(n, d)``.
+
+        Returns:
+            ``float64``, shape ``(n,)``.
+        """
+        layers = {layer.name: layer for layer in self._decoder.layers}
+        # What turns reconstructions into raw features says how these were scaled.
+        scale = 1 / float(layers["unscale"].scale) if "unscale" in layers else 1.0
+        errors = np.empty(len(X))
+        for start in range(0, len(X), DECODE_ROWS):
+            rows = X[start : start + DECODE_ROWS]
+            bits = unpack(self.encoder.encode(rows)).astype(np.float32)
+            targets = rows.astype(np.float64)
+            if "shares" in layers:
+                sums = targets.sum(axis=1, keepdims=True)
+                targets = np.divide(targets, sums, out=np.zeros_like(targets), where=sums != 0)
+            difference = (targets - self.decode(bits)) * scale
+            errors[start : start + DECODE_ROWS] = np.square(difference).mean(axis=1)
+        return errors
 
     def write(self, folder: Path) -> None:
         """Write the three files, each complete or not at all, the metadata last."""

@@ -84,6 +84,29 @@ class CodeEstimator(MatrixEstimator):
             )
         return self.artefacts_.decode(unpack(packed).astype(np.float32))
 
+    def reconstruction_error(self, X: ArrayLike) -> NDArray[np.float64]:
+        """How much of each item its bits lose: large for items unlike those learned from.
+
+        The mean squared error between a row and its reconstruction, in features scaled as the
+        network's inputs (or, where counts are reconstructed as shares, between the shares).
+
+        Args:
+            X: numbers, shape ``(n, d)``, finite, of the width that was learned from.
+
+        Returns:
+            ``float64``, shape ``(n,)``.
+
+        Raises:
+            NotFittedError: the hasher has not learned yet.
+            InputError: ``X`` is no such matrix.
+
+        Example:
+            >>> errors = hasher.reconstruction_error(X)  # doctest: +SKIP
+            >>> unlike_the_others = np.argsort(-errors)[:10]  # doctest: +SKIP
+        """
+        self._check_fitted()
+        return self.artefacts_.reconstruction_error(self._check_matrix(X, reset=False))
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``encoder.tflite``, ``autoencoder.keras`` and ``encoder.json`` into a folder.
 

@@ -1,0 +1,55 @@
+"""``hashret outliers``: what is unlike the data an index was learned from."""
+
+from __future__ import annotations
+
+import click
+
+from hashret.cli.index import SKIPPED_EXIT_CODE, key_prefix_option, tell_skipped
+from hashret.cli.options import Limit, index_option, open_index
+from hashret.cli.output import Output, output_options
+from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.errors import UsageError
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="[SOURCE...]")
+@index_option
+@click.option(
+    "-k", "--limit", type=Limit(), default=20, show_default=True, help="Most items, or 'all'."
+)
+@key_prefix_option
+@click.option("--strict", is_flag=True, help="Exit with 3 when an input was skipped.")
+@output_options(paths=True)
+@click.pass_context
+def outliers(
+    context: click.Context,
+    sources: tuple[str, ...],
+    index_name: str | None,
+    limit: int | None,
+    key_prefix: str,
+    strict: bool,
+) -> None:
+    """List the items that the learned codes describe worst, the worst first.
+
+    The error is the mean squared difference between an item and its reconstruction from its bits:
+    large for what is unlike the data that the index was learned from.
+
+    SOURCE is new data, which is not stored. Without it, the items of the index are read again from
+    where they came, or taken from its kept vectors.
+    """
+    if key_prefix and not sources:
+        raise UsageError("--key-prefix is for the keys of SOURCE; name one, or leave it out.")
+    warnings_to_stderr()
+    with open_index(index_name) as index:
+        with ProgressDisplay() as progress:
+            found = index.outliers(
+                list(sources) or None, limit, key_prefix=key_prefix, progress=progress
+            )
+        fields = index.field_names
+    tell_skipped(found.skipped)
+    Output.of(context).write(
+        (outlier.to_dict() for outlier in found), ["rank", "error", "key"], fields
+    )
+    click.echo(f"{len(found):,} of {found.measured:,} items", err=True)
+    if strict and found.skipped:
+        context.exit(SKIPPED_EXIT_CODE)
