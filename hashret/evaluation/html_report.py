@@ -27,6 +27,7 @@ body { margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: var(--ink);
 h1 { font-size: 1.6rem; margin-bottom: .2rem; overflow-wrap: anywhere }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem }
 p, figcaption { color: var(--soft) }
+a { color: inherit }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 }
 th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); text-align: left }
 th { font-weight: 600 }

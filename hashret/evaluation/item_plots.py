@@ -74,7 +74,7 @@ def map_plot(
             (autoencoder, "Autoencoder, 2 units"),
             (components, "Principal components 1 and 2"),
         )
-        size = float(np.clip(12000 / max(len(keys), 1), 1.5, 14))
+        size = float(np.clip(24000 / max(len(keys), 1), 2, 14))
         for axis, (points, title) in zip(axes, views, strict=True):
             for name, colour, members in groups:
                 axis.scatter(

@@ -91,10 +91,11 @@ class EvaluationReport:
             **{f"P@{k} of the features": v for k, v in (self.float_precision or {}).items()},
         }
         for radius in (0, 1, 2):
-            values[f"precision within {radius} bits"] = float(self.radius.precision[radius])
-            values[f"recall within {radius} bits"] = float(self.radius.recall[radius])
-            values[f"items within {radius} bits"] = float(self.radius.items[radius])
-            values[f"nothing within {radius} bits"] = float(self.radius.empty[radius])
+            within = f"within radius {radius}"
+            values[f"precision {within}"] = float(self.radius.precision[radius])
+            values[f"recall {within}"] = float(self.radius.recall[radius])
+            values[f"items {within}"] = float(self.radius.items[radius])
+            values[f"queries with nothing {within}"] = float(self.radius.empty[radius])
         for k, value in (self.neighbour_recall or {}).items():
             values[f"10 nearest by features among the first {k}"] = value
         if (scores := self.reconstruction) is not None:
