@@ -370,7 +370,8 @@ class Index:
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise UsageError(f"query_many takes several values, got {values!r}.")
         check_order(order)
-        rows, encoder = self.encoder.rows(list(values)), self.encoder.runtime
+        encoder = self.encoder.runtime  # first: that it is another one's says more than its files
+        rows = self.encoder.rows(list(values))
         refinement = refined(
             encoder.logits(rows) if order == "certainty" else None,
             rows if rerank else None,
