@@ -516,13 +516,12 @@ def _hasher(
         from hashret.encoder import SemanticHasher
 
         return SemanticHasher(n_bits, epochs=epochs, random_state=random_state)
-    given = {"n_bits": n_bits, "epochs": epochs, "random_state": random_state}
-    own = {"n_bits": getattr(hasher, "n_bits", None), "epochs": None, "random_state": None}
-    for name, value in given.items():
-        if value not in (own[name], {"n_bits": DEFAULT_BITS}.get(name)):
-            raise UsageError(
-                f"{name}={value!r} was given beside a hasher, which has its own: set it there."
-            )
+    own_bits = getattr(hasher, "n_bits", None)
+    if n_bits not in (DEFAULT_BITS, own_bits) or epochs is not None or random_state is not None:
+        raise UsageError(
+            "A hasher has n_bits, epochs and random_state of its own: set them there, and leave "
+            "those of create alone."
+        )
     return hasher
 
 

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hashret.codes import check_n_bits
+from hashret.encoder.recipe import RECIPES
 from hashret.errors import HashretError, IndexExistsError, UsageError
+from hashret.features import ImageFeatures
 from hashret.files import flush_folder, write_durably
 from hashret.ingest import Progress, ProgressCallback, training_matrix
 from hashret.sources import Source
@@ -26,6 +28,7 @@ from hashret.store import ItemStore, WriterLock
 from hashret.trained import FEATURES_FILE
 
 if TYPE_CHECKING:
+    from hashret.encoder import CodeEstimator
     from hashret.encoder.progress import TrainingProgress
 
 
@@ -33,9 +36,7 @@ def learn_index(
     folder: Path,
     source: Source,
     *,
-    n_bits: int,
-    epochs: int | None,
-    random_state: int | None,
+    hasher: CodeEstimator,
     progress: ProgressCallback,
     keep_vectors: bool = False,
 ) -> None:
@@ -43,20 +44,26 @@ def learn_index(
 
     The folder is made beside its place and renamed, so that it is there whole or not at all.
 
+    Args:
+        folder: the place of the index.
+        source: a sample of it is learned from.
+        hasher: what learns; a copy of it is fitted. Where it needs to know the shape of images and
+            was not told, it is told.
+        progress: called often.
+        keep_vectors: whether the index keeps the features of its items.
+
     Raises:
         IndexExistsError: something is at ``folder`` already.
         InputError: the source cannot be learned from.
+        UsageError: a parameter of the hasher is out of its range.
     """
     folder = folder.absolute()
-    check_n_bits(n_bits)
-    _check_seed(random_state)
+    hasher = checked_copy(hasher)
     refuse_existing(folder)
     try:
         # The folder comes first: that it cannot be written must not be found out after learning.
         with _unfinished_folder(folder) as unfinished:
-            settings = _learn_into(
-                unfinished / "encoder", source, n_bits, epochs, random_state, progress, keep_vectors
-            )
+            settings = _learn_into(unfinished / "encoder", source, hasher, progress, keep_vectors)
             (unfinished / "segments").mkdir()
             ItemStore.create(unfinished / "items.db", settings).close()
             flush_folder(unfinished / "encoder")
@@ -76,26 +83,25 @@ def learn_index(
 def _learn_into(
     folder: Path,
     source: Source,
-    n_bits: int,
-    epochs: int | None,
-    random_state: int | None,
+    hasher: CodeEstimator,
     progress: ProgressCallback,
     keep_vectors: bool,
 ) -> dict[str, Any]:
     """Learn, write the encoder's files into ``folder``, and return the settings of the index."""
-    features, matrix = training_matrix(source, np.random.default_rng(random_state), progress)
-
-    from hashret.encoder import SemanticHasher
+    parameters = hasher.get_params(deep=False)
+    rng = np.random.default_rng(parameters["random_state"])
+    features, matrix = training_matrix(source, rng, progress)
+    if isinstance(features, ImageFeatures) and parameters.get("image_shape", ()) is None:
+        hasher.set_params(image_shape=(features.height, features.width, features.channels))
 
     started = time.perf_counter()
-    hasher = SemanticHasher(n_bits=n_bits, epochs=epochs, random_state=random_state)
-    progress(Progress("learning", 0, None, "measuring neighbours"))
+    progress(Progress("learning", 0, None, "measuring neighbours" * ("mu" in parameters)))
     hasher.fit(matrix, progress=lambda state: progress(_learning(state)))
     seconds = time.perf_counter() - started
     hasher.save(folder)
     write_durably(folder / FEATURES_FILE, json.dumps(features.to_json()).encode())
     return {
-        "n_bits": n_bits,
+        "n_bits": parameters["n_bits"],
         "kind": source.kind,
         "vector_length": features.n_features if keep_vectors else None,
         "encoder": hasher.fingerprint_,
@@ -107,11 +113,42 @@ def _learn_into(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "learned_from": {
             "items": len(matrix),
-            "epochs": hasher.n_epochs_,
-            "seed": random_state,
+            "recipe": next(name for name, one in RECIPES.items() if one == type(hasher).__name__),
+            **{
+                name: hasher.artefacts_.metadata[name]
+                for name in ("bottleneck", "epochs")
+                if name in hasher.artefacts_.metadata
+            },
+            "seed": parameters["random_state"],
             "seconds": round(seconds, 1),
         },
     }
+
+
+def checked_copy(hasher: CodeEstimator) -> CodeEstimator:
+    """A copy of a hasher that has learned nothing.
+
+    Raises:
+        UsageError: a parameter is out of its range, or it is no hasher an index can be made with.
+    """
+    from sklearn.base import clone
+
+    from hashret.encoder import CodeEstimator, SemanticHasher
+
+    if not isinstance(hasher, CodeEstimator) or type(hasher).__name__ not in RECIPES.values():
+        raise UsageError(
+            "hasher must be a SemanticHasher or one of hashret.encoder.baselines, not "
+            f"{type(hasher).__name__!r}."
+        )
+    copy: CodeEstimator = clone(hasher)
+    parameters = copy.get_params(deep=False)
+    check_n_bits(parameters["n_bits"])
+    _check_seed(parameters["random_state"])
+    if isinstance(copy, SemanticHasher):
+        from hashret.encoder.parameters import check_parameters
+
+        check_parameters(parameters)
+    return copy
 
 
 def _check_seed(random_state: object) -> None:

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hashret.cli.learning_options import (
+    CommandThatLearns,
+    LearningOptions,
+    learning_options,
+)
 from hashret.cli.options import KINDS, index_path, new_index_option
 from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
 from hashret.errors import UsageError
@@ -18,7 +23,6 @@ if TYPE_CHECKING:
     from hashret.sources import Skipped
 
 SKIPPED_EXIT_CODE = 3
-DEFAULT_BITS = 64
 
 key_prefix_option = click.option(
     "--key-prefix",
@@ -28,30 +32,15 @@ key_prefix_option = click.option(
 )
 
 
-@click.command()
+@click.command(cls=CommandThatLearns)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @new_index_option
-@click.option(
-    "--bits",
-    type=int,
-    help=f"Code length, a multiple of 8 from 8 to 1024.  [default: {DEFAULT_BITS}]",
-)
 @click.option(
     "--kind",
     type=click.Choice(KINDS),
     default="auto",
     show_default=True,
     help="What the source holds.",
-)
-@click.option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    help="Passes over the data while learning.  [default: what makes about 1,500 steps]",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0, max=2**32 - 1),
-    help="The same seed gives the same codes on the same machine.  [default: 0]",
 )
 @key_prefix_option
 @click.option(
@@ -65,19 +54,18 @@ key_prefix_option = click.option(
     help="Keep each item's features too, two bytes a value, for `hashret query --rerank`.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 3 when an input was skipped.")
+@learning_options
 @click.pass_context
 def index(
     context: click.Context,
     sources: tuple[str, ...],
     index_name: str | None,
-    bits: int | None,
     kind: str,
-    epochs: int | None,
-    seed: int | None,
     key_prefix: str,
     replace: bool,
     keep_vectors: bool,
     strict: bool,
+    learning: LearningOptions,
 ) -> None:
     """Learn codes from SOURCE and store its items, or add to an index.
 
@@ -90,9 +78,8 @@ def index(
     if index_name is None:
         raise UsageError("Name the index to make or to add to with -i.")
     path = index_path(index_name, must_exist=False)
-    from hashret.codes import check_n_bits
     from hashret.index import Index
-    from hashret.learning import learn_index, refuse_existing
+    from hashret.learning import checked_copy, learn_index, refuse_existing
     from hashret.sources import open_source
 
     warnings_to_stderr()
@@ -100,13 +87,17 @@ def index(
     exists = (path / "items.db").is_file()
     if exists:
         opened = Index.open(path)
-        if bits not in (None, opened.n_bits):
+        if learning.given.get("n_bits") not in (None, opened.n_bits):
             raise UsageError(
                 f"{path} has learned its codes of {opened.n_bits} bits already: leave out --bits "
                 "to add to it, or choose another name to learn anew."
             )
-        if epochs is not None or seed is not None:
-            click.echo(f"{path} has learned already: --epochs and --seed change nothing.", err=True)
+        useless = [flag for flag in learning.flags if flag != "--bits"]
+        if useless:
+            changes = "change" if len(useless) > 1 else "changes"
+            click.echo(
+                f"{path} has learned already: {' and '.join(useless)} {changes} nothing.", err=True
+            )
         if keep_vectors and not opened.keeps_vectors:
             raise UsageError(
                 f"{path} was made without --keep-vectors: leave it out to add to it, or choose "
@@ -115,7 +106,7 @@ def index(
         kind = opened.kind if kind == "auto" else kind
     else:
         refuse_existing(path)
-        check_n_bits(DEFAULT_BITS if bits is None else bits)
+        hasher = checked_copy(learning.hasher())
     source = open_source(list(sources), kind=kind, key_prefix=key_prefix)
     click.echo(f"Source: {source.description}.", err=True)
     with ProgressDisplay() as progress:
@@ -123,9 +114,7 @@ def index(
             learn_index(
                 path,
                 source,
-                n_bits=DEFAULT_BITS if bits is None else bits,
-                epochs=epochs,
-                random_state=seed or 0,
+                hasher=hasher,
                 progress=progress,
                 keep_vectors=keep_vectors,
             )

@@ -10,24 +10,10 @@ from typing import Any
 
 from sklearn.utils import check_random_state
 
-from hashret.encoder.recipe import CORRUPTION_LEVELS, LEARNING_RATES
+from hashret.encoder.recipe import CHOICES
 from hashret.errors import UsageError
 
 MIN_SIDE = 4
-
-CHOICES: dict[str, tuple[str | None, ...]] = {
-    "architecture": ("dense", "tied", "convolutional"),
-    "activation": (None, "relu", "sigmoid", "tanh", "gelu"),
-    "bottleneck": (
-        "auto", "straight-through", "bernoulli", "gaussian", "annealed", "variational",
-    ),
-    "corruption": (None, *CORRUPTION_LEVELS),
-    "pretraining": (None, "stacked", "rbm"),
-    "reconstruction_loss": ("auto", "binary", "squared", "multinomial"),
-    "optimizer": tuple(LEARNING_RATES),
-    "effort": ("normal", "high"),
-}  # fmt: skip
-"""The values of the parameters that are one of a few words."""
 
 _WHOLE = ("n_units", "batch_size", "n_neighbors", "walk_length", "patience")
 _WEIGHTS = (
@@ -125,7 +111,8 @@ def _check_together(parameters: Mapping[str, Any]) -> None:
         if kind == "mask" and level >= 1:
             raise UsageError(f"corruption_level must be a share below 1 for 'mask', not {level!r}.")
         if kind == "downsample":
-            _check_number("corruption_level for 'downsample'", level, Integral, 2)
+            factor = int(level) if level == int(level) else level  # as a command line has it
+            _check_number("corruption_level for 'downsample'", factor, Integral, 2)
     shape = parameters["image_shape"]
     if shape is not None:
         if not isinstance(shape, list | tuple) or len(shape) not in (2, 3):

@@ -28,6 +28,29 @@ LEARNING_RATES = {
 CORRUPTION_LEVELS = {"noise": 0.2, "mask": 0.3, "downsample": 2}
 """Kinds of corruption, and the level of each."""
 
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    "architecture": ("dense", "tied", "convolutional"),
+    "activation": (None, "relu", "sigmoid", "tanh", "gelu"),
+    "bottleneck": (
+        "auto", "straight-through", "bernoulli", "gaussian", "annealed", "variational",
+    ),
+    "corruption": (None, *CORRUPTION_LEVELS),
+    "pretraining": (None, "stacked", "rbm"),
+    "reconstruction_loss": ("auto", "binary", "squared", "multinomial"),
+    "optimizer": tuple(LEARNING_RATES),
+    "effort": ("normal", "high"),
+}  # fmt: skip
+"""The values of the parameters that are one of a few words."""
+
+RECIPES = {
+    "hashret": "SemanticHasher",
+    "lsh": "RandomHyperplanes",
+    "pca": "PCAHash",
+    "itq": "ITQ",
+    "spectral": "SpectralHashing",
+}
+"""Ways to learn codes, and the estimator of each."""
+
 
 def default_mu(n_bits: int) -> float:
     """The squared code length that suited 16, 32 and 64 bits (6, 10, 16), for any length."""
