@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import hashret
-from hashret.errors import DamagedIndexError, KeyNotFoundError, UsageError
-from hashret.store import ItemStore
+from hashret.errors import DamagedIndexError, HashretError, KeyNotFoundError, UsageError
+from hashret.store import ItemStore, NewItem
 from hashret.store.vectors import pack_vectors, unpack_vectors
 
 FLOAT32_MAX = np.finfo(np.float32).max
@@ -145,6 +145,37 @@ def test_verify_names_a_damaged_vector_and_it_is_never_answered_with(kept, damag
     with pytest.raises(DamagedIndexError, match="row 5.*hashret verify"):
         kept.vectors(["4"])
     assert kept.vectors(["5"]).shape == (1, 12)
+
+
+def test_any_page_overwritten_is_an_error_or_a_problem_never_another_vector(tmp_path):
+    path = tmp_path / "items.db"
+    matrix = np.random.default_rng(0).normal(size=(150, 12)).astype(np.float32)
+    keys = [f"k{i}" for i in range(150)]
+    store = ItemStore.create(path, {"n_bits": 32, "vector_length": 12})
+    with store.writing():
+        store.insert((NewItem(key, bytes(4), "{}", bytes(16)) for key in keys), None)
+        store.keep_vectors(keys, matrix)
+    expected = store.vectors_of(range(1, 151))
+    close_to(expected, matrix)
+    store.close()
+    whole = path.read_bytes()
+    rng = np.random.default_rng(1)
+    for offset in range(0, len(whole), 1024):
+        path.write_bytes(whole[:offset] + rng.bytes(1024) + whole[offset + 1024 :])
+        for name in ("items.db-wal", "items.db-shm"):
+            path.with_name(name).unlink(missing_ok=True)
+        try:
+            opened = ItemStore.open(path)
+        except HashretError:
+            continue
+        problems = list(opened.problems())
+        try:
+            with opened.reading():
+                found = opened.vectors_of(range(1, 151))
+            np.testing.assert_array_equal(found, expected)
+        except HashretError:
+            assert problems, offset
+        opened.close()
 
 
 def test_verify_names_a_vector_of_no_item(kept):

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +50,7 @@ def unpack_vectors(
 
 
 def _checksum(row: int, exponent: int, vector: bytes) -> int:
-    head = row.to_bytes(8, "little") + exponent.to_bytes(4, "little", signed=True)
+    head = struct.pack("<qq", row, exponent)
     return zlib.crc32(vector, zlib.crc32(head))
 
 
@@ -100,9 +102,14 @@ def read_vectors(
     return unpack_vectors(exponents, halves.reshape(len(records), length))
 
 
-def _is_whole(record: tuple[int, int, bytes, int], length: int) -> bool:
+def _is_whole(record: tuple[Any, ...], length: int) -> bool:
     row, exponent, vector, checksum = record
-    return len(vector) == 2 * length and checksum == _checksum(row, exponent, vector)
+    return (
+        isinstance(exponent, int)
+        and isinstance(vector, bytes)
+        and len(vector) == 2 * length
+        and checksum == _checksum(row, exponent, vector)
+    )
 
 
 def vector_problems(connection: sqlite3.Connection, length: int) -> Iterator[str]:
@@ -119,5 +126,5 @@ def vector_problems(connection: sqlite3.Connection, length: int) -> Iterator[str
             "select row from vectors where row not in (select row from items) order by row"
         ):
             yield f"items.db: a vector is kept of row {row}, which is no item"
-    except (sqlite3.Error, OverflowError) as error:
+    except sqlite3.Error as error:
         yield f"items.db: {error}"
