@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hashret.encoder import SemanticHasher
     from hashret.index import Index
     from hashret.ingest import AddReport, Progress
+    from hashret.outliers import Outlier, Outliers
     from hashret.result import Hit, Result
     from hashret.search import CodeIndex
     from hashret.store import StoredItem
@@ -44,6 +45,8 @@ _HOMES = {
     "CodeIndex": "hashret.search",
     "Hit": "hashret.result",
     "Index": "hashret.index",
+    "Outlier": "hashret.outliers",
+    "Outliers": "hashret.outliers",
     "Progress": "hashret.ingest",
     "Result": "hashret.result",
     "SemanticHasher": "hashret.encoder",
@@ -64,6 +67,8 @@ __all__ = [
     "InputError",
     "KeyNotFoundError",
     "NotFittedError",
+    "Outlier",
+    "Outliers",
     "Progress",
     "Result",
     "SemanticHasher",

@@ -96,7 +96,7 @@ def facts(reader: Reader, encoder: TrainedEncoder, folder: Path) -> dict[str, An
         items = store.count()
         codes = _some_codes(store, items, snapshot.last_row)
         fields, sources = store.field_names(), list(store.sources().values())
-        segments = len(store.segments())
+        segments, keeps_vectors = len(store.segments()), store.vector_length is not None
         settings = {
             name: store.setting(name)
             for name in ("n_bits", "kind", "encoder", "created", "hashret", "learned_from")
@@ -107,6 +107,7 @@ def facts(reader: Reader, encoder: TrainedEncoder, folder: Path) -> dict[str, An
         "fields": fields,
         "sources": sources,
         "features": encoder.features.describe(),
+        "keeps_vectors": keeps_vectors,
         **settings,
         **_code_facts(codes, items),
         "segments": segments,

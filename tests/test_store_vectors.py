@@ -74,6 +74,7 @@ def test_vectors_come_back_in_the_order_of_the_keys(kept, vectors):
 def test_the_setting_outlives_the_process_and_holds_for_later_adds(kept, vectors):
     with hashret.open(kept.path) as again:
         assert again.keeps_vectors
+        assert again.info()["keeps_vectors"] is True
         again.add([(f"new{i}", vectors[100 + i]) for i in range(5)])
         close_to(again.vectors([f"new{i}" for i in range(5)]), vectors[100:105])
         again.add([("3", vectors[200]), ("4", vectors[4])])  # one changed, one as it was
