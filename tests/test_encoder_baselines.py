@@ -134,3 +134,12 @@ def test_folders_that_name_no_class_hold_a_semantic_hasher(make_index):
     lines = [line for line in metadata.read_text().splitlines() if '"estimator"' not in line]
     metadata.write_text("\n".join(lines))
     assert isinstance(open_hasher(folder), SemanticHasher)
+
+
+@pytest.mark.parametrize("hasher", [ITQ(8, random_state=0), SpectralHashing(16)])
+def test_an_index_made_with_a_baseline_finds_and_decodes_its_items(hasher, vectors, tmp_path):
+    with hashret.create(tmp_path / "index", vectors, hasher=hasher) as index:
+        results = index.query_many(vectors, radius=0, limit=None)
+        assert all(str(i) in {hit.key for hit in hits} for i, hits in enumerate(results))
+        rows = index.reconstruct(np.array([item.code for item in index.items()]))
+    assert ((rows - vectors) ** 2).mean() < vectors.var(axis=0).mean()

@@ -17,7 +17,10 @@ def imported(code: str, *modules: str) -> list[str]:
     return out.stderr.rsplit("\n", 1)[1].split()
 
 
-@pytest.mark.parametrize("command", ["--help", "index --help", "query --help", "--version"])
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "index --help", "query --help", "evaluate --help", "plot --help", "--version"],
+)
 def test_help_imports_next_to_nothing(command):
     code = f"from hashret.cli import cli\ncli.main({command.split()!r}, standalone_mode=False)"
     assert imported(code, *HEAVY, "numpy", "faiss", "PIL", "rich", "sqlite_utils") == []

@@ -66,6 +66,8 @@ def map_plot(
         autoencoder: ``(n, 2)``.
         components: ``(n, 2)``.
     """
+    from matplotlib.colors import to_rgba
+
     groups = _groups(labels, len(keys))
     with style():
         figure = new_figure(10 if len(groups) > 1 else 9, 4.3)
@@ -75,21 +77,20 @@ def map_plot(
             (components, "Principal components 1 and 2"),
         )
         size = float(np.clip(24000 / max(len(keys), 1), 2, 14))
+        colours = np.empty((len(keys), 4))
+        for _, colour, members in groups:
+            colours[members] = to_rgba(colour, 0.6)
+        # In an order of chance, or the last label would hide those before it.
+        order = np.random.default_rng(0).permutation(len(keys))
         for axis, (points, title) in zip(axes, views, strict=True):
-            for name, colour, members in groups:
-                axis.scatter(
-                    points[members, 0], points[members, 1], s=size, color=colour, alpha=0.6,
-                    linewidths=0, label=name, rasterized=True,
-                )  # fmt: skip
+            axis.scatter(*points[order].T, s=size, c=colours[order], linewidths=0, rasterized=True)
             axis.set(xticks=[], yticks=[])
             axis.grid(visible=False)
             axis.set_title(title)
         if len(groups) > 1:
-            handles, names = axes[0].get_legend_handles_labels()
-            legend = figure.legend(handles, names, loc="outside right center", fontsize=8)
-            for handle in legend.legend_handles:
-                if handle is not None:
-                    handle.set(sizes=[28], alpha=1)
+            dots = [axes[0].scatter([], [], s=28, color=colour) for _, colour, _ in groups]
+            names = [name for name, _, _ in groups]
+            figure.legend(dots, names, loc="outside right center", fontsize=8)
     columns = ("key", "label", "autoencoder_1", "autoencoder_2", "component_1", "component_2")
     shown = labels if labels is not None else [""] * len(keys)
     rows = [

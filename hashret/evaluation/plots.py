@@ -16,6 +16,8 @@ from hashret.evaluation.drawing import COLOURS, INK, Plot, new_figure, style
 from hashret.evaluation.metrics import RadiusCurve
 
 ALMOST_ALL = 0.995
+MAX_ACROSS = 4
+MAX_MARKS = 32
 
 
 def radius_plot(curve: RadiusCurve, truth: str) -> Plot:
@@ -29,7 +31,7 @@ def radius_plot(curve: RadiusCurve, truth: str) -> Plot:
     with style():
         figure = new_figure(9, 3.6)
         shares, counts = figure.subplots(1, 2)
-        mark = "o" if last <= 32 else None
+        mark = "o" if last <= MAX_MARKS else None
         for values, name, colour in (
             (curve.precision, "precision", COLOURS[0]),
             (curve.recall, "recall", COLOURS[1]),
@@ -134,15 +136,20 @@ def training_plot(history: Sequence[Mapping[str, Any]]) -> Plot:
     together = [name for name in names if name in ("loss", "validation_loss")]
     panels = [together] * bool(together) + [[name] for name in names if name not in together]
     with style():
-        figure = new_figure(3.2 * len(panels), 3.2)
-        axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axis, panel in zip(axes, panels, strict=True):
+        across = min(len(panels), MAX_ACROSS)
+        down = -(-len(panels) // MAX_ACROSS)
+        figure = new_figure(3.2 * across, 3.0 * down)
+        axes = figure.subplots(down, across, squeeze=False).ravel()
+        for axis in axes[len(panels) :]:
+            axis.remove()
+        mark = "o" if len(history) <= MAX_MARKS else None
+        for axis, panel in zip(axes[: len(panels)], panels, strict=True):
             for name in panel:
                 values = [one.get(name, math.nan) for one in history]
                 values = [math.nan if value is None else value for value in values]
                 colour = COLOURS[1] if name == "validation_loss" else COLOURS[0]
                 text = {"loss": "learned from", "validation_loss": "held out"}.get(name, name)
-                axis.plot(epochs, values, color=colour, marker="o", ms=3, label=text)
+                axis.plot(epochs, values, color=colour, marker=mark, ms=3, label=text)
             axis.set(xlabel="pass")
             axis.set_title(panel[0].replace("_", " "))
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
