@@ -157,6 +157,9 @@ def test_queries_without_the_labels_of_the_index_are_refused(digits_index, digit
     lonely = write_idx(tmp_path / "lonely-images-idx3-ubyte", digits[400:420])
     with pytest.raises(InputError, match="no field 'label'"):
         evaluate(digits_index, lonely)
+    texts = [(f"q{i}", digits[400 + i], {"label": str(i)}) for i in range(5)]
+    with pytest.raises(InputError, match="such as '0'"):
+        evaluate(digits_index, texts)
     with pytest.raises(InputError, match="images"):
         evaluate(digits_index, np.eye(5))
     with pytest.raises(UsageError):

@@ -141,6 +141,7 @@ def questions_of(
     index.encoder.check_kind(source)
     features, store = index.encoder.features, index.reader.store
     numbers = {name: number for number, name in enumerate(database.names)}
+    known_labels = len(numbers)
     matrices, labels, own, seen = [], [], [], 0
     for chunk in chunks(source.sample(sample, np.random.default_rng(seed))):
         matrix, failures = features.matrix([item.value for item in chunk])
@@ -166,6 +167,12 @@ def questions_of(
             raise InputError(
                 f"The queries have no field {label or DEFAULT_LABEL!r}, by which the index is "
                 f"judged: {source.description}."
+            )
+        if not (numbered[asked] < known_labels).any():
+            other = next(name for name, number in numbers.items() if number >= known_labels)
+            raise InputError(
+                f"None of the queries has a label of the index: theirs are such as {other!r}, "
+                f"those of the index such as {database.names[0]!r}."
             )
         rows, numbered, own_rows = rows[asked], numbered[asked], own_rows[asked]
     own_places = np.where(own_rows >= 0, database.places(own_rows), -1)
