@@ -98,7 +98,7 @@ def read_database(index: Index, label: str | None, progress: ProgressCallback) -
         ]
         done += len(block)
         progress(Progress("reading", done, len(rows), "labels"))
-    return Database(rows, codes, labels, tuple(numbers))
+    return Database(rows, codes, labels if numbers else None, tuple(numbers))
 
 
 def own_questions(
