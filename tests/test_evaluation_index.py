@@ -153,6 +153,15 @@ def test_labels_suffice_where_features_cannot_be_read(digits, digit_labels, tmp_
             evaluate(index, label="colour")
 
 
+def test_a_label_field_that_is_always_empty_is_no_truth(digits, tmp_path):
+    pairs = [(str(i), digits[i], {"label": None}) for i in range(60)]
+    with (
+        hashret.create(tmp_path / "index", pairs, 16, epochs=2, random_state=0) as index,
+        pytest.raises(InputError, match="no labels"),
+    ):
+        evaluate(index)
+
+
 def test_queries_without_the_labels_of_the_index_are_refused(digits_index, digits, tmp_path):
     lonely = write_idx(tmp_path / "lonely-images-idx3-ubyte", digits[400:420])
     with pytest.raises(InputError, match="no field 'label'"):
