@@ -95,13 +95,13 @@ def test_an_index_that_exists_learns_nothing_and_says_so(run, make_index, tmp_pa
 
 
 def test_create_takes_a_hasher_and_leaves_it_as_it_was(tmp_path, vectors):
-    hasher = SemanticHasher(16, hidden=(8,), epochs=1, random_state=5, neighbour_weight=0)
+    hasher = SemanticHasher(16, hidden=(8,), epochs=1, random_state=5, bottleneck="annealed")
     with hashret.create(tmp_path / "a", vectors, hasher=hasher) as index:
         assert index.n_bits == 16
         learned_from = index.info()["learned_from"]
         assert learned_from["seed"] == 5
         assert learned_from["epochs"] == 1
-        assert learned_from["bottleneck"] == "straight-through"
+        assert learned_from["bottleneck"] == "annealed"
         np.testing.assert_array_equal(index.encode(vectors), hasher.fit_transform(vectors))
     with hashret.create(tmp_path / "b", vectors, hasher=baselines.ITQ(8, random_state=0)) as index:
         assert index.info()["learned_from"]["recipe"] == "itq"

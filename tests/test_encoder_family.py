@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hashret.encoder import FloatAutoencoder, SemanticHasher, open_encoder
-from hashret.encoder.recipe import Recipe
+from hashret.encoder.recipe import Recipe, default_epochs
 from hashret.errors import InputError, NotFittedError, UsageError
 
 IMAGES = {"image_shape": (8, 8)}
@@ -65,7 +65,7 @@ def hasher(name="plain", **changes):
     return SemanticHasher(
         **{
             "n_bits": 16, "hidden": (32,), "epochs": 15, "batch_size": 64, "random_state": 0,
-            "learning_rate": 0.005, **CHOICES[name], **changes,
+            "learning_rate": 0.005, "reconstruction_weight": 10, **CHOICES[name], **changes,
         }
     )  # fmt: skip
 
@@ -121,6 +121,16 @@ def test_the_saved_autoencoder_draws_what_the_trained_one_does(name, pixels, tmp
     # A logit next to 0 may fall on either side in TensorFlow and LiteRT.
     close = np.isclose(model(pixels[:20]), drawn, atol=1e-5).all(axis=1)
     assert close.mean() >= 0.9
+
+
+@pytest.mark.parametrize("bottleneck", ["bernoulli", "gaussian"])
+def test_the_encoder_file_holds_nothing_that_is_there_for_training(bottleneck, pixels):
+    learned = hasher(
+        epochs=1, bottleneck=bottleneck, corruption="noise", augment=True, **IMAGES
+    ).fit(pixels)
+    interpreter = learned.artefacts_.encoder._interpreter
+    operations = {one["op_name"] for one in interpreter._get_ops_details()}
+    assert operations <= {"FULLY_CONNECTED", "MUL", "ADD", "SUB", "DELEGATE"}
 
 
 def test_latent_values_have_the_bits_for_signs(pixels):
@@ -220,7 +230,7 @@ def test_denoising_draws_clean_items_from_noisy_ones(pixels):
 def test_high_effort_makes_more_steps(pixels):
     told = []
     hasher(effort="high", epochs=None, batch_size=400, patience=3).fit(pixels, progress=told.append)
-    assert told[-1].epochs == 1200
+    assert told[-1].epochs == 6 * default_epochs(400, 400)
 
 
 def test_boltzmann_machines_need_logistic_units(pixels):
