@@ -189,6 +189,13 @@ def test_the_history_holds_the_weighted_terms_of_every_pass(pixels, tmp_path):
     assert short.history_[0]["validation_loss"] is None
 
 
+def test_neighbours_alone_are_enough_to_learn_codes(pixels):
+    learned = hasher(reconstruction_weight=0, neighbour_weight=0.2, epochs=2).fit(pixels)
+    record = learned.history_[-1]
+    assert record["loss"] == pytest.approx(0.2 * record["neighbours"], rel=1e-4)
+    assert record["reconstruction"] > 0
+
+
 def test_without_neighbours_none_are_sought(pixels, monkeypatch):
     from hashret.encoder import learning
 

@@ -22,7 +22,7 @@ class Loss:
       of 1 and 1 the loss is the negative evidence lower bound a feature of Kingma and Welling
       (2014), "Auto-Encoding Variational Bayes", for a Bernoulli code.
 
-    Terms of weight 0 are left out.
+    Terms of weight 0 are left out, but for the reconstruction, which is always watched.
     """
 
     def __init__(self, network: Autoencoder, recipe: Recipe) -> None:
@@ -31,12 +31,14 @@ class Loss:
         self._recipe = recipe
         self._corruption = Corruption(recipe)
         weights = {
-            "reconstruction": recipe.reconstruction_weight,
             "neighbours": recipe.neighbour_weight,
             "sparsity": recipe.sparsity,
             "kl": recipe.kl_weight if recipe.bottleneck == "variational" else 0.0,
         }
-        self._weights = {name: weight for name, weight in weights.items() if weight}
+        self._weights = {
+            "reconstruction": recipe.reconstruction_weight,
+            **{name: weight for name, weight in weights.items() if weight},
+        }
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,11 +65,9 @@ class Loss:
             seen = self._corruption(inputs, seed)
         hidden, logits = network.body(seen, training=training)
         bits = network.bottleneck(logits, training=training)
-        terms = {}
-        if "reconstruction" in self._weights:
-            outputs = network.reconstruction(bits[:m], training=training)
-            targets = network.scaling.targets(features[:m], inputs[:m])
-            terms["reconstruction"] = network.scaling.error(targets, outputs)
+        outputs = network.reconstruction(bits[:m], training=training)
+        targets = network.scaling.targets(features[:m], inputs[:m])
+        terms = {"reconstruction": network.scaling.error(targets, outputs)}
         if paired:
             signs = bits if recipe.bottleneck == "linear" else 2 * bits - 1
             terms["neighbours"] = spectral_contrast(signs[:m], signs[m:], recipe.mu)
