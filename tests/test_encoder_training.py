@@ -26,8 +26,8 @@ def recipe(n_units=16, **changes):
     return Recipe(
         **{
             "n_units": n_units, "epochs": 1, "batch_size": 8, "hidden": (8,), "mu": 6.0,
-            "bottleneck": "straight-through", "reconstruction_weight": 1.0, "neighbour_weight": 1.0, "validation_fraction": 0.1,
-            "patience": 1, **changes,
+            "bottleneck": "straight-through", "reconstruction_weight": 1.0,
+            "neighbour_weight": 1.0, "validation_fraction": 0.1, "patience": 1, **changes,
         }
     )  # fmt: skip
 
