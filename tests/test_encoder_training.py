@@ -6,6 +6,7 @@ import pytest
 from hashret.encoder import learning  # noqa: F401  (sets TensorFlow's log level first)
 from hashret.encoder.autoencoder import build_autoencoder
 from hashret.encoder.bottleneck import BinarizedSigmoid
+from hashret.encoder.choosing import choose_bottleneck
 from hashret.encoder.losses import Loss
 from hashret.encoder.neighbours import (
     NeighbourGraph,
@@ -97,26 +98,69 @@ def test_nearest_rows_match_brute_force():
     X = rng().standard_normal((200, 5)).astype(np.float32)
     squared = ((X[:, None] - X[None]) ** 2).sum(axis=2)
     np.fill_diagonal(squared, np.inf)
-    np.testing.assert_array_equal(nearest_rows(X, 6), np.argsort(squared, axis=1)[:, :6])
+    nearest, distances = nearest_rows(X, 6)
+    np.testing.assert_array_equal(nearest, np.argsort(squared, axis=1)[:, :6])
+    np.testing.assert_allclose(distances, np.sort(squared, axis=1)[:, :6], rtol=1e-3)
+
+
+def test_spread_tells_copies_from_noise():
+    points = rng().standard_normal((400, 8)).astype(np.float32)
+    copies = np.repeat(points[:40], 10, axis=0)
+    assert mutual_neighbours(copies, 5, rng()).spread == pytest.approx(0, abs=1e-5)
+    assert mutual_neighbours(np.zeros((40, 3), np.float32), 5, rng()).spread == 0
+    far = mutual_neighbours(rng().standard_normal((400, 60)).astype(np.float32), 5, rng())
+    squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    near, all_pairs = np.sort(squared, axis=1)[:, 1:6].mean(), squared.mean()
+    graph = mutual_neighbours(points, 5, rng())
+    assert graph.spread == pytest.approx(near / all_pairs, rel=1e-3)
+    assert graph.spread < far.spread < 1
+
+
+def test_wide_neighbourhoods_get_bernoulli_bits():
+    assert choose_bottleneck(None) == "straight-through"
+    narrow, wide = (NeighbourGraph(np.zeros(2), np.zeros(0), spread) for spread in (0.1, 0.2))
+    assert choose_bottleneck(narrow) == "straight-through"
+    assert choose_bottleneck(wide) == "bernoulli"
+
+
+def test_images_are_compared_by_their_edges():
+    # Squares and crosses, each at four brightnesses: pixels bring together what is equally bright.
+    square, cross = np.zeros((2, 12, 12), np.float32)
+    square[2:10, 2:10] = 1
+    cross[5:7] = cross[:, 5:7] = 1
+    shapes = [shape * level for shape in (square, cross) for level in (0.1, 0.4, 0.7, 1.0)]
+    noise = 0.002 * rng().random((80, 144), dtype=np.float32)
+    X = np.repeat(np.stack(shapes).reshape(8, -1), 10, axis=0) + noise
+    kind = np.repeat([0, 1], 40)
+
+    def share_alike(image_shape):
+        graph = mutual_neighbours(X, 20, rng(), image_shape)
+        sources = np.repeat(np.arange(80), np.diff(graph.starts))
+        return (kind[sources] == kind[graph.targets]).mean()
+
+    assert share_alike((12, 12)) == 1
+    assert share_alike(None) < 0.9
+    tiny = mutual_neighbours(X[:, :6], 5, rng(), (2, 3))  # too small to have edges
+    assert len(tiny.targets)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_few_rows_have_few_neighbours(n):
-    nearest = nearest_rows(np.arange(n, dtype=np.float32)[:, None], 15)
-    assert nearest.shape == (n, n - 1)
+    nearest, distances = nearest_rows(np.arange(n, dtype=np.float32)[:, None], 15)
+    assert nearest.shape == distances.shape == (n, n - 1)
     graph = mutual_neighbours(np.arange(n, dtype=np.float32)[:, None], 15, rng())
     assert len(graph.targets) == n * (n - 1)
 
 
 def test_equal_rows_are_never_their_own_neighbours():
-    nearest = nearest_rows(np.zeros((100, 3), np.float32), 4)
+    nearest, _ = nearest_rows(np.zeros((100, 3), np.float32), 4)
     assert (nearest != np.arange(100)[:, None]).all()
     assert all(len(set(row)) == 4 for row in nearest)
 
 
 def test_edges_are_those_named_from_both_ends():
     X = rng().standard_normal((150, 3)).astype(np.float32)
-    named = [set(row) for row in nearest_rows(X, 5)]
+    named = [set(row) for row in nearest_rows(X, 5)[0]]
     graph = mutual_neighbours(X, 5, rng())
     for i in range(150):
         targets = graph.targets[graph.starts[i] : graph.starts[i + 1]].tolist()
@@ -136,7 +180,7 @@ def test_principal_components_keep_the_distances_of_flat_data():
 
 def test_walks_follow_edges_and_stay_without_one():
     # A path 0 - 1 - 2 - 3 and a row 4 alone.
-    graph = NeighbourGraph(np.array([0, 1, 3, 5, 6, 6]), np.array([1, 0, 2, 1, 3, 2]))
+    graph = NeighbourGraph(np.array([0, 1, 3, 5, 6, 6]), np.array([1, 0, 2, 1, 3, 2]), 0.0)
     starts = np.repeat(np.arange(5), 2000)
     one = graph.walk(starts, 1, rng()).reshape(5, -1)
     assert [set(ends) for ends in one.tolist()] == [{1}, {0, 2}, {1, 3}, {2}, {4}]

@@ -116,7 +116,7 @@ _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
      "[default: hashret]"),
     ("--effort", "effort", _choice("effort"), "High takes six times as many steps."),
     ("--epochs", "epochs", click.IntRange(min=1),
-     "Passes over the data while learning.  [default: what makes about 1,500 steps]"),
+     "Passes over the data while learning.  [default: what makes about 2,500 steps]"),
     ("--architecture", "architecture", _choice("architecture"),
      "Tied: the decoder uses the encoder's weights; convolutional: for images."),
     ("--hidden", "hidden", Widths(),

@@ -39,7 +39,8 @@ class SemanticHasher(CodeEstimator):
         architecture: ``"dense"``; ``"tied"``: the decoder's kernels are the transposes of the
             encoder's; ``"convolutional"``: for images.
         image_shape: ``(height, width)`` or ``(height, width, channels)`` of rows that are images:
-            for ``"convolutional"``, ``corruption="downsample"`` and ``augment``, otherwise unused.
+            their neighbours are then sought by edges as well as by pixels, and ``"convolutional"``,
+            ``corruption="downsample"`` and ``augment`` need it.
         activation: of hidden layers: ``"relu"``, ``"sigmoid"``, ``"tanh"`` or ``"gelu"``. None is
             ``"sigmoid"`` with ``pretraining="rbm"``, which allows no other, and else ``"relu"``.
         bottleneck: how bits are made in training (an encoded bit is always a logit above 0):
@@ -59,19 +60,21 @@ class SemanticHasher(CodeEstimator):
         reconstruction_loss: ``"binary"`` cross-entropy of intensities, ``"squared"`` error of
             standardised data; ``"multinomial"``: data are counts, read as ``log(1 + count)`` and
             reconstructed as shares of a row's sum. ``"auto"`` is one of the first two, by the data.
-        reconstruction_weight: weight of the reconstruction in the loss.
+        reconstruction_weight: weight of the reconstruction in the loss; None for one that suits
+            the bottleneck and the number of bits.
         neighbour_weight: weight of the neighbours' spectral contrastive loss; 0 for a plain
             autoencoder, for which no neighbours are sought.
-        n_neighbors: nearest neighbours among which mutual ones are kept.
+        n_neighbors: nearest neighbours among which mutual ones are kept; None for 30, or for fewer
+            where there are less than 3,000 rows.
         walk_length: most steps of the random walk from an item to the one it is paired with.
         mu: squared length of a code in the contrastive loss. Small values gather whole classes in
-            a bucket, large ones tell items apart; None means ``0.87 * n_bits ** 0.7``.
+            a bucket, large ones tell items apart; None means ``0.72 * n_bits ** 0.8``.
         optimizer: ``"adam"``, ``"sgd"``, ``"rmsprop"``, ``"adamw"``, ``"nadam"``, ``"lion"`` or
             ``"adagrad"``.
         learning_rate: its peak rate, after 100 steps of warm-up and before a cosine decay; None for
             one that suits the optimizer, 0.001 for Adam.
         effort: ``"high"`` makes six times as many steps as ``"normal"``.
-        epochs: passes over the data at most; None makes about 1,500 steps of them, in 3 to 200, or
+        epochs: passes over the data at most; None makes about 2,500 steps of them, in 3 to 200, or
             as the effort says.
         batch_size: pairs of neighbours in a step.
         validation_fraction: share of the rows, 2,000 at most, held out to choose the best pass; 0
@@ -110,9 +113,9 @@ class SemanticHasher(CodeEstimator):
         kl_weight: float = 1.0,
         pretraining: str | None = None,
         reconstruction_loss: str = "auto",
-        reconstruction_weight: float = 10.0,
+        reconstruction_weight: float | None = None,
         neighbour_weight: float = 0.2,
-        n_neighbors: int = 15,
+        n_neighbors: int | None = None,
         walk_length: int = 4,
         mu: float | None = None,
         optimizer: str = "adam",

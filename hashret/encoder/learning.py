@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.encoder.autoencoder import Autoencoder, build_autoencoder
-from hashret.encoder.choosing import choose_bottleneck
+from hashret.encoder.choosing import choose_bottleneck, default_reconstruction_weight
 from hashret.encoder.neighbours import mutual_neighbours
 from hashret.encoder.pretraining import pretrain
 from hashret.encoder.progress import TrainingProgress
@@ -69,11 +69,18 @@ def learn(
     scaling = Scaling.measure(X, recipe.reconstruction_loss)
     graph = None
     if recipe.neighbour_weight:
-        graph = mutual_neighbours(scaling.apply(X), recipe.n_neighbors, rng)
-    bottleneck = recipe.bottleneck
+        graph = mutual_neighbours(scaling.apply(X), recipe.n_neighbors, rng, recipe.image_shape)
+    bottleneck, weight = recipe.bottleneck, recipe.reconstruction_weight
     if bottleneck == "auto":
-        bottleneck = choose_bottleneck(scaling.apply(X), graph)
-    recipe = replace(recipe, bottleneck=bottleneck, reconstruction_loss=scaling.loss)
+        bottleneck = choose_bottleneck(graph)
+    if weight is None:
+        weight = default_reconstruction_weight(recipe.n_units, bottleneck)
+    recipe = replace(
+        recipe,
+        bottleneck=bottleneck,
+        reconstruction_loss=scaling.loss,
+        reconstruction_weight=weight,
+    )
     network = build_autoencoder(X.shape[1], recipe, scaling, int(rng.integers(2**31)))
     if recipe.pretraining is not None:
         pretrain(network, X, recipe, rng)

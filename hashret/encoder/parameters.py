@@ -15,10 +15,8 @@ from hashret.errors import UsageError
 
 MIN_SIDE = 4
 
-_WHOLE = ("n_units", "batch_size", "n_neighbors", "walk_length", "patience")
-_WEIGHTS = (
-    "reconstruction_weight", "neighbour_weight", "sparsity", "kl_weight", "validation_fraction",
-)  # fmt: skip
+_WHOLE = ("n_units", "batch_size", "walk_length", "patience")
+_WEIGHTS = ("neighbour_weight", "sparsity", "kl_weight", "validation_fraction")
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
@@ -36,8 +34,12 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     for name in ("mu", "learning_rate", "corruption_level"):
         if parameters.get(name) is not None:
             _check_number(name, parameters[name], Real, 0, inclusive=False)
-    if parameters["epochs"] is not None:
-        _check_number("epochs", parameters["epochs"], Integral, 1)
+    for name in ("epochs", "n_neighbors"):
+        if parameters.get(name) is not None:
+            _check_number(name, parameters[name], Integral, 1)
+    weight = parameters.get("reconstruction_weight")
+    if weight is not None:
+        _check_number("reconstruction_weight", weight, Real, 0)
     if parameters["validation_fraction"] >= 1:
         raise UsageError(
             f"validation_fraction must be below 1, not {parameters['validation_fraction']!r}."
@@ -47,7 +49,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     folder = parameters.get("tensorboard")
     if folder is not None and not isinstance(folder, str | os.PathLike):
         raise UsageError(f"tensorboard must be None or a folder, not {folder!r}.")
-    if not any(parameters.get(name, 0) for name in ("reconstruction_weight", "neighbour_weight")):
+    if weight == 0 and not parameters.get("neighbour_weight"):
         raise UsageError("reconstruction_weight and neighbour_weight cannot both be 0.")
     _check_hidden(parameters["hidden"])
     _check_seed(parameters["random_state"])

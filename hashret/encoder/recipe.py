@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-DEFAULT_STEPS = 1500
+DEFAULT_STEPS = 2500
 EPOCH_RANGE = (3, 200)
 HIGH_EFFORT = 6
+MAX_NEIGHBORS = 30
+ROWS_PER_NEIGHBOR = 100
 
 DENSE_HIDDEN = (512, 256)
 CONVOLUTIONAL_HIDDEN = (32, 64)
@@ -53,12 +55,17 @@ RECIPES = {
 
 
 def default_mu(n_bits: int) -> float:
-    """The squared code length that suited 16, 32 and 64 bits (6, 10, 16), for any length."""
-    return 0.87 * n_bits**0.7
+    """The squared code length that suited 16, 32 and 64 bits (6.6, 11.5, 20), for any length."""
+    return 0.72 * n_bits**0.8
+
+
+def default_n_neighbors(n_rows: int) -> int:
+    """A hundredth of the rows, so that a small class is more than a neighbourhood, in 5 to 30."""
+    return min(max(n_rows // ROWS_PER_NEIGHBOR, 5), MAX_NEIGHBORS)
 
 
 def default_epochs(n_rows: int, batch_size: int, effort: str = "normal") -> int:
-    """The passes that make about 1,500 steps, in 3 to 200; six times as many for high effort."""
+    """The passes that make about 2,500 steps, in 3 to 200; six times as many for high effort."""
     steps_per_epoch = max(1, n_rows // batch_size)
     least, most = EPOCH_RANGE
     epochs = min(max(math.ceil(DEFAULT_STEPS / steps_per_epoch), least), most)
@@ -71,6 +78,7 @@ class Recipe:
 
     Attributes:
         n_units: width of the code, a bit each where the bottleneck is binary.
+        reconstruction_weight: None until the bottleneck is known.
     """
 
     n_units: int
@@ -82,9 +90,9 @@ class Recipe:
     activation: str = "relu"
     bottleneck: str = "auto"
     reconstruction_loss: str = "auto"
-    reconstruction_weight: float = 1.0
+    reconstruction_weight: float | None = None
     neighbour_weight: float = 0.0
-    n_neighbors: int = 15
+    n_neighbors: int = MAX_NEIGHBORS
     walk_length: int = 4
     mu: float = 1.0
     kl_weight: float = 0.0
@@ -122,6 +130,7 @@ class Recipe:
             "epochs",
             default_epochs(n_rows, parameters["batch_size"], parameters.get("effort", "normal")),
         )
+        given.setdefault("n_neighbors", default_n_neighbors(n_rows))
         given.setdefault("mu", default_mu(n_units))
         given.setdefault("learning_rate", LEARNING_RATES[parameters["optimizer"]])
         if parameters.get("corruption") is not None:
