@@ -136,6 +136,17 @@ def test_items_that_changed_on_disk_are_left_out_of_the_truth_and_named(tmp_path
         assert report.radius.items[32] == pytest.approx(549)
 
 
+def test_principal_components_learn_from_the_items_as_the_encoder_did(digits_index, digits):
+    # Every item is asked: were they kept from the components, nothing would be left to learn from.
+    report = evaluate(digits_index)
+    assert report.queries == len(digits_index)
+    pixels = digits[:300].reshape(300, -1) / 255
+    centred = pixels - pixels.mean(axis=0)
+    basis = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    error = ((centred - centred @ basis.T @ basis) ** 2).mean()
+    assert report.reconstruction.same_bits == pytest.approx(error, rel=1e-3)
+
+
 def test_labels_suffice_where_features_cannot_be_read(digits, digit_labels, tmp_path):
     pairs = [
         (str(i), digits[i], {"digit": int(digit_labels[i])} if i % 3 else {}) for i in range(120)

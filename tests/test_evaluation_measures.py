@@ -19,6 +19,7 @@ from hashret.evaluation import (
     recall_within,
     reconstruction_scores,
 )
+from hashret.evaluation.reconstruction import component_errors
 from hashret.evaluation.search_cost import search_costs
 
 
@@ -182,6 +183,22 @@ def test_reconstructions_are_measured_against_principal_components():
     assert reconstruction_scores(rows, rows, train, n_bits=8).same_bits_components == 1
 
 
+@pytest.mark.parametrize("n_rows", [1, 20, 120])
+def test_components_of_many_features_are_found_without_their_covariance(n_rows, monkeypatch):
+    rng = np.random.default_rng(2)
+    train, rows = (rng.normal(size=(n, 40)).astype(np.float32) for n in (n_rows, 30))
+    expected = component_errors(train, rows, (0, 2, 32))
+    monkeypatch.setattr("hashret.evaluation.reconstruction.MAX_COVARIANCE", 39)
+    monkeypatch.setattr(np.linalg, "eigh", lambda _: pytest.fail("a covariance"))
+    found = component_errors(train, rows, (0, 2, 32))
+    assert found[0] == pytest.approx(expected[0])
+    if n_rows > 1:
+        assert found[2] == pytest.approx(expected[2])
+    if n_rows > 32:
+        assert found[32] == pytest.approx(expected[32])
+    assert found[32] <= found[2] <= found[0]
+
+
 def test_errors_of_intensities_are_those_of_values_from_0_to_1():
     rows = np.random.default_rng(0).integers(0, 256, (50, 12)).astype(np.float32)
     rows[0, 0] = 255
@@ -215,3 +232,14 @@ def test_crowded_codes_cost_more_candidates_than_random_ones():
     assert even.hits < 2
     assert {cost.items for cost in costs} == {2000}
     assert unpack(crowded).shape == (2000, 32)
+
+
+def test_the_cost_of_a_search_is_not_that_of_the_first_items_only(monkeypatch):
+    monkeypatch.setattr("hashret.evaluation.search_cost.MAX_QUERIES", 50)
+    # As in folders that are read one after the other: the first half all alike.
+    codes = pack(np.random.default_rng(0).random((2000, 32)) < 0.5)
+    codes[:1000] = codes[0]
+    (cost,) = (
+        c for c in search_costs(codes, codes) if (c.codes, c.search) == ("index", "radius 2")
+    )
+    assert 200 < cost.hits < 800

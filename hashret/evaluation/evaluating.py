@@ -26,7 +26,7 @@ from hashret.evaluation.reconstruction import ReconstructionScores, reconstructi
 from hashret.evaluation.report import EvaluationReport
 from hashret.evaluation.search_cost import search_costs
 from hashret.index import Index
-from hashret.ingest import ProgressCallback, no_progress
+from hashret.ingest import TRAINING_BYTES, ProgressCallback, no_progress
 from hashret.sources import Source, open_source
 
 SAMPLE = 1000
@@ -53,7 +53,7 @@ class _Floats:
         nearest: positions in the database of the nearest by float distance, ``(m, k)``.
         asked: which queries have features: positions, ``(m,)``.
         readable: which items of the database could be read: a mask, ``(n,)``.
-        training_rows: features of items that are no queries, ``(t, d)``.
+        training_rows: features of items, as the encoder learned from them, ``(t, d)``.
     """
 
     nearest: NDArray[np.int64]
@@ -184,10 +184,11 @@ def _read_floats(
         features[known], min(TRUE_NEIGHBOURS, len(database.rows) - 1), asked.own_places[known]
     )
     readable = np.zeros(len(database.rows), dtype=bool)
-    others = np.setdiff1d(np.arange(len(database.rows)), asked.own_places)
+    # Of all items, queries among them: from these the encoder has learned, too.
     rng = np.random.default_rng(seed)
-    chosen = np.zeros(len(database.rows), dtype=bool)
-    chosen[rng.choice(others, min(MAX_TRAINING_ROWS, len(others)), replace=False)] = True
+    most = min(MAX_TRAINING_ROWS, TRAINING_BYTES // (4 * features.shape[1]), len(readable))
+    chosen = np.zeros(len(readable), dtype=bool)
+    chosen[rng.choice(len(readable), max(most, 1), replace=False)] = True
     training = []
     for places, matrix in feature_blocks(index, database, progress):
         nearest.add(places, matrix)

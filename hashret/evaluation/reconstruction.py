@@ -12,6 +12,9 @@ from hashret.errors import InputError
 MAX_INTENSITY = 255
 FLOAT_BITS = 32
 
+MAX_COVARIANCE = 4096
+"""Of more features than this, the few components that count are found without a covariance."""
+
 
 @dataclass(frozen=True)
 class ReconstructionScores:
@@ -49,8 +52,8 @@ def reconstruction_scores(
     Args:
         rows: the items, ``float32``, shape ``(n, d)``.
         reconstructed: what was made of their codes, the same shape.
-        training_rows: what the principal components are learned from, shape ``(m, d)``; best other
-            rows than those scored.
+        training_rows: what the principal components are learned from, shape ``(m, d)``; for a fair
+            comparison, rows like those from which the codes were learned.
         n_bits: the length of a code.
 
     Raises:
@@ -85,13 +88,30 @@ def component_errors(
 ) -> dict[int, float]:
     """Mean squared error of ``rows`` from so many principal components, by their number."""
     mean = training_rows.mean(axis=0, dtype=np.float64)
-    centred = training_rows - mean
-    components = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
+    components = _components(training_rows - mean, max(counts))
     scored = rows - mean
     # Orthonormal components: what they keep and what they lose of a row are at right angles.
     total = float((scored**2).sum())
     kept = np.concatenate([[0.0], np.cumsum(((scored @ components) ** 2).sum(axis=0))])
-    return {count: max(total - float(kept[count]), 0.0) / rows.size for count in counts}
+    return {
+        count: max(total - float(kept[min(count, len(kept) - 1)]), 0.0) / rows.size
+        for count in counts
+    }
+
+
+def _components(centred: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The leading principal components as columns, ``(d, count)``, or as many as there are."""
+    width = centred.shape[1]
+    if width <= MAX_COVARIANCE:
+        found: NDArray[np.float64] = np.linalg.eigh(centred.T @ centred)[1][:, : -count - 1 : -1]
+        return found
+    from sklearn.decomposition import PCA
+
+    count = min(count, len(centred) - 1)
+    if count < 1 or not centred.any():
+        return np.empty((width, 0))
+    pca = PCA(count, svd_solver="arpack", random_state=0).fit(centred)
+    return np.asarray(pca.components_, dtype=np.float64).T
 
 
 def unit_of(rows: NDArray[np.float32]) -> float:

@@ -45,16 +45,14 @@ def search_costs(codes: Codes, queries: Codes, seed: int = 0) -> list[SearchCost
 
     Args:
         codes: ``uint8``, shape ``(n, n_bits / 8)``; of more than 1,000,000, so many are drawn.
-        queries: ``uint8``, shape ``(n_queries, n_bits / 8)``; the first 200 are asked.
+        queries: ``uint8``, shape ``(n_queries, n_bits / 8)``; of more than 200, so many are drawn.
         seed: of what is drawn.
 
     Returns:
         Four: each search on the codes, then each on random ones.
     """
     rng = np.random.default_rng(seed)
-    if len(codes) > MAX_ITEMS:
-        codes = codes[np.sort(rng.choice(len(codes), MAX_ITEMS, replace=False))]
-    queries = queries[:MAX_QUERIES]
+    codes, queries = _drawn(codes, MAX_ITEMS, rng), _drawn(queries, MAX_QUERIES, rng)
     costs = []
     for name in ("index", "random"):
         if name == "random":
@@ -65,6 +63,12 @@ def search_costs(codes: Codes, queries: Codes, seed: int = 0) -> list[SearchCost
         costs.append(_cost(name, f"radius {RADIUS}", index, queries, radius=RADIUS, limit=None))
         costs.append(_cost(name, f"{NEAREST} nearest", index, queries, radius=None, limit=NEAREST))
     return costs
+
+
+def _drawn(codes: Codes, most: int, rng: np.random.Generator) -> Codes:
+    if len(codes) <= most:
+        return codes
+    return codes[np.sort(rng.choice(len(codes), most, replace=False))]
 
 
 def _cost(
