@@ -66,6 +66,17 @@ def test_an_html_report_with_numbers_beside_it(call, make_index, tmp_path):
     assert next(csv.reader(io.StringIO(out.stdout))) == ["name", "value"]
 
 
+@pytest.mark.parametrize(
+    "arguments", [("evaluate", "--html", "there/a.html"), ("plot", "radius", "-o", "there/a.png")]
+)
+def test_a_file_that_cannot_be_written_is_told_before_any_work(
+    arguments, call, make_index, monkeypatch
+):
+    monkeypatch.setattr("hashret.evaluation.evaluate", lambda *_, **__: pytest.fail("worked"))
+    with pytest.raises(HashretError, match="there/a.* cannot be written.*no folder .*there"):
+        call(*arguments, "-i", make_index("digits"))
+
+
 @pytest.mark.parametrize("kind", ["radius", "buckets", "correlation", "reconstruction"])
 def test_plots_of_an_index(kind, call, make_index, tmp_path):
     out = call("plot", kind, "-i", make_index("digits"), "-o", f"{kind}.png")

@@ -1,10 +1,12 @@
 """Plots show what they are given, say it beside them as CSV, and fit a page that needs nothing."""
 
 import csv
+import html
 import json
 import re
 import sys
 from html.parser import HTMLParser
+from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -109,6 +111,22 @@ def test_bits_and_maps_hold_their_points():
     assert not map_plot(["a"] * 60, None, points, points).figure.legends
 
 
+@pytest.mark.parametrize("suffix", SIGNATURES)
+def test_labels_are_shown_as_they_are(suffix, curve, tmp_path):
+    """Not as formulas, though they hold dollars; without a warning, though the font lacks them."""
+    points = np.zeros((6, 2), np.float32)
+    labels = ["US$ to A$", r"$\frac$", "_x", "<b>", "\N{CJK UNIFIED IDEOGRAPH-6570}", ""]
+    drawn = map_plot(list("abcdef"), labels, points, points)
+    save(drawn, tmp_path / f"map{suffix}")
+    save(radius_plot(curve, "equal $x_$"), tmp_path / f"radius{suffix}")
+    if suffix == ".svg":
+        assert {row["label"] for row in numbers(tmp_path / "map.csv")} == set(labels)
+        page = inline_svg(drawn)
+        assert all(f">{html.escape(label, quote=False)}<" in page for label in labels if label)
+        assert ">Relevant: equal $x_$<" in inline_svg(radius_plot(curve, "equal $x_$"))
+        assert ">others<" not in page
+
+
 def test_reconstructions_are_measured_item_by_item():
     black, grey = np.zeros((4, 5), np.uint8), np.full((4, 5), 51, np.uint8)
     plot = reconstruction_plot(["a", "b"], [black, grey], [grey, grey], 32)
@@ -170,9 +188,13 @@ def test_a_report_of_vectors_names_what_is_missing(vectors, tmp_path):
     pairs = [(f"<{i}>", row, {"label": f"<b>{i % 3}"}) for i, row in enumerate(vectors[:100])]
     with hashret.create(tmp_path / "<i>", pairs, 16, epochs=2, random_state=0) as index:
         report = evaluate(index)
-        write_html_report(report, index, tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text()
+        write_html_report(report, index, tmp_path / "a:b#c?.html")
+    page = (tmp_path / "a:b#c?.html").read_text()
     assert "came from Python" in page
+    loads = _Loads()
+    loads.feed(page)
+    assert {unquote(link) for link in loads.links} == {path.name for path in tmp_path.glob("*.csv")}
+    assert not any(set(link) & set("#?:") for link in loads.links)
     assert "<h1>&lt;i&gt;</h1>" in page
     assert "<svg" in page
 
@@ -188,6 +210,10 @@ def test_an_index_of_images_shows_what_its_bits_keep(digits_index, idx_files):
 def test_what_cannot_be_drawn_is_said(make_index, vectors_index, monkeypatch, tmp_path):
     with pytest.raises(UsageError, match="Only images"):
         pictures_of_items(vectors_index)
+    with hashret.open(make_index("digits")) as index:
+        report = evaluate(index, sample=5)
+        with pytest.raises(UsageError, match="At most 100 images"):
+            pictures_of_items(index, count=101)
     metadata = vectors_index.path / "encoder" / "encoder.json"
     values = json.loads(metadata.read_text())
     values.pop("history", None)
@@ -201,3 +227,7 @@ def test_what_cannot_be_drawn_is_said(make_index, vectors_index, monkeypatch, tm
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(HashretError, match=r"pip install 'hashret\[plot\]'"):
         require_matplotlib()
+    for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(HashretError, match=r"pip install 'hashret\[plot\]'"):
+        write_html_report(report, vectors_index, tmp_path / "report.html")

@@ -69,9 +69,10 @@ def evaluate(
         from hashret.evaluation import evaluate as score
 
         if file is not None:
-            from hashret.evaluation.drawing import require_matplotlib
+            from hashret.evaluation.drawing import check_writable, require_matplotlib
 
             require_matplotlib()
+            check_writable(file)
         report = score(index, queries, label=label, sample=sample, seed=seed, progress=progress)
         if file is not None:
             from hashret.evaluation.html_report import write_html_report

@@ -71,7 +71,7 @@ def plot(
     They show the items of the index. With a SOURCE, reconstruction shows its items, radius asks
     them, and bits and map learn from them, for which no index is needed.
     """  # noqa: D301 - \b is for click
-    from hashret.evaluation.drawing import check_format, require_matplotlib, save
+    from hashret.evaluation.drawing import check_format, check_writable, require_matplotlib, save
 
     if bits is not None and kind != "bits":
         raise UsageError(f"--bits belongs to the plot bits, not to {kind}.")
@@ -80,6 +80,7 @@ def plot(
     lengths = _lengths(bits or DEFAULT_LENGTHS)
     check_format(file)
     require_matplotlib()
+    check_writable(file)
     warnings_to_stderr()
     with ProgressDisplay() as progress:
         if kind in ("bits", "map"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,14 +96,34 @@ def check_format(file: Path) -> None:
         raise UsageError(f"A plot is a {', '.join(FORMATS)} file, got {str(file)!r}.")
 
 
+def check_writable(file: Path) -> None:
+    """Refuse to begin what would end without a file.
+
+    Raises:
+        HashretError: its folder is missing or may not be written to.
+    """
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise HashretError(f"{file} cannot be written: there is no folder {folder}. Make it first.")
+    if not os.access(folder, os.W_OK):
+        raise HashretError(f"{file} cannot be written: {folder} is not writable.")
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Draw and write figures in this style."""
     require_matplotlib()
     import matplotlib as mpl
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # A label may be in any script: what the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font", UserWarning)
         yield
+
+
+def plain(text: str) -> str:
+    """Text from the data as matplotlib shows it: dollars are dollars, and no formula."""
+    return text.replace("$", r"\$")
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -6,9 +6,15 @@ import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from hashret.errors import HashretError
-from hashret.evaluation.drawing import Plot, inline_svg, save_numbers, write_page
+from hashret.evaluation.drawing import (
+    Plot,
+    inline_svg,
+    require_matplotlib,
+    save_numbers,
+    write_page,
+)
 from hashret.evaluation.pictures import code_plots, history_of, pictures_of_items, training_of
 from hashret.evaluation.plots import radius_plot
 from hashret.evaluation.report import EvaluationReport
@@ -58,6 +64,7 @@ def write_html_report(
     Raises:
         HashretError: matplotlib is not installed, or a file cannot be written.
     """
+    require_matplotlib()
     plots = [radius_plot(report.radius, report.truth), *code_plots(index)]
     if index.kind == "images" and report.reconstruction is not None:
         plots.append(pictures_of_items(index, progress=progress))
@@ -66,8 +73,6 @@ def write_html_report(
     written = [file]
     for plot in plots:
         numbers = file.with_name(f"{file.stem}-{plot.name}.csv")
-        if numbers == file:
-            raise HashretError(f"{file} would be overwritten by numbers; choose a .html file.")
         save_numbers(plot, numbers)
         written.append(numbers)
     write_page(file, _page(report, plots, file.stem))
@@ -99,10 +104,10 @@ def _page(report: EvaluationReport, plots: Sequence[Plot], stem: str) -> str:
 
 
 def _figure(plot: Plot, numbers: str) -> str:
-    link = html.escape(numbers)
+    link, name = quote(numbers.encode("utf-8", "surrogateescape")), html.escape(numbers)
     return (
         f"<h2>{html.escape(plot.title)}</h2>\n<figure>{inline_svg(plot)}"
-        f'<figcaption>Numbers: <a href="{link}">{link}</a></figcaption></figure>\n'
+        f'<figcaption>Numbers: <a href="{link}">{name}</a></figcaption></figure>\n'
     )
 
 

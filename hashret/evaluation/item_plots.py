@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.evaluation.drawing import COLOURS, Plot, new_figure, style
+from hashret.evaluation.drawing import COLOURS, Plot, new_figure, plain, style
 
 MAX_LABELS = 20
 MISSING = "#94a3b8"
@@ -89,7 +89,7 @@ def map_plot(
             axis.set_title(title)
         if len(groups) > 1:
             dots = [axes[0].scatter([], [], s=28, color=colour) for _, colour, _ in groups]
-            names = [name for name, _, _ in groups]
+            names = [plain(name) for name, _, _ in groups]
             figure.legend(dots, names, loc="outside right center", fontsize=8)
     columns = ("key", "label", "autoencoder_1", "autoencoder_2", "component_1", "component_2")
     shown = labels if labels is not None else [""] * len(keys)
@@ -102,24 +102,24 @@ def map_plot(
     return Plot("map", "The items in a plane", figure, columns, rows)
 
 
-def _groups(labels: Sequence[Any] | None, count: int) -> list[tuple[str, Any, Any]]:
+def _groups(labels: Sequence[Any] | None, count: int) -> list[tuple[str, Any, list[int]]]:
     """Name, colour and members of each label; the rarest share one where there are many."""
     import matplotlib as mpl
 
     if labels is None:
-        return [("", COLOURS[0], np.arange(count))]
-    names, sizes = np.unique(np.array([str(label) for label in labels]), return_counts=True)
-    kept = set(names[np.argsort(-sizes, kind="stable")[:MAX_LABELS]].tolist())
+        return [("", COLOURS[0], list(range(count)))]
+    members: dict[str, list[int]] = {}
+    for place, label in enumerate(labels):
+        members.setdefault(str(label), []).append(place)
+    by_size = sorted(members, key=lambda name: (-len(members[name]), name))
+    kept, rare = by_size[:MAX_LABELS], by_size[MAX_LABELS:]
     palette = mpl.colormaps["tab10" if len(kept) <= 10 else "tab20"]
-    members = np.array([str(label) if str(label) in kept else "" for label in labels])
     # Whole numbers in their order, then texts in theirs.
-    ordered = sorted(
-        kept, key=lambda name: (not name.isdecimal(), len(name) * name.isdecimal(), name)
-    )
-    groups: list[tuple[str, Any, Any]] = [
-        (name, palette(number), np.flatnonzero(members == name))
-        for number, name in enumerate(ordered)
+    kept.sort(key=lambda name: (not name.isdecimal(), len(name) * name.isdecimal(), name))
+    groups: list[tuple[str, Any, list[int]]] = [
+        (name, palette(number), members[name]) for number, name in enumerate(kept)
     ]
-    if (others := np.flatnonzero(members == "")).size:
+    if rare:
+        others = [place for name in rare for place in members[name]]
         groups.insert(0, ("others", MISSING, others))
     return groups

@@ -18,6 +18,8 @@ from hashret.ingest import ProgressCallback, no_progress
 from hashret.sources import Source
 
 PICTURES = 10
+MAX_PICTURES = 100
+"""Side by side; more could not be told apart, and far more not be drawn."""
 
 
 def code_plots(index: Index) -> list[Plot]:
@@ -44,9 +46,11 @@ def pictures_of_items(
     """Images, its own or those of a source, above what their bits keep of them.
 
     Raises:
-        UsageError: the index holds no images.
+        UsageError: the index holds no images, or more than 100 are asked for.
         InputError: no image can be read.
     """
+    if count > MAX_PICTURES:
+        raise UsageError(f"At most {MAX_PICTURES} images are shown at a time, not {count}.")
     if index.kind != "images":
         raise UsageError(
             f"Only images can be looked at; this index holds {index.kind}. `hashret evaluate` "

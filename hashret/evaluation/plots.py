@@ -12,7 +12,7 @@ import numpy as np
 from hashret.code_statistics import bit_moments, bucket_sizes
 from hashret.codes import Codes
 from hashret.errors import InputError
-from hashret.evaluation.drawing import COLOURS, INK, Plot, new_figure, style
+from hashret.evaluation.drawing import COLOURS, INK, Plot, new_figure, plain, style
 from hashret.evaluation.metrics import RadiusCurve
 
 ALMOST_ALL = 0.995
@@ -43,7 +43,7 @@ def radius_plot(curve: RadiusCurve, truth: str) -> Plot:
         shares.set(ylim=(-0.02, 1.02), xlabel="radius (bits)", ylabel="share")
         shares.yaxis.set_major_formatter(PercentFormatter(1))
         shares.legend(loc="best", fontsize=8)
-        shares.set_title(f"Relevant: {truth}")
+        shares.set_title(f"Relevant: {plain(truth)}")
         items = np.where(curve.items > 0, curve.items, np.nan)[: last + 1]
         counts.plot(radii, items, color=COLOURS[2], marker=mark, ms=3)
         counts.set(yscale="log", xlabel="radius (bits)", ylabel="items")
@@ -187,7 +187,7 @@ def bits_plot(scores: Sequence[Mapping[str, Any]], truth: str) -> Plot:
             axis.xaxis.set_minor_locator(NullLocator())
             axis.set(xlabel="bits", ylabel=name)
         axes[0].legend()
-        axes[0].set_title(f"Relevant: {truth}")
+        axes[0].set_title(f"Relevant: {plain(truth)}")
     columns = ("method", "bits", "map_1000", "precision_100")
     rows = [tuple(one[name] for name in columns) for one in scores]
     return Plot("bits", "Retrieval against code length", figure, columns, rows)
