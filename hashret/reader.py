@@ -32,6 +32,9 @@ _log = logging.getLogger("hashret")
 RINGS_AT_A_TIME = 32
 """Queries whose last rings are held whole at the same time."""
 
+VALUES_AT_A_TIME = 1 << 23
+"""Of kept vectors, so many values are held at the same time: a shortlist may be all items."""
+
 SCANNED_CODES = 10_000
 """Reading an item takes as long as looking through so many codes for the few that are allowed."""
 
@@ -130,6 +133,7 @@ class Reader:
         if refinement.vectors is not None:
             self._check_keeps_vectors()
             wanted = refinement.shortlist
+            limit = wanted if limit is None else limit  # no more are in the answer
         with self.snapshot() as snapshot:
             rows = None if where is None else self.store.rows_where(where)
             question = _Question(codes, radius, wanted, refinement.logits)
@@ -191,7 +195,10 @@ class Reader:
         self, rows: NDArray[np.int64], hits: list[Hit], query: NDArray[np.float32]
     ) -> list[Hit]:
         """Hits, of these rows, by the distance of their kept vectors, then as they were."""
-        distances = vector_distances(query, self.vectors(rows))
+        blocks = np.array_split(rows, max(1, -(-len(rows) * query.size // VALUES_AT_A_TIME)))
+        distances = np.concatenate(
+            [vector_distances(query, self.vectors(block)) for block in blocks]
+        )
         order = np.argsort(distances, kind="stable").tolist()
         return [
             replace(hits[place], rank=rank, vector_distance=float(distances[place]))

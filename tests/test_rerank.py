@@ -123,6 +123,24 @@ def test_a_narrower_radius_is_taken_only_from_an_answer_that_holds_it(index, vec
     cut = index.query(vectors[4], limit=10, rerank=True)
     with pytest.raises(UsageError, match="re-ranked by vectors and cut"):
         cut.within(2)
+    # Cut by its shortlist, an answer without a limit holds no more of a radius than that.
+    short = index.query(vectors[4], radius=4, limit=None, rerank=True, shortlist=len(narrow) - 1)
+    assert len(short) == short.limit == len(narrow) - 1
+    with pytest.raises(UsageError, match="re-ranked by vectors and cut"):
+        short.within(2)
+
+
+def test_a_long_shortlist_is_compared_in_blocks(index, vectors, monkeypatch):
+    expected = answer(index.query(vectors[4], radius=16, limit=None, rerank=True))
+    monkeypatch.setattr("hashret.reader.VALUES_AT_A_TIME", 7 * vectors.shape[1])
+    lengths = []
+    vectors_of = index.reader.vectors
+    monkeypatch.setattr(
+        index.reader, "vectors", lambda rows: (lengths.append(len(rows)), vectors_of(rows))[1]
+    )
+    assert answer(index.query(vectors[4], radius=16, limit=None, rerank=True)) == expected
+    assert sum(lengths) == len(index)
+    assert max(lengths) <= 7
 
 
 @pytest.mark.parametrize(
