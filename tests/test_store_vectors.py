@@ -1,6 +1,7 @@
 """Kept vectors: close to what they were, in the transaction of their items, and checked."""
 
 import sqlite3
+import threading
 
 import numpy as np
 import pytest
@@ -218,12 +219,18 @@ def test_an_older_index_opens_and_is_brought_up_to_date(make_index, vectors):
 def test_an_older_index_opens_while_it_is_written_or_cannot_be(make_index, vectors, monkeypatch):
     path = make_index("vectors")
     as_before(path)
-    monkeypatch.setattr("hashret.store.connection.BUSY_SECONDS", 0.01)
-    writer = sqlite3.connect(path / "items.db", isolation_level=None)
+    monkeypatch.setattr("hashret.store.connection.BUSY_SECONDS", 600)
+    writer = sqlite3.connect(path / "items.db", isolation_level=None, check_same_thread=False)
     writer.execute("begin immediate")
+    giving_up = threading.Timer(60, writer.execute, ["rollback"])  # or the test would not end
+    giving_up.start()
     with hashret.open(path) as index:
+        assert writer.in_transaction, "opening waited for the writer"
         assert index.query(vectors[7], limit=1)[0].key == "7"
-    writer.execute("rollback")
+        giving_up.cancel()
+        writer.execute("rollback")
+        waits = index._store._connection.execute("pragma busy_timeout").fetchone()
+        assert waits == (600_000,)  # as before: what is written later waits again
     writer.close()
     monkeypatch.setattr("hashret.store.connection.is_writable", lambda _: False)
     monkeypatch.setattr("hashret.store.item_store.is_writable", lambda _: False)

@@ -65,6 +65,16 @@ def stamp(path: Path) -> tuple[object, ...]:
     return (status.st_ino, status.st_size, status.st_mtime_ns, _wal(path).exists())
 
 
+@contextmanager
+def at_once(connection: sqlite3.Connection) -> Iterator[None]:
+    """Do not wait for whoever is writing."""
+    connection.execute("pragma busy_timeout = 0")
+    try:
+        yield
+    finally:
+        connection.execute(f"pragma busy_timeout = {int(BUSY_SECONDS * 1000)}")
+
+
 def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     """Open ``items.db``: write-ahead log, every commit on disk before it is acknowledged.
 

@@ -16,7 +16,7 @@ from sqlite_utils import Database
 from hashret.codes import Codes
 from hashret.errors import DamagedIndexError, IndexLockedError, InputError, UsageError
 from hashret.store.checking import database_problems
-from hashret.store.connection import connect, is_writable, sqlite_errors, stamp
+from hashret.store.connection import at_once, connect, is_writable, sqlite_errors, stamp
 from hashret.store.items import RESTORE, KnownItem, NewItem, StoredItem, item_checksum, stored_item
 from hashret.store.migrations import FORMAT, migrations
 from hashret.store.vectors import insert_vectors, read_vectors, vector_problems
@@ -87,7 +87,7 @@ class ItemStore:
         database = Database(self._connection)
         if not self._writable or not migrations.pending(database):
             return
-        with suppress(IndexLockedError), self.writing():
+        with at_once(self._connection), suppress(IndexLockedError), self.writing():
             migrations.apply(database)
 
     def close(self) -> None:
