@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -95,8 +96,20 @@ def _learn_into(
         hasher.set_params(image_shape=(features.height, features.width, features.channels))
 
     started = time.perf_counter()
-    progress(Progress("learning", 0, None, "measuring neighbours" * ("mu" in parameters)))
-    hasher.fit(matrix, progress=lambda state: progress(_learning(state)))
+    latest = Progress(
+        "learning", 0, None, "measuring neighbours" if parameters.get("neighbour_weight") else ""
+    )
+    progress(latest)
+
+    def tell(state: TrainingProgress) -> None:
+        nonlocal latest
+        latest = _learning(state)
+        progress(latest)
+
+    hasher.fit(matrix, progress=tell)
+    bottleneck = hasher.artefacts_.metadata.get("bottleneck")
+    if bottleneck is not None:
+        progress(replace(latest, note=f"{latest.note}, {bottleneck} bits"))
     seconds = time.perf_counter() - started
     hasher.save(folder)
     write_durably(folder / FEATURES_FILE, json.dumps(features.to_json()).encode())
@@ -181,7 +194,8 @@ def refuse_existing(folder: Path) -> None:
 
 def _learning(state: TrainingProgress) -> Progress:
     loss = state.loss if state.validation_loss is None else state.validation_loss
-    note = f"pass {state.epoch} of {state.epochs}, loss {loss:.3f}"
+    what = "layer" if state.phase == "pretraining" else "pass"
+    note = f"{what} {state.epoch} of {state.epochs}, loss {loss:.3f}"
     return Progress("learning", state.step, state.steps, note)
 
 

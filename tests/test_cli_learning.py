@@ -40,6 +40,8 @@ def test_every_option_reaches_the_hasher(run, idx_files, tmp_path):
         "image_shape": [8, 8, 1], "tensorboard": None,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == expected
+    assert "Learning: pass 1 of 1, loss" in done.stderr
+    assert ", bernoulli bits, " in done.stderr
     assert list((tmp_path / "board" / "training").iterdir())
     (info,) = json.loads(run("info", "-i", "d", "--json").stdout)
     assert info["learned_from"]["recipe"] == "hashret"
@@ -92,6 +94,17 @@ def test_an_index_that_exists_learns_nothing_and_says_so(run, make_index, tmp_pa
     assert done.returncode == 0, done.stderr
     assert "has learned already: --hidden and --augment change nothing" in done.stderr
     assert "--bits" in run("index", "y.npy", "-i", "vectors", "--bits", 64).stderr
+
+
+def test_it_is_told_what_is_being_learned(tmp_path, vectors):
+    told = []
+    hasher = SemanticHasher(8, hidden=(8,), epochs=1, pretraining="rbm", neighbour_weight=0)
+    hashret.create(tmp_path / "a", vectors, hasher=hasher, progress=told.append).close()
+    notes = [progress.note for progress in told if progress.stage == "learning"]
+    assert notes[0] == ""  # no neighbours are sought
+    assert any(note.startswith("layer 1 of 2, loss ") for note in notes)
+    assert notes[-1].startswith("pass 1 of 1, loss ")
+    assert notes[-1].endswith(", straight-through bits")
 
 
 def test_create_takes_a_hasher_and_leaves_it_as_it_was(tmp_path, vectors):

@@ -165,13 +165,16 @@ def test_crowding_is_blind_to_scale():
     assert float(crowding(np.zeros((2, 4), np.float32))) == 0
 
 
+@pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize("gaussian", [False, True])
-def test_a_boltzmann_machine_learns_to_draw_what_it_saw(gaussian):
+def test_a_boltzmann_machine_learns_to_draw_what_it_saw(gaussian, linear):
     rng = np.random.default_rng(0)
     prototypes = rng.random((4, 20)) > 0.5
     seen = prototypes[np.arange(200) % 4].astype(np.float32) * (2 if gaussian else 1) - gaussian
-    machine = BoltzmannMachine(20, 16, gaussian=gaussian, rng=rng)
+    machine = BoltzmannMachine(20, 16, gaussian=gaussian, linear=linear, rng=rng)
     for step in range(800):
-        machine.learn(seen, step / 800)
+        error = machine.learn(seen, step / 800)
+    assert np.isfinite(error)
+    assert (machine.hidden(seen).min() < 0) == linear
     left = ((machine.visible(machine.hidden(seen)) - seen) ** 2).mean()
     assert left < 0.2 * seen.var(axis=0).mean()

@@ -22,8 +22,11 @@ class BoltzmannMachine:
 
     Args:
         n_visible: width of the data.
-        n_hidden: number of hidden, binary units.
+        n_hidden: number of hidden units.
         gaussian: the visible units are real numbers of about unit variance, not probabilities.
+        linear: the hidden units are real numbers with noise of unit variance, not binary, as in
+            the code layer of Hinton and Salakhutdinov (2006), "Reducing the Dimensionality of Data
+            with Neural Networks".
         rng: source of chance.
 
     Attributes:
@@ -33,7 +36,13 @@ class BoltzmannMachine:
     """
 
     def __init__(
-        self, n_visible: int, n_hidden: int, *, gaussian: bool, rng: np.random.Generator
+        self,
+        n_visible: int,
+        n_hidden: int,
+        *,
+        gaussian: bool,
+        linear: bool = False,
+        rng: np.random.Generator,
     ) -> None:
         """Start with small random weights."""
         self.weights = (FIRST_SPREAD * rng.standard_normal((n_visible, n_hidden))).astype(
@@ -42,6 +51,7 @@ class BoltzmannMachine:
         self.visible_bias = np.zeros(n_visible, np.float32)
         self.hidden_bias = np.zeros(n_hidden, np.float32)
         self._gaussian = gaussian
+        self._linear = linear
         self._rng = rng
         self._velocities = [np.zeros_like(w) for w in self._parameters]
 
@@ -50,25 +60,28 @@ class BoltzmannMachine:
         return [self.weights, self.visible_bias, self.hidden_bias]
 
     def hidden(self, visible: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities of the hidden units, shape ``(m, n_hidden)``."""
-        return _sigmoid(visible @ self.weights + self.hidden_bias)
+        """Means of the hidden units, shape ``(m, n_hidden)``: probabilities if they are binary."""
+        means = visible @ self.weights + self.hidden_bias
+        return means if self._linear else _sigmoid(means)
 
     def visible(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
         """Means of the visible units, shape ``(m, n_visible)``."""
         means = hidden @ self.weights.T + self.visible_bias
         return means if self._gaussian else _sigmoid(means)
 
-    def learn(self, visible: NDArray[np.float32], share: float) -> None:
+    def learn(self, visible: NDArray[np.float32], share: float) -> float:
         """Take one step of contrastive divergence.
 
         Args:
             visible: a batch, shape ``(m, n_visible)``.
             share: how much of the learning is done, from 0 to 1; momentum grows after a tenth.
+
+        Returns:
+            The mean squared error of the batch drawn again from its hidden units.
         """
         m = len(visible)
         hidden = self.hidden(visible)
-        drawn = (self._rng.random(hidden.shape, dtype=np.float32) < hidden).astype(np.float32)
-        dreamt = self.visible(drawn)
+        dreamt = self.visible(self._draw(hidden))
         dreamt_hidden = self.hidden(dreamt)
         gradients = [
             (visible.T @ hidden - dreamt.T @ dreamt_hidden) / m - WEIGHT_DECAY * self.weights,
@@ -76,13 +89,19 @@ class BoltzmannMachine:
             (hidden - dreamt_hidden).mean(axis=0),
         ]
         momentum = np.float32(MOMENTUM[share >= QUIET_SHARE])
-        rate = np.float32(GAUSSIAN_RATE if self._gaussian else RATE)
+        rate = np.float32(GAUSSIAN_RATE if self._gaussian or self._linear else RATE)
         for parameter, velocity, gradient in zip(
             self._parameters, self._velocities, gradients, strict=True
         ):
             velocity *= momentum
             velocity += rate * gradient
             parameter += velocity
+        return float(np.square(visible - dreamt).mean())
+
+    def _draw(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._linear:
+            return means + self._rng.standard_normal(means.shape, dtype=np.float32)
+        return (self._rng.random(means.shape, dtype=np.float32) < means).astype(np.float32)
 
 
 def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:

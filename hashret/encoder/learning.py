@@ -83,7 +83,7 @@ def learn(
     )
     network = build_autoencoder(X.shape[1], recipe, scaling, int(rng.integers(2**31)))
     if recipe.pretraining is not None:
-        pretrain(network, X, recipe, rng)
+        pretrain(network, X, recipe, rng, progress)
     history = train(network, X, graph, recipe, rng, progress)
     return Learned(network, recipe, history)
 

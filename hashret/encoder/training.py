@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,14 +16,13 @@ from hashret.encoder.bottleneck import Bottleneck
 from hashret.encoder.losses import Loss
 from hashret.encoder.neighbours import NeighbourGraph
 from hashret.encoder.optimizers import build_optimizer
-from hashret.encoder.progress import TrainingProgress
+from hashret.encoder.progress import ProgressReporter, TrainingProgress
 from hashret.encoder.recipe import Recipe
 from hashret.encoder.tensorboard import N_IMAGES, TensorBoardLog
 from hashret.errors import HashretError
 
 MAX_VALIDATION_ROWS = 2000
 MIN_VALIDATION_ROWS = 16
-REPORT_SECONDS = 0.2
 
 History = list[dict[str, Any]]
 """What happened in each pass: ``{"epoch": 1, "loss": ..., "reconstruction": ..., ...}``."""
@@ -67,13 +65,15 @@ def train(
         n_held_out = 0
     rows, held_out = shuffled[n_held_out:], _Pairs(shuffled[:n_held_out], graph, recipe, rng)
     batch_size = min(recipe.batch_size, len(rows))
+    # At once, so that an item meets many others; but images between layers fill the memory.
+    at_once = min(batch_size, n_held_out) if recipe.architecture == "convolutional" else n_held_out
     steps_per_epoch = len(rows) // batch_size
     steps = steps_per_epoch * recipe.epochs
 
     loss = Loss(network, recipe)
     take_step = _training_step(network, loss, recipe, steps)
     held_out_loss = tf.function(lambda features: loss(features, training=False))
-    report = _Reporter(progress, recipe.epochs, steps)
+    report = ProgressReporter(progress, recipe.epochs, steps)
     log = TensorBoardLog(recipe.tensorboard) if recipe.tensorboard else None
 
     history: History = []
@@ -82,13 +82,16 @@ def train(
         terms = []
         for batch in _Pairs(rng.permutation(rows), graph, recipe, rng).batches(batch_size):
             terms.append(take_step(X[batch], chance.integers(2**31, size=2, dtype=np.int32)))
-            report.step(epoch, terms[-1])
+            report.step(epoch, terms[-1][0])
             if log:
                 log.step(report.steps_made, _named(loss, terms[-1]))
         means = _named(loss, np.mean(terms, axis=0))
-        held = _named(loss, held_out_loss(X[held_out.every])) if n_held_out else {}
+        held = {}
+        if n_held_out:
+            parts = [held_out_loss(X[batch]) for batch in held_out.batches(at_once)]
+            held = _named(loss, np.mean(parts, axis=0))
         history.append({"epoch": epoch, **means, "validation_loss": held.get("loss")})
-        report.epoch(epoch, terms[-1], held.get("loss"))
+        report.epoch(epoch, terms[-1][0], held.get("loss"))
         if log:
             log.epoch(epoch, means, held)
             _draw(log, epoch, network, X[shuffled[:N_IMAGES]], recipe)
@@ -124,57 +127,10 @@ class _Pairs:
         neighbours = () if graph is None else (graph.walk(rows, recipe.walk_length, rng),)
         self._sides = (rows, *neighbours)
 
-    @property
-    def every(self) -> NDArray[np.int64]:
-        """All rows, then the neighbour of each."""
-        return np.concatenate(self._sides)
-
     def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
         """As many rows at a time, then their neighbours; what does not fill a batch is left."""
         for at in range(0, len(self._sides[0]) - size + 1, size):
             yield np.concatenate([side[at : at + size] for side in self._sides])
-
-
-class _Reporter:
-    """Tells the caller how far training has come, neither too often nor too seldom."""
-
-    def __init__(
-        self, progress: Callable[[TrainingProgress], None] | None, epochs: int, steps: int
-    ) -> None:
-        self.steps_made = 0
-        self._progress, self._epochs, self._steps = progress, epochs, steps
-        self._start = self._reported = time.perf_counter()
-        self._first_seconds = 0.0
-        self._validation_loss: float | None = None
-
-    def step(self, epoch: int, terms: tf.Tensor) -> None:
-        """Count a step."""
-        self.steps_made += 1
-        now = time.perf_counter()
-        if self.steps_made == 1:
-            self._first_seconds = now - self._start
-        if now - self._reported > REPORT_SECONDS:
-            self._tell(epoch, terms)
-
-    def epoch(self, epoch: int, terms: tf.Tensor, validation_loss: float | None) -> None:
-        """A pass is over."""
-        self._validation_loss = validation_loss
-        self._tell(epoch, terms)
-
-    def _tell(self, epoch: int, terms: tf.Tensor) -> None:
-        if self._progress is None:
-            return
-        self._reported = time.perf_counter()
-        seconds = self._reported - self._start
-        # The first step compiles, so it tells little about those to come.
-        pace = (seconds - self._first_seconds) / max(self.steps_made - 1, 1)
-        left = pace * (self._steps - self.steps_made)
-        self._progress(
-            TrainingProgress(
-                epoch, self._epochs, self.steps_made, self._steps, float(terms[0]),
-                self._validation_loss, seconds, left,
-            )
-        )  # fmt: skip
 
 
 def _training_step(
