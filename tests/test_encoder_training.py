@@ -94,6 +94,19 @@ def test_scaling_keeps_the_proportions_of_distances():
     assert scaled.var(axis=0).mean() == pytest.approx(1, rel=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["squared", "multinomial"])
+def test_measuring_a_scaling_takes_little_memory(kind):
+    import tracemalloc
+
+    X = rng().random((40_000, 50), dtype=np.float32) * 9
+    tracemalloc.start()
+    scaling = Scaling.measure(X, kind)
+    assert tracemalloc.get_traced_memory()[1] < X.nbytes
+    tracemalloc.stop()
+    assert scaling.apply(X).var(axis=0).mean() == pytest.approx(1, rel=1e-3)
+    np.testing.assert_allclose(scaling.apply(X).mean(axis=0), 0, atol=1e-3)
+
+
 def test_nearest_rows_match_brute_force():
     X = rng().standard_normal((200, 5)).astype(np.float32)
     squared = ((X[:, None] - X[None]) ** 2).sum(axis=2)
@@ -214,6 +227,37 @@ def test_loss_is_the_documented_formula(bounded):
     assert loss(X, training=False).numpy() == pytest.approx(
         [3 * reconstruction + 0.7 * contrast, reconstruction, contrast], rel=1e-4
     )
+
+
+@pytest.mark.parametrize(("kind", "share"), [("multinomial", 1), ("squared", 1 / 6)])
+def test_the_price_of_bits_is_of_an_item_or_a_feature_as_the_error_is(kind, share):
+    X = rng().integers(0, 9, (12, 6)).astype(np.float32)
+    how = recipe(bottleneck="variational", kl_weight=1.0, neighbour_weight=0.0)
+    network = build_autoencoder(6, how, Scaling.measure(X, kind), 0)
+    loss = Loss(network, how)
+    p = 1 / (1 + np.exp(-2 * network.encoder(X).numpy().astype(float)))
+    divergence = (p * np.log(2 * p) + (1 - p) * np.log(2 * (1 - p))).sum(axis=1).mean()
+    terms = dict(zip(loss.names, loss(X, training=False).numpy(), strict=True))
+    assert terms["kl"] == pytest.approx(share * divergence, rel=1e-4)
+
+
+def test_convolutions_of_held_out_images_are_made_a_batch_at_a_time(monkeypatch):
+    X = rng().random((200, 16)).astype(np.float32)
+    how = recipe(
+        hidden=(2,), architecture="convolutional", image_shape=(4, 4, 1), validation_fraction=0.4
+    )
+    seen = []
+
+    class Watched(Loss):
+        def __call__(self, features, training, seed=None):
+            seen.extend([] if training else [features.shape[0]])
+            return super().__call__(features, training, seed)
+
+    monkeypatch.setattr("hashret.encoder.training.Loss", Watched)
+    network = build_autoencoder(16, how, Scaling.measure(X), 0)
+    (record,) = train(network, X, mutual_neighbours(X, 5, rng()), how, rng())
+    assert set(seen) == {2 * how.batch_size}
+    assert np.isfinite(record["validation_loss"])
 
 
 def test_training_leaves_the_weights_of_the_best_pass():

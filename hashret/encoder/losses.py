@@ -18,9 +18,9 @@ class Loss:
     - ``neighbours``: :func:`spectral_contrast` of items and their neighbours.
     - ``sparsity``: :func:`crowding` of the last hidden activations.
     - ``kl``: the Kullback-Leibler divergence of the bits' probabilities from one half, summed over
-      an item's bits and divided by the number of features, as the reconstruction is: with weights
-      of 1 and 1 the loss is the negative evidence lower bound a feature of Kingma and Welling
-      (2014), "Auto-Encoding Variational Bayes", for a Bernoulli code.
+      an item's bits, and divided by the number of features where the reconstruction is. With
+      weights of 1 and 1, and intensities or counts, the loss is the negative evidence lower bound
+      of Kingma and Welling (2014), "Auto-Encoding Variational Bayes", for a Bernoulli code.
 
     Terms of weight 0 are left out, but for the reconstruction, which is always watched.
     """
@@ -75,7 +75,9 @@ class Loss:
             terms["sparsity"] = crowding(hidden)
         if "kl" in self._weights:
             divergence = divergence_from_half(network.bottleneck.slope * logits)
-            terms["kl"] = divergence / features.shape[1]
+            # The error of counts is an item's, any other a feature's.
+            per_item = network.scaling.loss == "multinomial"
+            terms["kl"] = divergence if per_item else divergence / features.shape[1]
         loss = tf.add_n([weight * terms[name] for name, weight in self._weights.items()])
         return tf.stack([loss, *(terms[name] for name in self._weights)])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from hashret.errors import InputError
 MAX_INTENSITY = 255
 RESOLUTION = 1e-7
 SMALLEST = 1e-30
+BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,8 @@ class Scaling:
             scale = 1 / high if high > SMALLEST else 1.0
             return cls(scale, (0.0,) * X.shape[1], "binary")
         if loss == "multinomial":
-            X = np.log1p(X)
-            low, high = 0.0, float(X.max())
-        mean = X.mean(axis=0, dtype=np.float64)
-        spread = float(np.sqrt(X.var(axis=0, dtype=np.float64).mean()))
+            low, high = 0.0, math.log1p(high)
+        mean, spread = _centre(X, np.log1p if loss == "multinomial" else np.asarray)
         # Below the resolution of float32 what varies is rounding.
         scale = 1 / spread if spread > RESOLUTION * max(-low, high) else 1.0
         offset = tuple((-mean * scale).tolist())
@@ -108,6 +109,16 @@ class Scaling:
             outputs = keras.layers.Activation("sigmoid", name="bound")(outputs)
         shift = [-value / self.scale for value in self.offset]
         return keras.layers.Rescaling(1 / self.scale, shift, name="unscale")(outputs)
+
+
+def _centre(
+    X: NDArray[np.float32], change: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> tuple[NDArray[np.float64], float]:
+    """The mean of changed rows, and their root mean square deviation; blocks, to copy no more."""
+    blocks = [slice(at, at + BLOCK_ROWS) for at in range(0, len(X), BLOCK_ROWS)]
+    mean = sum(change(X[rows]).sum(axis=0, dtype=np.float64) for rows in blocks) / len(X)
+    squares = sum(float(np.square(change(X[rows]) - mean).sum()) for rows in blocks)
+    return mean, math.sqrt(squares / X.size)
 
 
 def _whole(X: NDArray[np.float32]) -> bool:
