@@ -57,7 +57,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
 
 
 def check_image_shape(parameters: Mapping[str, Any], n_features: int) -> None:
-    """Check that rows of data are images of the shape that was given, where one is needed.
+    """Check that rows of data are images of the shape that was given, and that one was if needed.
 
     Raises:
         UsageError: they are not, or no shape was given.
@@ -72,16 +72,16 @@ def check_image_shape(parameters: Mapping[str, Any], n_features: int) -> None:
         )
         if holds
     ]
-    if not reasons:
-        return
     if shape is None:
-        raise UsageError(f"{reasons[0]} is for images: give image_shape, (height, width).")
+        if reasons:
+            raise UsageError(f"{reasons[0]} is for images: give image_shape, (height, width).")
+        return
     if math.prod(shape) != n_features:
         raise UsageError(
             f"image_shape {tuple(shape)} has {math.prod(shape)} values, but the data have rows of "
             f"{n_features}."
         )
-    if min(shape[:2]) < MIN_SIDE:
+    if reasons and min(shape[:2]) < MIN_SIDE:
         raise UsageError(
             f"{reasons[0]} needs images of at least {MIN_SIDE} x {MIN_SIDE} pixels; image_shape "
             f"is {tuple(shape)}."
