@@ -121,5 +121,5 @@ def _some(codes: Codes) -> Codes:
 
 def _entropy(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     both = np.stack([shares, 1 - shares])
-    entropies: NDArray[np.float64] = -(both * np.log2(np.where(both > 0, both, 1))).sum(axis=0)
-    return entropies
+    entropies: NDArray[np.float64] = (both * np.log2(np.where(both > 0, both, 1))).sum(axis=0)
+    return np.abs(entropies)  # a bit that never changes has 0, not -0

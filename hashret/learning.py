@@ -132,9 +132,21 @@ def _learn_into(
                 for name in ("bottleneck", "epochs")
                 if name in hasher.artefacts_.metadata
             },
+            **_choices(hasher),
             "seed": parameters["random_state"],
             "seconds": round(seconds, 1),
         },
+    }
+
+
+def _choices(hasher: CodeEstimator) -> dict[str, Any]:
+    """Parameters with another value than their default, where nothing else tells them."""
+    defaults = type(hasher)().get_params(deep=False)
+    told = ("n_bits", "random_state", "epochs", "bottleneck", "image_shape", "tensorboard")
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in hasher.get_params(deep=False).items()
+        if name not in told and value != defaults[name]
     }
 
 

@@ -46,6 +46,9 @@ def test_every_option_reaches_the_hasher(run, idx_files, tmp_path):
     (info,) = json.loads(run("info", "-i", "d", "--json").stdout)
     assert info["learned_from"]["recipe"] == "hashret"
     assert info["learned_from"]["bottleneck"] == "bernoulli"
+    told = {"architecture": "convolutional", "hidden": [4, 8], "corruption": "downsample"}
+    assert {name: info["learned_from"][name] for name in told} == told
+    assert "walk_length" not in info["learned_from"]  # it was left at its default
 
 
 def test_pretraining_and_no_hidden_layer(run, points, tmp_path):

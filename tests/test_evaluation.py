@@ -8,8 +8,8 @@ from hashret.errors import EncoderMismatchError, InputError, UsageError
 from hashret.evaluation import (
     Histograms,
     average_precision,
-    bucket_statistics,
     code_histograms,
+    code_statistics,
     precision_at,
     precision_within,
     score_codes,
@@ -116,9 +116,15 @@ def test_vectors_score_as_codes_do_where_there_are_no_ties():
     assert scores.ball_precision is None
 
 
-def test_bucket_statistics():
+def test_a_bit_that_never_changes_has_no_entropy():
+    lowest = code_statistics(np.zeros((4, 1), np.uint8)).lowest_bit_entropy
+    assert lowest == 0
+    assert not np.signbit(lowest)
+
+
+def test_code_statistics():
     codes = pack([[0] * 8] * 3 + [[1] + [0] * 7])
-    statistics = bucket_statistics(codes)
+    statistics = code_statistics(codes)
     assert statistics.buckets == 2
     assert statistics.largest == 3
     assert statistics.mean_sharing == pytest.approx((3 * 2 + 0) / 4)
@@ -145,7 +151,7 @@ WIDER = np.zeros((3, 2), np.uint8)
         (UsageError, lambda: score_codes(CODES, CODES, [0] * 3, [0] * 3, precision_k=0)),
         (UsageError, lambda: score_codes(CODES, CODES, [0] * 3, [0] * 3, radius=-1)),
         (InputError, lambda: score_vectors(np.eye(3), np.eye(4), [0] * 3, [0] * 4)),
-        (InputError, lambda: bucket_statistics(CODES[:0])),
+        (InputError, lambda: code_statistics(CODES[:0])),
     ],
 )  # fmt: skip
 def test_senseless_calls_are_refused(error, call):

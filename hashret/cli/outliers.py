@@ -31,8 +31,9 @@ def outliers(
 ) -> None:
     """List the items that the learned codes describe worst, the worst first.
 
-    The error is the mean squared difference between an item and its reconstruction from its bits:
-    large for what is unlike the data that the index was learned from.
+    The error is the mean squared difference between an item and its reconstruction from its bits,
+    in features scaled as the network sees them: intensities from 0 to 1, other data to a variance
+    of 1. It is large for what is unlike the data that the index was learned from.
 
     SOURCE is new data, which is not stored. Without it, the items of the index are read again from
     where they came, or taken from its kept vectors.

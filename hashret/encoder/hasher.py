@@ -74,8 +74,8 @@ class SemanticHasher(CodeEstimator):
         learning_rate: its peak rate, after 100 steps of warm-up and before a cosine decay; None for
             one that suits the optimizer, 0.001 for Adam.
         effort: ``"high"`` makes six times as many steps as ``"normal"``.
-        epochs: passes over the data at most; None makes about 2,500 steps of them, in 3 to 200, or
-            as the effort says.
+        epochs: passes over the data at most, whatever the effort; None makes about 2,500 steps of
+            them, in 3 to 200, or as the effort says.
         batch_size: pairs of neighbours in a step.
         validation_fraction: share of the rows, 2,000 at most, held out to choose the best pass; 0
             holds out none.

@@ -74,7 +74,10 @@ def check_image_shape(parameters: Mapping[str, Any], n_features: int) -> None:
     ]
     if shape is None:
         if reasons:
-            raise UsageError(f"{reasons[0]} is for images: give image_shape, (height, width).")
+            raise UsageError(
+                f"{reasons[0]} is for images: an index of images tells their shape, and to rows of "
+                "an array that are images image_shape does, (height, width[, channels])."
+            )
         return
     if math.prod(shape) != n_features:
         raise UsageError(

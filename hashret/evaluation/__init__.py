@@ -22,9 +22,6 @@ from hashret.evaluation.reconstruction import ReconstructionScores, reconstructi
 from hashret.evaluation.report import EvaluationReport
 from hashret.evaluation.search_cost import SearchCost, search_costs
 
-bucket_statistics = code_statistics
-"""The name from when it told of buckets only."""
-
 __all__ = [
     "ITQ",
     "CodeStatistics",
@@ -39,7 +36,6 @@ __all__ = [
     "SearchCost",
     "SpectralHashing",
     "average_precision",
-    "bucket_statistics",
     "code_histograms",
     "code_statistics",
     "evaluate",

@@ -91,8 +91,10 @@ def evaluate(
         UsageError: no item has the field ``label``, or ``sample`` is below 1.
         InputError: there are neither labels nor features to tell what is relevant.
     """
-    if sample is not None and sample < 1:
-        raise UsageError(f"sample must be at least 1, not {sample}.")
+    if not isinstance(index, Index):
+        raise UsageError(f"evaluate takes an open index (hashret.open), got {index!r}.")
+    if sample is not None and (not isinstance(sample, int) or sample < 1):
+        raise UsageError(f"sample must be a whole number of at least 1, not {sample!r}.")
     source = None
     if queries is not None:
         source = queries if isinstance(queries, Source) else open_source(queries, index.kind)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
@@ -14,6 +16,14 @@ _SUM = np.uint64(0x0101010101010101)
 _ONE, _TWO, _FOUR, _TOP = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(56)
 
 
+def _kept(function: Any) -> Any:
+    """Compile for two threads, and keep what was compiled where a folder can be written to."""
+    try:
+        return njit(parallel=True, nogil=True, cache=True)(function)
+    except RuntimeError:  # numba found no such folder
+        return njit(parallel=True, nogil=True)(function)
+
+
 @njit(inline="always")
 def _bit_count(word: np.uint64) -> np.uint64:
     word -= (word >> _ONE) & _PAIRS
@@ -22,7 +32,7 @@ def _bit_count(word: np.uint64) -> np.uint64:
     return (word * _SUM) >> _TOP
 
 
-@njit(parallel=True, nogil=True)
+@_kept
 def count_by_distance(
     queries: NDArray[np.uint64],
     database: NDArray[np.uint64],

@@ -80,7 +80,11 @@ def buckets_plot(codes: Codes) -> Plot:
         axis.margins(y=0.12)
         if len(rows) > 8:
             axis.tick_params(axis="x", rotation=40)
-        axis.set_title(f"{len(codes):,} items in {len(sizes):,} buckets (their number on the bars)")
+        items, buckets = (
+            f"{n:,} {what}{'s' * (n != 1)}"
+            for n, what in ((len(codes), "item"), (len(sizes), "bucket"))
+        )
+        axis.set_title(f"{items} in {buckets} (the number of buckets on the bars)")
     columns = ("from", "to", "buckets", "items", "share")
     return Plot("buckets", "How crowded the buckets are", figure, columns, rows)
 

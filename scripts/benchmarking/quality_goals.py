@@ -181,15 +181,18 @@ def rerank(bits: list[int], seeds: int) -> Answer:
     corpus = CORPORA["embeddings"]()
     nearest = NearestVectors(corpus.queries, 10)
     nearest.add(np.arange(len(corpus.items)), corpus.items)
+    methods = {
+        "hashret": lambda n_bits, seed: hashret(corpus, n_bits, seed),
+        "hashret, neighbour_weight=0": lambda n_bits, seed: hashret(
+            corpus, n_bits, seed, neighbour_weight=0
+        ),
+        "ITQ": lambda n_bits, seed: ITQ(n_bits, random_state=seed),
+    }
     rows = []
     for n_bits in bits:
-        for name in ("hashret", "ITQ"):
+        for name, method in methods.items():
             for seed in range(seeds):
-                hasher = (
-                    hashret(corpus, n_bits, seed)
-                    if name == "hashret"
-                    else ITQ(n_bits, random_state=seed)
-                ).fit(corpus.items)
+                hasher = method(n_bits, seed).fit(corpus.items)
                 histograms = neighbour_histograms(
                     hasher.transform(corpus.queries), hasher.transform(corpus.items), nearest.rows
                 )
