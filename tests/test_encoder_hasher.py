@@ -365,7 +365,7 @@ def test_more_rows_than_the_limit_are_sampled(monkeypatch):
 
 
 def test_default_mu_is_the_measured_one():
-    assert [round(default_mu(n)) for n in (16, 32, 64)] == [6, 10, 16]
+    assert [round(default_mu(n)) for n in (16, 32, 64)] == [7, 12, 20]
 
 
 def test_default_epochs_follow_the_number_of_rows():
