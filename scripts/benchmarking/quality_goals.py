@@ -30,7 +30,7 @@ def effort(bits: list[int], seeds: int) -> Answer:
 
 def augment(bits: list[int], seeds: int) -> Answer:
     """With and without ``augment``, on clothes and on digits."""
-    variants = {"": {}, ", augmented": {"augment": True}}
+    variants = {"": {}, "augmented": {"augment": True}}
     answers = [_variants(name, bits, seeds, variants) for name in ("fashion", "digits")]
     texts, tables = zip(*answers, strict=True)
     return "\n\n".join(texts), [row for table in tables for row in table]
@@ -51,7 +51,7 @@ def _variants(
     corpus = CORPORA[name]()
     table = [
         row(
-            f"{corpus.name} {variant}",
+            f"{corpus.name}, {variant}" if variant else corpus.name,
             n_bits,
             [measure(hashret(corpus, n_bits, s, **how), corpus)[0] for s in range(seeds)],
         )
