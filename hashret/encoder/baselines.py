@@ -52,7 +52,7 @@ class ProjectionHash(CodeEstimator):
         self,
         X: ArrayLike,
         y: object = None,  # noqa: ARG002 - as scikit-learn calls it
-        progress: Callable[[TrainingProgress], None] | None = None,  # noqa: ARG002
+        progress: Callable[[TrainingProgress], None] | None = None,  # noqa: ARG002 - every hasher's
     ) -> Self:
         """Learn from a matrix of items.
 
@@ -72,7 +72,7 @@ class ProjectionHash(CodeEstimator):
         decoder = self._least_squares_decoder(X)
         with quiet_stderr():
             # Before Keras: it sets what TensorFlow reads when it is first imported.
-            import hashret.encoder.learning  # noqa: F401
+            import hashret.encoder.learning  # noqa: F401 - for that alone
             from hashret.encoder.projection_model import projection_files
 
         files = projection_files(

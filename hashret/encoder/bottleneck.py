@@ -39,7 +39,7 @@ class Bottleneck(keras.layers.Layer):
         return self.relaxed(logits) if training else _hard(logits)
 
     def relaxed(self, logits: Any) -> Any:
-        """What passes in training."""
+        """What passes in training; every kind of bottleneck says what."""
         raise NotImplementedError
 
     def set_training_share(self, share: Any) -> None:
@@ -67,7 +67,7 @@ class BinarizedSigmoid(Bottleneck):
         """See :class:`Bottleneck`."""
         super().__init__(slope, **kwargs)
 
-    def call(self, logits: Any, training: bool | None = None) -> Any:  # noqa: ARG002
+    def call(self, logits: Any, training: bool | None = None) -> Any:  # noqa: ARG002 - Keras's
         """Return float zeros and ones of the shape of ``logits``."""
         return self.relaxed(logits)
 
@@ -147,7 +147,7 @@ class AnnealedSigmoid(Bottleneck):
         """See :class:`Bottleneck`; here ``slope`` is the last one."""
         super().__init__(slope, **kwargs)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002
+    def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002 - Keras's
         """Start with slope 1."""
         self.present_slope = self.add_weight(
             shape=(), initializer="ones", trainable=False, name="slope"

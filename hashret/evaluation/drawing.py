@@ -79,7 +79,7 @@ def require_matplotlib() -> None:
         HashretError: matplotlib is not installed.
     """
     try:
-        import matplotlib as mpl  # noqa: F401
+        import matplotlib as mpl  # noqa: F401 - only whether it can be
     except ImportError as error:
         raise HashretError(
             "Plots are drawn by matplotlib, which is not installed: pip install 'hashret[plot]'"

@@ -23,7 +23,7 @@ FASHION_FILES = (
 TEXT_QUERIES = 2000
 TEXT_FEATURES = 256
 TEXT_SEED = 2026
-"""The defaults were chosen on queries drawn by another seed."""
+"""The defaults were chosen on queries drawn by another seed, 97 of which are drawn again."""
 
 
 @dataclass(frozen=True)
