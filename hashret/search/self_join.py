@@ -10,11 +10,11 @@ Equal codes are grouped first, so that a code takes part once, however often it 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, combinations, islice
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from hashret.search.building import MAX_CODES
 from hashret.search.interpreted_plan import damaged
 from hashret.search.join_kernels import TILE, Choice, Work, find_pairs, group_equal, unfold
 from hashret.search.join_parts import choose_parts, part_masks, sorted_keys
-from hashret.search.layout import Words
+from hashret.search.layout import Layout, Words
 from hashret.search.segment import Segment
 from hashret.search.threads import n_cores, slices
 
@@ -36,6 +36,8 @@ _ALL_ROWS = np.empty(0, dtype=np.uint8)
 
 _Found: TypeAlias = tuple[NDArray[np.uint32], int]
 """Pairs of groups of equal codes: rows of two groups and their distance; and how many rows."""
+
+_Block = TypeVar("_Block", bound=Sized)
 
 
 @dataclass(frozen=True)
@@ -96,16 +98,25 @@ def pairs_of(
         UsageError: a negative radius, blocks of no pairs, codes of several lengths, or too many.
         DamagedIndexError: rows of a segment make no sense; raised with the first block.
     """
-    if radius < 0 or block_pairs < 1:
-        raise UsageError(
-            f"radius must be 0 or more and block_pairs 1 or more, got {radius} and {block_pairs}."
-        )
+    if block_pairs < 1:
+        raise UsageError(f"block_pairs must be 1 or more, got {block_pairs}.")
+    check_join(segments, radius)
+    return _pairs(segments, radius, allowed, block_pairs)
+
+
+def check_join(segments: Sequence[Segment], radius: int) -> None:
+    """Refuse what :func:`pairs_of` cannot compare.
+
+    Raises:
+        UsageError: a negative radius, codes of several lengths, or too many.
+    """
+    if radius < 0:
+        raise UsageError(f"radius must be 0 or more, got {radius}.")
     lengths = {segment.layout.n_bits for segment in segments}
     if len(lengths) > 1:
         raise UsageError(f"Codes of {sorted(lengths)} bits cannot be compared with each other.")
     if sum(map(len, segments)) > MAX_CODES:
         raise UsageError(f"At most {MAX_CODES:,} codes can be compared with each other at once.")
-    return _pairs(segments, min([radius, *lengths]), allowed, block_pairs)
 
 
 def _pairs(
@@ -113,22 +124,51 @@ def _pairs(
 ) -> Iterator[Pairs]:
     if not segments:
         return
-    groups = _group(*_gather(segments, allowed))
-    n_parts = choose_parts(groups.words, radius, segments[0].layout.n_bits)
-    ways = chain([groups.repeats()], groups.joins(radius, n_parts))
-    yield from _in_turn(groups.unfold(found, block_pairs) for found in ways)
+    groups = EqualCodes.of(segments, allowed)
+    ways = chain([groups.repeats()], groups.near(radius))
+    yield from in_turn(groups.unfold(found, block_pairs) for found in ways)
 
 
 @dataclass(frozen=True, eq=False)
-class _Groups:
+class EqualCodes:
     """Equal codes: group i has the code ``words[i]`` and ``rows[starts[i]:starts[i + 1]]``.
 
     A few codes may have two groups.
+
+    Attributes:
+        words: the codes, as the ``layout`` has them, ``(n, n_words)``.
+        starts: ``uint32``, ``(n + 1,)``.
+        rows: ``int64``; in a group, in the order of the segments.
+        layout: how words become codes again.
     """
 
     words: Words
     starts: NDArray[np.uint32]
     rows: NDArray[np.int64]
+    layout: Layout
+
+    @classmethod
+    def of(cls, segments: Sequence[Segment], allowed: NDArray[np.uint8] = _ALL_ROWS) -> EqualCodes:
+        """Group the codes of segments, at least one, as :func:`pairs_of` takes them.
+
+        Raises:
+            DamagedIndexError: rows of a segment make no sense.
+        """
+        words, rows = _gather(segments, allowed)
+        keys = sorted_keys(words, part_masks(1, words.shape[1]))
+        members = np.empty(len(words), dtype=np.uint32)
+        starts = np.empty(len(words) + 1, dtype=np.uint32)
+        n_groups = group_equal(keys, words, members, starts)
+        starts = starts[: n_groups + 1].copy()
+        return cls(words[members[starts[:-1]]], starts, rows[members], segments[0].layout)
+
+    def near(self, radius: int) -> Iterator[Iterator[_Found]]:
+        """Pairs of different groups within a radius, each once, as streams for :func:`in_turn`.
+
+        What a stream yields is overwritten when it goes on.
+        """
+        radius = min(radius, self.layout.n_bits)
+        return self._joins(radius, choose_parts(self.words, radius, self.layout.n_bits))
 
     def repeats(self) -> Iterator[_Found]:
         """Each group of several rows, as a pair with itself."""
@@ -137,7 +177,7 @@ class _Groups:
             several = (np.flatnonzero(sizes > 1) + own.start).astype(np.uint32)
             yield np.stack([several, several, np.zeros_like(several)], axis=1), len(several)
 
-    def joins(self, radius: int, n_parts: int) -> Iterator[Iterator[_Found]]:
+    def _joins(self, radius: int, n_parts: int) -> Iterator[Iterator[_Found]]:
         """For each choice of parts, the pairs of groups that are found by it first."""
         masks = part_masks(n_parts, self.words.shape[1])
         n_shares = _SHARES if n_parts == radius else 1
@@ -202,17 +242,11 @@ def _are_allowed(allowed: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray
     return np.asarray((bits & 128 != 0) & (rows >> 3 < len(allowed)))
 
 
-def _group(words: Words, rows: NDArray[np.int64]) -> _Groups:
-    keys = sorted_keys(words, part_masks(1, words.shape[1]))
-    members = np.empty(len(words), dtype=np.uint32)
-    starts = np.empty(len(words) + 1, dtype=np.uint32)
-    n_groups = group_equal(keys, words, members, starts)
-    starts = starts[: n_groups + 1].copy()
-    return _Groups(words[members[starts[:-1]]], starts, rows[members])
+def in_turn(streams: Iterator[Iterator[_Block]]) -> Iterator[_Block]:
+    """Yield from a few streams in turn; on all cores, each runs ahead by one block.
 
-
-def _in_turn(streams: Iterator[Iterator[Pairs]]) -> Iterator[Pairs]:
-    """Yield from a few streams in turn; on all cores, each runs ahead by one block."""
+    Blocks of nothing are left out: by one, a stream lets the others have their turn.
+    """
     with ThreadPoolExecutor(min(n_cores(), _STREAMS)) as pool:
         running = deque(
             (stream, pool.submit(next, stream, None)) for stream in islice(streams, _STREAMS)
