@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+from hashret.errors import HashretError
 
 
 def write_durably(path: Path, content: bytes | memoryview) -> None:
@@ -23,6 +28,48 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
+        raise
+    flush_folder(path.parent)
+
+
+@contextmanager
+def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Open a file for writing that is at its place, whole, only when the block has ended well.
+
+    Args:
+        path: the file.
+        overwrite: whether one that is there may be replaced.
+
+    Raises:
+        HashretError: it is there already, is a folder, or cannot be written; nothing is left.
+    """
+    if path.is_dir():
+        raise HashretError(f"{path} is a folder; name a file.")
+    if not overwrite and os.path.lexists(path):
+        raise HashretError(
+            f"{path} exists already: name another file, or replace it with --overwrite "
+            "(overwrite=True)."
+        )
+    if not path.absolute().parent.is_dir():
+        raise HashretError(
+            f"{path} cannot be written: there is no folder {path.absolute().parent}. Make it first."
+        )
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-")
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and not isinstance(error, HashretError):
+            raise HashretError(
+                f"{path} cannot be written ({error.strerror or error}). Nothing is left of it."
+            ) from error
         raise
     flush_folder(path.parent)
 

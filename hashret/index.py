@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
+from hashret.duplicates import DuplicateGroup, DuplicatePair, duplicate_groups, duplicate_pairs
 from hashret.errors import (
     IndexNotFoundError,
     UsageError,
 )
+from hashret.export import export_items
 from hashret.ingest import (
     AddReport,
     Progress,
@@ -422,6 +424,60 @@ class Index:
             return outliers_in_index(self._reader, self.encoder, limit, progress)
         opened = _opened(source, self.kind, key_prefix)
         return outliers_in_source(self.encoder, opened, limit, progress)
+
+    def duplicates(
+        self, radius: int = 0, where: str | None = None, limit: int | None = None
+    ) -> list[DuplicateGroup]:
+        """Groups of items whose codes are near: see :mod:`hashret.duplicates`.
+
+        Args:
+            radius: the largest distance of a pair, in bits, inclusive; pairs that share an item
+                hang together (single linkage), so a group may be wider than the radius.
+            where: an SQL condition; only items that satisfy it are compared.
+            limit: the most groups; None for all.
+
+        Returns:
+            The largest group first, then by their first item; exact, of one committed state.
+
+        Raises:
+            UsageError: an impossible radius or limit, or a condition that is not valid.
+        """
+        return duplicate_groups(self.path, radius, where, limit)
+
+    def pairs(self, radius: int, where: str | None = None) -> Iterator[DuplicatePair]:
+        """All pairs ``(key_a, key_b, distance)`` within a radius, each once.
+
+        They are found while they are asked for, in one committed state: the index may be read and
+        changed meanwhile. See :func:`hashret.duplicates.duplicate_pairs`.
+
+        Example:
+            >>> for pair in index.pairs(radius=2):  # doctest: +SKIP
+            ...     pair.key_a, pair.key_b, pair.distance
+        """
+        return duplicate_pairs(self.path, radius, where)
+
+    def export(
+        self,
+        path: str | Path,
+        where: str | None = None,
+        *,
+        overwrite: bool = False,
+        progress: ProgressCallback = no_progress,
+    ) -> int:
+        """Write the items and their codes into one file; returns how many items there were.
+
+        Args:
+            path: ends in ``.jsonl`` or ``.ndjson`` (and may add ``.gz``), ``.parquet`` or
+                ``.faiss``; see :mod:`hashret.export`.
+            where: an SQL condition; only items that satisfy it.
+            overwrite: replace a file that is there.
+            progress: called often with a :class:`~hashret.ingest.Progress`.
+
+        Raises:
+            UsageError: another suffix, or a condition that is not valid.
+            HashretError: the file is there already or cannot be written; nothing is left of it.
+        """
+        return export_items(self.path, Path(path), where, overwrite=overwrite, progress=progress)
 
     # Changes
 

@@ -38,7 +38,7 @@ class Progress:
 
     Attributes:
         stage: what is being done: ``"reading"``, ``"learning"``, ``"storing"``, ``"encoding"``,
-            ``"tables"``.
+            ``"tables"``, ``"exporting"``.
         done: units done in this stage (items, or training steps).
         total: units in all, or None when that is not known.
         note: a few words on the state, such as the loss.

@@ -84,13 +84,17 @@ class ItemFeatures:
                 "The items of this index came from Python and are not on disk, so they cannot be "
                 "read again. An index made with keep_vectors=True keeps their features."
             )
-        for chunk in chunks(self._values(keys)):
+        for chunk in chunks(self.values(keys)):
             matrix, failures = self._features.matrix([item.value for item in chunk])
             failed = {failure.position: failure.reason for failure in failures}
             self.unread += [Skipped(chunk[p].key, reason) for p, reason in failed.items()]
             yield [item.key for p, item in enumerate(chunk) if p not in failed], matrix
 
-    def _values(self, keys: Sequence[str] | None) -> Iterator[Item]:
+    def values(self, keys: Sequence[str] | None = None) -> Iterator[Item]:
+        """Items with their values, as they were stored; otherwise as :meth:`rows`.
+
+        Items that cannot be read again are absent and named in ``unread``.
+        """
         for block in self._blocks(keys, CHUNK_ITEMS):
             known = self._store.by_keys([item.key for item in block])
             for item in block:

@@ -7,7 +7,17 @@ import sys
 
 import click
 
-from hashret.cli import codes, evaluate, items, maintenance, outliers, plot, query
+from hashret.cli import (
+    codes,
+    duplicates,
+    evaluate,
+    export,
+    items,
+    maintenance,
+    outliers,
+    plot,
+    query,
+)
 from hashret.cli import index as index_command
 from hashret.errors import HashretError, UsageError
 
@@ -49,6 +59,8 @@ for command in (
     codes.encode,
     codes.reconstruct,
     outliers.outliers,
+    duplicates.duplicates,
+    export.export,
     evaluate.evaluate,
     plot.plot,
     maintenance.verify,

@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -82,15 +83,10 @@ class Output:
     ) -> None:
         """Write rows; ``columns`` are those of a table, CSV or TSV, in their order.
 
-        In these, the ``fields`` that items of the index have follow as columns. A reader that has
-        seen enough, ``head`` for one, ends the writing in peace.
+        In these, the ``fields`` that items of the index have follow as columns.
         """
-        try:
+        with ended_in_peace():
             self._write(rows, columns, fields)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Python would try once more at exit, and complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _write(
         self, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], fields: Sequence[str]
@@ -106,7 +102,7 @@ class Output:
             for row in rows:
                 out.buffer.write(os.fsencode(row.get("location") or row["key"]) + end)
         else:
-            flat = [_flat(row, columns) for row in rows]
+            flat = (_flat(row, columns) for row in rows)
             titles = [*columns, *(_field_title(name, columns) for name in fields)]
             if self.format == "table":
                 cells = [[_cell(row.get(title)) for title in titles] for row in flat]
@@ -117,6 +113,17 @@ class Output:
             if self.headers:
                 writer.writerow(titles)
             writer.writerows([_text_of(_plain(row.get(title))) for title in titles] for row in flat)
+
+
+@contextmanager
+def ended_in_peace() -> Iterator[None]:
+    """Write to stdout; a reader that has seen enough, ``head`` for one, ends the block."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would try once more at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _flat(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:

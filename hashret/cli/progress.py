@@ -19,6 +19,7 @@ _TITLES = {
     "storing": "Storing",
     "encoding": "Encoding",
     "tables": "Building tables",
+    "exporting": "Exporting",
 }
 
 
@@ -94,7 +95,7 @@ class ProgressDisplay:
             self._bars.update(self._task, completed=done, total=done)
             return
         seconds = time.perf_counter() - self._started
-        count = f"{last.done:,}" if last.stage in ("reading", "storing", "encoding") else ""
+        count = f"{last.done:,}" if last.stage not in ("learning", "tables") else ""
         details = ", ".join(part for part in (count, last.note) if part)
         click.echo(
             f"{_TITLES[last.stage]}: {details + ', ' if details else ''}{seconds:.1f} s", err=True
