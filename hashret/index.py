@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -29,7 +31,7 @@ from hashret.ingest import (
 from hashret.learning import learn_index
 from hashret.ordering import check_order, refined
 from hashret.outliers import Outliers, outliers_in_index, outliers_in_source
-from hashret.reader import Reader
+from hashret.reader import Reader, stored
 from hashret.report import VerifyReport, facts, verify
 from hashret.result import Result
 from hashret.snapshot import TablesProgress, publish_all, publish_due
@@ -74,6 +76,7 @@ class Index:
         self.kind = self.encoder.kind
         self.n_bits = self.encoder.n_bits
         self._reader = Reader(store, path)
+        self._changing = threading.RLock()
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -506,11 +509,11 @@ class Index:
         """
         opened = _opened(source, self.kind, key_prefix)
         self.encoder.check_kind(opened)
-        with self._reader.lock, WriterLock(self.path):
-            with self._store.writing():
+        with self._changes() as store:
+            with store.writing() as writer:
                 parts = [
                     store_items(
-                        self._store,
+                        writer,
                         part,
                         self.encoder.features,
                         self.encoder.runtime,
@@ -519,7 +522,7 @@ class Index:
                     )
                     for part in opened.parts
                 ]
-            publish_due(self._store, self.path, _tables(progress))
+            publish_due(store, self.path, _tables(progress))
         return AddReport.sum(parts)
 
     def remove(self, keys: str | Iterable[str]) -> int:
@@ -531,15 +534,27 @@ class Index:
         if not isinstance(keys, Iterable):
             raise UsageError(f"remove takes a key or several, got {keys!r}.")
         wanted = [keys] if isinstance(keys, str) else list(keys)
-        with self._reader.lock, WriterLock(self.path), self._store.writing():
-            rows = {self._reader.item(key).row for key in wanted}
-            self._store.delete_rows(sorted(rows))
+        with self._changes() as store, store.writing() as writer:
+            rows = {stored(writer, key).row for key in wanted}
+            writer.delete_rows(sorted(rows))
         return len(rows)
 
     def compact(self, progress: ProgressCallback = no_progress) -> None:
         """Make one segment of all items, without what was removed; readers are undisturbed."""
-        with self._reader.lock, WriterLock(self.path):
-            publish_all(self._store, self.path, _tables(progress))
+        with self._changes() as store:
+            publish_all(store, self.path, _tables(progress))
+
+    @contextmanager
+    def _changes(self) -> Iterator[ItemStore]:
+        """Hold the writer's lock, and a store of its own: who reads this index need not wait."""
+        with self._changing, WriterLock(self.path):
+            with self._reader.state(checked=False):
+                pass  # raises where the index was closed
+            store = ItemStore.open(self.path / "items.db")
+            try:
+                yield store
+            finally:
+                store.close()
 
     def verify(self) -> VerifyReport:
         """Check every item, segment and encoder file against its checksum; changes nothing."""

@@ -14,7 +14,7 @@ from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
 from hashret.features import Features, learn_features
 from hashret.sources import Item, Skipped, Source, content_hash
-from hashret.store import ItemStore, NewItem, encode_fields
+from hashret.store import ItemWriter, NewItem, encode_fields
 from hashret.store.items import KnownItem
 
 CHUNK_ITEMS = 4096
@@ -128,7 +128,7 @@ def _nothing_to_learn_from(source: Source, *reasons: str) -> InputError:
 
 
 def store_items(
-    store: ItemStore,
+    store: ItemWriter,
     source: Source,
     features: Features,
     encoder: Encoder,
@@ -136,10 +136,10 @@ def store_items(
     replace: bool,
     progress: ProgressCallback,
 ) -> AddReport:
-    """Write a source's items, inside ``store.writing()``; items that are there stay untouched.
+    """Write a source's items, in a transaction; items that are there stay untouched.
 
     Args:
-        store: the store, in a writing transaction.
+        store: the transaction.
         source: the items; every key once.
         features: the index's features.
         encoder: the index's encoder.
@@ -262,7 +262,7 @@ def skipped_item(item: Item, reason: str, source: Source) -> Skipped:
 
 
 def _refuse_other_source(
-    store: ItemStore,
+    store: ItemWriter,
     item: Item,
     old: KnownItem,
     source_id: int | None,

@@ -25,7 +25,7 @@ from hashret.ordering import (
 from hashret.result import Hit, Result
 from hashret.search import CodeIndex, Found, search_many
 from hashret.snapshot import Snapshot, take_snapshot, without_remedy
-from hashret.store import RESTORE, ItemStore, StoredItem
+from hashret.store import RESTORE, ItemReader, ItemStore, StoredItem
 
 _log = logging.getLogger("hashret")
 
@@ -48,6 +48,31 @@ class _Question(NamedTuple):
     logits: NDArray[np.float32] | None
 
 
+def stored(store: ItemReader, key: str) -> StoredItem:
+    """The item with this key, which may also be its path as seen from the working folder.
+
+    Raises:
+        UsageError: the key is no text.
+        KeyNotFoundError: no item has it.
+    """
+    item = _find(store, key)
+    if item is None:
+        raise KeyNotFoundError(
+            f"No item of {store.path.parent} has the key {key!r}; `hashret items` lists the keys."
+        )
+    return item
+
+
+def _find(store: ItemReader, key: str) -> StoredItem | None:
+    if not isinstance(key, str):
+        raise UsageError(f"A key is text, got {key!r} of type {type(key).__name__}.")
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return None  # keys are valid Unicode, so no item has this one
+    return store.item(key) or store.item(str(Path(key).absolute()))
+
+
 class Reader:
     """Answers from the store of an index and from the segments it names.
 
@@ -62,22 +87,23 @@ class Reader:
         self._snapshot: Snapshot | None = None
 
     @contextmanager
-    def state(self) -> Iterator[None]:
-        """Hold the newest committed state of the store."""
-        with self.lock, self.store.reading():
+    def state(self, *, checked: bool = True) -> Iterator[None]:
+        """Hold the newest committed state of the store; see :meth:`ItemStore.reading`."""
+        with self.lock, self.store.reading(checked=checked):
             yield
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Hold the newest committed state, with its segments and tail loaded."""
         with self.state():
-            if self.store.writing_now:
-                # Seen from inside an add: what is not committed must not be remembered.
-                yield take_snapshot(self.store, self._folder)
-                return
-            if self._snapshot is None or self._snapshot.generation != self.store.generation:
-                self._snapshot = take_snapshot(self.store, self._folder)
-            yield self._snapshot
+            known = self._snapshot
+            if (
+                known is None
+                or known.generation != self.store.generation
+                or not known.is_untouched()
+            ):
+                known = self._snapshot = take_snapshot(self.store, self._folder)
+            yield known
 
     def item(self, key: str) -> StoredItem:
         """The item with this key, which may also be its path as seen from the working folder.
@@ -86,22 +112,11 @@ class Reader:
             UsageError: the key is no text.
             KeyNotFoundError: no item has it.
         """
-        item = self.find(key)
-        if item is None:
-            raise KeyNotFoundError(
-                f"No item of {self._folder} has the key {key!r}; `hashret items` lists the keys."
-            )
-        return item
+        return stored(self.store, key)
 
     def find(self, key: str) -> StoredItem | None:
         """The item as :meth:`item` finds it, or None."""
-        if not isinstance(key, str):
-            raise UsageError(f"A key is text, got {key!r} of type {type(key).__name__}.")
-        try:
-            key.encode()
-        except UnicodeEncodeError:
-            return None  # keys are valid Unicode, so no item has this one
-        return self.store.item(key) or self.store.item(str(Path(key).absolute()))
+        return _find(self.store, key)
 
     def vectors(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """The kept feature rows of items, ``float32``, ``(len(rows), d)``, in this order.
@@ -167,8 +182,7 @@ class Reader:
                 without_remedy(str(error)),
             )
             snapshot = take_snapshot(self.store, self._folder, use_segments=False)
-            if not self.store.writing_now:
-                self._snapshot = snapshot
+            self._snapshot = snapshot
             return self._found(snapshot.parts, snapshot.allowed(rows), question)
 
     def _found(

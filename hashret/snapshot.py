@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.errors import HashretError
+from hashret.errors import DamagedIndexError, HashretError
 from hashret.search import CodeIndex
 from hashret.search.machine import ensure_measured
-from hashret.search.segment_files import REMEDY
+from hashret.search.segment_files import MANIFEST, REMEDY
 from hashret.store import ItemStore
+from hashret.store.seal import Stamp, stamp_of, stamps_in
 
 _log = logging.getLogger("hashret")
 
@@ -57,6 +59,7 @@ class Snapshot:
         last_row: the highest row of any part.
         tail_rows: how many rows are in no segment.
         has_segments: whether any part is a segment.
+        stamps: of the files of the segments, when they were found whole.
     """
 
     generation: int
@@ -65,10 +68,22 @@ class Snapshot:
     last_row: int
     tail_rows: int
     has_segments: bool
+    stamps: dict[Path, dict[str, Stamp]]
 
     def __len__(self) -> int:
         """The number of codes, those of deleted items included."""
         return sum(len(part) for part in self.parts)
+
+    def is_untouched(self) -> bool:
+        """Whether nobody has written to the files of the segments since they were opened.
+
+        Those of a segment that was removed stay as they were for whoever has them mapped.
+        """
+        return all(
+            stamp_of(folder / name) in (stamp, None)
+            for folder, stamps in self.stamps.items()
+            for name, stamp in stamps.items()
+        )
 
     def allowed(self, rows: NDArray[np.int64] | None) -> NDArray[np.uint8] | None:
         """Bitmap of what may be a hit: no deleted row and, if given, only ``rows``, each once.
@@ -102,11 +117,15 @@ def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) 
         use_segments: False lets the store answer for everything.
     """
     parts, unusable = [], []
+    stamps: dict[Path, dict[str, Stamp]] = {}
     segments = store.segments() if use_segments else []
     for name, first, last in segments:
+        path = folder / "segments" / name
         try:
-            parts.append(CodeIndex.open(folder / "segments" / name))
+            stamps[path] = stamps_in(path)
+            parts.append(_open_segment(store, path, stamps[path]))
         except HashretError as error:
+            del stamps[path]
             unusable.append(error)
             rows, codes = store.codes(first, last)
             parts.append(CodeIndex.build(codes, rows=rows))
@@ -126,7 +145,46 @@ def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) 
     deletions = store.deletions()
     deletions = deletions[deletions <= last_row]
     live = ~_bitmap(deletions, last_row) if len(deletions) else None
-    return Snapshot(store.generation, parts, live, last_row, len(rows), bool(segments))
+    return Snapshot(store.generation, parts, live, last_row, len(rows), bool(segments), stamps)
+
+
+def _open_segment(store: ItemStore, path: Path, stamps: dict[str, Stamp]) -> CodeIndex:
+    """Map a segment; where its files may have been changed, every byte of them is read first."""
+    segment = CodeIndex.open(path)
+    if not store.segment_is_known(path, stamps):
+        problems = segment_problems(store, segment)
+        if problems:
+            raise DamagedIndexError(problems[0])
+        store.note_whole_segment(path, stamps)
+    return segment
+
+
+def segment_problems(store: ItemStore, segment: CodeIndex) -> list[str]:
+    """What is wrong with the files of a segment, or that they belong to another index."""
+    path = segment.path
+    if path is None:
+        return []
+    problems = segment.verify()
+    if not problems and store.manifest_of(path.name) != manifest_checksum(path):
+        named = [(first, last) for name, first, last in store.segments() if name == path.name]
+        if not all(_agrees(store, segment, first, last) for first, last in named):
+            return [f"{path} differs from items.db."]
+    return problems
+
+
+def _agrees(store: ItemStore, segment: CodeIndex, first: int, last: int) -> bool:
+    rows, codes = segment.rows_and_codes()
+    live = ~np.isin(rows, store.deletions())
+    stored_rows, stored_codes = store.codes(first, last)
+    return np.array_equal(rows[live], stored_rows) and np.array_equal(codes[live], stored_codes)
+
+
+def manifest_checksum(path: Path) -> int | None:
+    """The CRC-32 of a segment's manifest, which holds those of its other files."""
+    try:
+        return zlib.crc32((path / MANIFEST).read_bytes())
+    except OSError:
+        return None
 
 
 def without_remedy(problem: str) -> str:
@@ -207,10 +265,11 @@ def _publish(store: ItemStore, folder: Path, first: int, progress: TablesProgres
         rows=rows,
         progress=lambda done, total: progress(done, total, note),
     )
-    with store.writing():
-        store.replace_segments(replaced, name, first, last)
+    with store.writing() as writer:
+        manifest = manifest_checksum(folder / "segments" / name)
+        writer.replace_segments(replaced, name, first, last, manifest)
         # The new segment was made of items only: what was deleted in its range is not in it.
-        store.forget_deletions(first, last)
+        writer.forget_deletions(first, last)
     for old in replaced:
         with suppress(OSError):
             os.utime(folder / "segments" / old)  # from now on it is not needed

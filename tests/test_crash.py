@@ -165,11 +165,11 @@ def test_an_error_in_the_middle_changes_nothing(make_index, vectors, monkeypatch
             raise error
 
         if what == "add":
-            monkeypatch.setattr("hashret.store.ItemStore.note_fields", full)
+            monkeypatch.setattr("hashret.store.ItemWriter.note_fields", full)
             with pytest.raises(hashret.HashretError, match="disk is full"):
                 index.add([("new", vectors[0])])
         elif what == "remove":
-            monkeypatch.setattr("hashret.store.ItemStore.delete_rows", full)
+            monkeypatch.setattr("hashret.store.ItemWriter.delete_rows", full)
             with pytest.raises(hashret.HashretError, match="disk is full"):
                 index.remove(["1"])
         else:

@@ -444,7 +444,7 @@ def test_any_number_of_fields_can_be_conditioned_on(vectors_index, vectors):
 def test_a_query_inside_an_add_remembers_nothing(vectors_index, vectors):
     def ask_then_fail(progress):
         if progress.stage == "storing":
-            assert "new" in {hit.key for hit in vectors_index.query(vectors[0], 0, None)}
+            assert "new" not in {hit.key for hit in vectors_index.query(vectors[0], 0, None)}
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

@@ -26,9 +26,9 @@ def store(tmp_path):
 
 
 def fill(store, n, source=None):
-    with store.writing():
-        store.insert((new_item(f"k{i}", i, json.dumps({"n": i})) for i in range(n)), source)
-        store.note_fields(["n"])
+    with store.writing() as writer:
+        writer.insert((new_item(f"k{i}", i, json.dumps({"n": i})) for i in range(n)), source)
+        writer.note_fields(["n"])
 
 
 def test_what_is_written_is_there_after_opening_again(store):
@@ -44,8 +44,8 @@ def test_what_is_written_is_there_after_opening_again(store):
 def test_a_failed_transaction_leaves_nothing(store):
     fill(store, 2)
     generation = store.generation
-    with pytest.raises(RuntimeError), store.writing():
-        store.insert([new_item("new")], None)
+    with pytest.raises(RuntimeError), store.writing() as writer:
+        writer.insert([new_item("new")], None)
         raise RuntimeError
     assert store.count() == 2
     assert store.generation == generation
@@ -53,9 +53,9 @@ def test_a_failed_transaction_leaves_nothing(store):
 
 def test_rows_are_never_used_twice(store):
     fill(store, 3)
-    with store.writing():
-        store.delete_rows([3])
-        store.insert([new_item("later")], None)
+    with store.writing() as writer:
+        writer.delete_rows([3])
+        writer.insert([new_item("later")], None)
     assert store.item("later").row == 4
 
 
@@ -64,8 +64,8 @@ def test_a_reader_keeps_one_state_while_another_connection_writes(store):
     reader = ItemStore.open(store.path)
     with reader.reading():
         assert reader.count() == 2
-        with store.writing():
-            store.insert([new_item("new")], None)
+        with store.writing() as writer:
+            writer.insert([new_item("new")], None)
         assert reader.count() == 2
     assert reader.count() == 3
     reader.close()
@@ -80,9 +80,9 @@ def test_codes_come_in_row_order(store):
 
 def test_deletions_list_only_rows_of_segments(store):
     fill(store, 6)
-    with store.writing():
-        store.replace_segments([], "000001", 1, 4)
-        store.delete_rows([2, 5])
+    with store.writing() as writer:
+        writer.replace_segments([], "000001", 1, 4)
+        writer.delete_rows([2, 5])
     assert store.deletions().tolist() == [2]
 
 
@@ -124,24 +124,27 @@ def test_where_can_only_read_items(store, condition):
     with pytest.raises(UsageError, match="condition"):
         store.rows_where(condition)
     assert store.count() == 2
-    with store.writing():  # the authoriser is gone again
-        store.delete_rows([1])
+    with store.writing() as writer:  # the authoriser is gone again
+        writer.delete_rows([1])
 
 
 def test_fields_with_awkward_names_can_be_used(store):
     names = ["it's", "select", "Größe"]
     fields = encode_fields(dict.fromkeys(names, 7))
-    with store.writing():
-        store.insert([new_item("a", fields=fields)], None)
-        store.note_fields(names)
+    with store.writing() as writer:
+        writer.insert([new_item("a", fields=fields)], None)
+        writer.note_fields(names)
     assert store.rows_where('"it\'s" = 7 and "select" = 7 and größe = 7').tolist() == [1]
     assert store.rows_where("key = 'a'").tolist() == [1]
 
 
 def test_fields_that_differ_only_in_case_are_refused(store):
     fill(store, 2)
-    with pytest.raises(InputError, match="'N' differs from the field 'n'"), store.writing():
-        store.note_fields(["N"])
+    with (
+        pytest.raises(InputError, match="'N' differs from the field 'n'"),
+        store.writing() as writer,
+    ):
+        writer.note_fields(["N"])
 
 
 def test_a_second_writer_is_told_the_holders_process(tmp_path):
@@ -159,8 +162,8 @@ def test_a_missing_database_is_named(tmp_path):
 
 
 def test_a_newer_format_is_refused(store):
-    with store.writing():
-        store.change_settings({"format": 99})
+    with store.writing() as writer:
+        writer.change_settings({"format": 99})
     store.close()
     with pytest.raises(DamagedIndexError, match="format 99"):
         ItemStore.open(store.path)

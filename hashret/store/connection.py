@@ -11,6 +11,8 @@ from pathlib import Path
 from hashret.errors import DamagedIndexError, HashretError, IndexLockedError
 
 BUSY_SECONDS = 5.0
+WRITE_CACHE_KIB = 1 << 18
+"""Memory for the pages that a transaction changes: keys come in no order that the disk likes."""
 
 
 @contextmanager
@@ -47,8 +49,17 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         raise HashretError(f"{path} could not be used: {error} ({name}).") from error
 
 
-def _wal(path: Path) -> Path:
+def log_of(path: Path) -> Path:
+    """The write-ahead log of the database at ``path``."""
     return path.with_name(path.name + "-wal")
+
+
+def has_log(path: Path) -> bool:
+    """Whether commits may be in the write-ahead log of the database at ``path``."""
+    try:
+        return log_of(path).stat().st_size > 0
+    except OSError:
+        return False
 
 
 def is_writable(path: Path) -> bool:
@@ -56,52 +67,55 @@ def is_writable(path: Path) -> bool:
     return os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)
 
 
-def stamp(path: Path) -> tuple[object, ...]:
-    """What changes when anything is written to the database at ``path``."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return (status.st_ino, status.st_size, status.st_mtime_ns, _wal(path).exists())
+def connect(path: Path) -> sqlite3.Connection:
+    """Open ``items.db`` for reading.
 
-
-@contextmanager
-def at_once(connection: sqlite3.Connection) -> Iterator[None]:
-    """Do not wait for whoever is writing."""
-    connection.execute("pragma busy_timeout = 0")
-    try:
-        yield
-    finally:
-        connection.execute(f"pragma busy_timeout = {int(BUSY_SECONDS * 1000)}")
-
-
-def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
-    """Open ``items.db``: write-ahead log, every commit on disk before it is acknowledged.
-
-    A folder that cannot be written is opened for reading only; whoever reads from it must connect
-    again when :func:`stamp` has changed.
-
-    Args:
-        path: the database file.
-        create: make the file when it is missing; otherwise a missing file is an error.
+    Where the folder cannot be written, the file is read as it lies, for as long as it stays the
+    same: whoever reads from it must connect again when it has changed.
 
     Raises:
         HashretError: the file is missing, damaged, or cannot be opened.
     """
-    writable = create or is_writable(path)
-    if create:
-        options = "mode=rwc"
-    elif writable:
-        options = "mode=rw"
-    else:
-        # Reading a write-ahead log needs its shared-memory file; where none is left and none can
-        # be made, the file is read as it lies, for as long as it stays the same.
-        options = "mode=ro" if _wal(path).exists() else "mode=ro&immutable=1"
-    if not create and not path.is_file():
+    if not path.is_file():
         raise DamagedIndexError(
             f"{path} is missing. It is the only truth of the index: restore it from a copy, or "
             "build the index again from its sources."
         )
+    # Reading a write-ahead log needs its shared-memory file, which cannot be made there.
+    as_it_lies = not is_writable(path) and not has_log(path)
+    return _connected(path, "mode=ro&immutable=1" if as_it_lies else "mode=ro")
+
+
+def connect_to_write(path: Path, *, create: bool = False) -> sqlite3.Connection:
+    """Open ``items.db`` for writing: every commit is on disk before it is acknowledged.
+
+    Args:
+        path: the database file.
+        create: make the file, which must not be there; otherwise it must be there.
+
+    Raises:
+        HashretError: it cannot be opened or written.
+    """
+    if not create and not is_writable(path):
+        raise HashretError(
+            f"{path} cannot be written: an index is changed only by a user who may write to its "
+            "folder. Nothing was changed."
+        )
+    with sqlite_errors(path):
+        connection = _connected(path, "mode=rwc" if create else "mode=rw")
+        try:
+            connection.execute("pragma journal_mode = wal")
+            # FULL, not SQLite's NORMAL for this mode: a commit must outlive a power loss.
+            connection.execute("pragma synchronous = full")
+            connection.execute("pragma wal_autocheckpoint = 0")
+            connection.execute(f"pragma cache_size = -{WRITE_CACHE_KIB}")
+        except sqlite3.Error:
+            connection.close()
+            raise
+    return connection
+
+
+def _connected(path: Path, options: str) -> sqlite3.Connection:
     with sqlite_errors(path):
         connection = sqlite3.connect(
             f"{path.resolve().as_uri()}?{options}",
@@ -111,10 +125,6 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
             check_same_thread=False,
         )
         try:
-            if writable:
-                connection.execute("pragma journal_mode = wal")
-                # FULL, not SQLite's NORMAL for this mode: a commit must outlive a power loss.
-                connection.execute("pragma synchronous = full")
             connection.execute("pragma foreign_keys = on")
             connection.execute("pragma trusted_schema = off")
             connection.execute("select count(*) from sqlite_master").fetchone()

@@ -1,47 +1,62 @@
-"""Items by row and by key, their codes and fields, and what else an index must remember."""
+"""The database of an index: states to read, transactions to write, and whether it is whole."""
 
 from __future__ import annotations
 
-import json
+import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlite_utils import Database
+from hashret.errors import DamagedIndexError, HashretError
+from hashret.store.connection import (
+    connect,
+    connect_to_write,
+    has_log,
+    is_writable,
+    log_of,
+    sqlite_errors,
+)
+from hashret.store.item_reader import ItemReader
+from hashret.store.item_writer import ItemWriter
+from hashret.store.lock import WriterLock, is_locked
+from hashret.store.migrations import FORMAT, update_schema
+from hashret.store.seal import (
+    CHUNK_BYTES,
+    SEAL_FILE,
+    Seal,
+    Stamp,
+    chunk_checksums,
+    chunks_in_log,
+    completed,
+    fresh_stamp,
+    stamp_of,
+    without_chunks,
+)
 
-from hashret.codes import Codes
-from hashret.errors import DamagedIndexError, IndexLockedError, InputError, UsageError
-from hashret.store.checking import database_problems
-from hashret.store.connection import at_once, connect, is_writable, sqlite_errors, stamp
-from hashret.store.items import RESTORE, KnownItem, NewItem, StoredItem, item_checksum, stored_item
-from hashret.store.migrations import FORMAT, migrations
-from hashret.store.vectors import insert_vectors, read_vectors, vector_problems
-from hashret.store.where import matching_rows
+_log = logging.getLogger("hashret")
 
-_ITEM_SQL = """
-select items.row, items.key, items.code, items.fields, sources.location, items.position
-from items left join sources on sources.id = items.source
-"""
+SAID_FROM_BYTES = 1 << 28
+"""Checking a database of so many bytes takes long enough to say so."""
 
 
-class ItemStore:
+class ItemStore(ItemReader):
     """The database of one index.
 
-    Reading methods may be called inside :meth:`reading`, which holds one committed state;
-    writing methods only inside :meth:`writing`, which commits everything or nothing.
+    What it reads inside :meth:`reading` belongs to one committed state; :meth:`writing` gives a
+    transaction with a connection of its own, so that readers never wait for it.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        """Wrap an open connection; use :meth:`create` or :meth:`open`."""
-        self.path = path
-        self.writing_now = False
-        self._connection = connection
-        self._writable = is_writable(path)
-        self._stamp = stamp(path)
+    def __init__(self, path: Path) -> None:
+        """Connect; use :meth:`create` or :meth:`open`."""
+        super().__init__(path, connect(path))
+        self._connected_to = self._place()
+        self._trusted: Stamp | None = None
+        self._seal = Seal.read(path.parent)
+        self._whole_segments: dict[str, dict[str, Stamp]] = {}
 
     @classmethod
     def create(cls, path: Path, settings: Mapping[str, Any]) -> ItemStore:
@@ -49,22 +64,29 @@ class ItemStore:
 
         ``vector_length`` among them says that the feature rows of items, of that length, are kept.
         """
-        store = cls(path, connect(path, create=True))
+        version = 1 if settings.get("vector_length") is None else FORMAT
         with sqlite_errors(path):
-            migrations.apply(Database(store._connection))
-        with store.writing():
-            version = 1 if settings.get("vector_length") is None else FORMAT
-            store.change_settings({"format": version, "generation": 0, **settings})
+            connection = connect_to_write(path, create=True)
+            try:
+                connection.execute("begin immediate")
+                update_schema(connection)
+                connection.execute("commit")
+            finally:
+                connection.close()
+        store = cls(path)
+        store._trusted = stamp_of(path)
+        with store.writing() as writer:
+            writer.change_settings({"format": version, "generation": 0, **settings})
         return store
 
     @classmethod
     def open(cls, path: Path) -> ItemStore:
-        """Open an existing database, bringing an older schema up to date.
+        """Open an existing database; whether it is whole is looked at when it is first read.
 
         Raises:
-            DamagedIndexError: the file is missing, damaged, or of a newer format.
+            DamagedIndexError: the file is missing, no database, or of a newer format.
         """
-        store = cls(path, connect(path))
+        store = cls(path)
         try:
             with sqlite_errors(path):
                 version = store.setting("format")
@@ -73,334 +95,288 @@ class ItemStore:
                         f"{path} has index format {version!r}; this hashret reads up to format "
                         f"{FORMAT}. Upgrade hashret to open it."
                     )
-                store._update_schema()
         except BaseException:
             store.close()
             raise
         return store
-
-    def _update_schema(self) -> None:
-        """Apply new migrations; what is read of an older index was there before them.
-
-        So where the index cannot be written, or is being written just now, that can wait.
-        """
-        database = Database(self._connection)
-        if not self._writable or not migrations.pending(database):
-            return
-        with at_once(self._connection), suppress(IndexLockedError), self.writing():
-            migrations.apply(database)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Hold one committed state: everything read inside belongs to the same moment."""
+    def reading(self, *, checked: bool = True) -> Iterator[None]:
+        """Hold one committed state: everything read inside belongs to the same moment.
+
+        Args:
+            checked: make sure first that nothing but hashret has changed the database.
+
+        Raises:
+            DamagedIndexError: something has, and it is not whole any more.
+        """
         with sqlite_errors(self.path):
             if self._connection.in_transaction:
                 yield
                 return
-            if not self._writable and stamp(self.path) != self._stamp:
-                self._connection.close()
-                self._connection = connect(self.path)
-                self._stamp = stamp(self.path)
+            self._follow_file()
             self._connection.execute("begin")
             try:
+                if checked:
+                    self._check_file()
                 yield
             finally:
                 self._connection.execute("rollback")
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """One transaction: committed and on disk when the block ends, undone when it raises."""
+    def writing(self) -> Iterator[ItemWriter]:
+        """One transaction: committed and on disk when the block ends, undone when it raises.
+
+        The caller holds the :class:`WriterLock` of the folder.
+        """
         with sqlite_errors(self.path):
-            self._connection.execute("begin immediate")
-            self.writing_now = True
+            self._check_before_writing()
+            connection = connect_to_write(self.path)
             try:
-                yield
-                self._connection.execute(
-                    "update settings set value = value + 1 where name = 'generation'"
-                )
-                self._connection.execute("commit")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("rollback")
-                raise
+                connection.execute("begin immediate")
+                writer = ItemWriter(self.path, connection)
+                try:
+                    update_schema(connection)
+                    yield writer
+                    writer.count_generation()
+                    connection.execute("commit")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("rollback")
+                    raise
+                seal = self._checkpoint(connection, writer)
             finally:
-                self.writing_now = False
+                connection.close()
+        if seal is not None:
+            self._seal_anew(seal)
 
-    # Settings
+    def _checkpoint(self, connection: sqlite3.Connection, writer: ItemWriter) -> Seal | None:
+        """Bring what was committed from the log into the database.
 
-    def setting(self, name: str) -> Any:
-        """A setting's JSON value, or None."""
-        found = self._connection.execute(
-            "select value from settings where name = ?", [name]
-        ).fetchone()
-        if found is None:
-            return None
+        SQLite would do it whenever a connection closes; done here only, all changes of the file
+        are known, and the seal says which chunks they may touch before they do. A reader of an
+        older state may hold it up, which the next one makes good.
+        """
+        log = log_of(self.path)
+        known: list[int | None] = [*self._seal.chunks] if self._seal is not None else []
         try:
-            return json.loads(found[0])
-        except (TypeError, ValueError) as error:
-            raise DamagedIndexError(
-                f"The setting {name!r} in {self.path} is damaged. {RESTORE}"
-            ) from error
-
-    def change_settings(self, settings: Mapping[str, Any]) -> None:
-        """Set JSON values by name."""
-        self._connection.executemany(
-            "insert or replace into settings (name, value) values (?, ?)",
-            [(name, json.dumps(value)) for name, value in settings.items()],
-        )
-
-    @property
-    def generation(self) -> int:
-        """A number that grows with every committed change."""
-        return int(self.setting("generation") or 0)
-
-    # Items
-
-    def count(self) -> int:
-        """How many items there are."""
-        return int(self._connection.execute("select count(*) from items").fetchone()[0])
-
-    def count_from(self, first_row: int) -> int:
-        """How many items have ``first_row`` or a later one."""
-        found = self._connection.execute("select count(*) from items where row >= ?", [first_row])
-        return int(found.fetchone()[0])
-
-    def by_keys(self, keys: Sequence[str]) -> dict[str, KnownItem]:
-        """What is known of those ``keys`` that exist."""
-        found = self._connection.execute(
-            "select key, row, fields, content_hash, source from items "
-            "where key in (select value from json_each(?))",
-            [json.dumps(list(keys))],
-        )
-        return {key: KnownItem(row, fields, digest, src) for key, row, fields, digest, src in found}
-
-    def item(self, key: str) -> StoredItem | None:
-        """The item with this key, or None."""
-        found = self._connection.execute(f"{_ITEM_SQL} where items.key = ?", [key]).fetchone()
-        return None if found is None else stored_item(found)
-
-    def items_of(self, rows: Sequence[int] | NDArray[np.int64]) -> dict[int, StoredItem]:
-        """The items of ``rows``, by row; rows that do not exist are left out."""
-        wanted = json.dumps([int(row) for row in rows])
-        found = self._connection.execute(
-            f"{_ITEM_SQL} where items.row in (select value from json_each(?))", [wanted]
-        )
-        return {record[0]: stored_item(record) for record in found}
-
-    def items_in_order(
-        self, limit: int | None = None, where: str | None = None
-    ) -> list[StoredItem]:
-        """Items by ascending row, at most ``limit``, those that satisfy ``where``."""
-        if limit is not None and (not isinstance(limit, int) or limit < 1):
-            raise UsageError(f"limit must be a number of at least 1 or None, not {limit!r}.")
-        if where is not None:
-            rows = self.rows_where(where)[:limit]
-            items = self.items_of(rows)
-            return [items[int(row)] for row in rows]
-        found = self._connection.execute(
-            f"{_ITEM_SQL} order by items.row limit ?",
-            [-1 if limit is None else min(limit, 2**63 - 1)],
-        )
-        return [stored_item(record) for record in found]
-
-    def item_blocks(self, size: int) -> Iterator[list[StoredItem]]:
-        """All items by ascending row, ``size`` at a time, so that memory stays bounded."""
-        last = -1
-        while block := [
-            stored_item(record)
-            for record in self._connection.execute(
-                f"{_ITEM_SQL} where items.row > ? order by items.row limit ?", [last, size]
+            seal = Seal(
+                writer.generation,
+                without_chunks(known, chunks_in_log(log)),
+                None,
+                self._segments_with(writer.new_segments),
+                writer.settings(),
             )
-        ]:
-            yield block
-            last = block[-1].row
-
-    def insert(self, items: Iterable[NewItem], source: int | None) -> None:
-        """Add items under keys that do not exist yet."""
-        self._connection.executemany(
-            "insert into items (key, code, fields, content_hash, source, position, checksum) "
-            "values (?, ?, ?, ?, ?, ?, ?)",
-            (
-                (i.key, i.code, i.fields, i.content_hash, source, i.position, i.checksum)
-                for i in items
-            ),
-        )
-
-    def change_fields(self, items: Iterable[tuple[int, str]]) -> None:
-        """Replace the fields (JSON text) of rows whose value stayed as it was."""
-        for row, fields in items:
-            key, code, digest = self._connection.execute(
-                "select key, code, content_hash from items where row = ?", [row]
-            ).fetchone()
-            self._connection.execute(
-                "update items set fields = ?, checksum = ? where row = ?",
-                [fields, item_checksum(key, code, fields, digest), row],
+            seal.write(self.path.parent)
+            self._seal, self._trusted = seal, None
+            connection.execute("pragma busy_timeout = 0")
+            connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+        except (OSError, sqlite3.Error) as error:
+            _log.warning(
+                "What was written is safe in %s, but could not be moved to %s yet (%s); that is "
+                "tried again with the next change.",
+                log.name,
+                self.path.name,
+                error,
             )
-
-    def delete_rows(self, rows: Iterable[int]) -> None:
-        """Delete items; a row that stands in a segment is listed in ``deletions``."""
-        numbers = [(row,) for row in rows]
-        watermark = self.last_segment_row()
-        self._connection.executemany("delete from items where row = ?", numbers)
-        self._connection.executemany(
-            "insert or ignore into deletions (row) values (?)",
-            [number for number in numbers if number[0] <= watermark],
-        )
-
-    def relocate(self, items: Iterable[tuple[int, int | None]], source: int | None) -> None:
-        """Note that unchanged items, given as row and position, now lie in another source."""
-        self._connection.executemany(
-            "update items set source = ?, position = ? where row = ?",
-            [(source, position, row) for row, position in items],
-        )
-
-    def rows_where(self, condition: str) -> NDArray[np.int64]:
-        """Rows, ascending, that satisfy an SQL condition; see :mod:`hashret.store.where`."""
-        return matching_rows(self._connection, self.field_names(), condition)
-
-    def codes(self, first_row: int, last_row: int | None = None) -> tuple[NDArray[np.int64], Codes]:
-        """Rows and codes of the items from ``first_row`` to ``last_row``, both included.
-
-        Returns:
-            ``int64`` rows ``(n,)``, ascending, and ``uint8`` codes ``(n, n_bits / 8)``.
-
-        Raises:
-            DamagedIndexError: a code has another length than the index's.
-        """
-        n_bytes = int(self.setting("n_bits")) // 8
-        last = 2**63 - 1 if last_row is None else last_row
-        where = "from items where row between ? and ?"
-        count, mislaid = self._connection.execute(
-            f"select count(*), sum(typeof(code) <> 'blob' or length(code) <> ?) {where}",
-            [n_bytes, first_row, last],
-        ).fetchone()
-        if mislaid:
-            raise DamagedIndexError(
-                f"{self.path} holds {mislaid} codes that are not {n_bytes} bytes long; "
-                "`hashret verify` names the items. Restore items.db from a copy."
-            )
-        rows = np.empty(count, dtype=np.int64)
-        codes = np.empty((count, n_bytes), dtype=np.uint8)
-        flat = codes.reshape(-1)
-        found = self._connection.execute(
-            f"select row, code {where} order by row",
-            [first_row, last],
-        )
-        position = 0
-        while batch := found.fetchmany(50_000):
-            end = position + len(batch)
-            rows[position:end] = [row for row, _ in batch]
-            joined = b"".join([code for _, code in batch])
-            flat[position * n_bytes : end * n_bytes] = np.frombuffer(joined, dtype=np.uint8)
-            position = end
-        return rows, codes
-
-    def codes_of(self, rows: Sequence[int] | NDArray[np.int64]) -> dict[int, bytes]:
-        """The codes of ``rows``, by row; rows that do not exist are left out."""
-        wanted = json.dumps([int(row) for row in rows])
-        return dict(
-            self._connection.execute(
-                "select row, code from items where row in (select value from json_each(?))",
-                [wanted],
-            )
-        )
-
-    # Kept vectors
-
-    @property
-    def vector_length(self) -> int | None:
-        """How many values a kept feature row has; None where none are kept."""
-        length = self.setting("vector_length")
-        return None if length is None else int(length)
-
-    def keep_vectors(self, keys: Sequence[str], matrix: NDArray[np.float32]) -> None:
-        """Keep the feature rows ``(n, vector_length)`` of items that were just inserted."""
-        known = self.by_keys(keys)
-        insert_vectors(self._connection, [known[key].row for key in keys], matrix)
-
-    def vectors_of(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
-        """The kept feature rows of items, ``float32``, ``(len(rows), vector_length)``, in order.
-
-        Raises:
-            DamagedIndexError: one is missing, or does not match its checksum.
-        """
-        with sqlite_errors(self.path):
-            return read_vectors(
-                self._connection, [int(row) for row in rows], self.vector_length or 0
-            )
-
-    # Sources and field names
-
-    def source_id(self, location: str | None) -> int | None:
-        """The number of a source on disk, noted when it is new; None for Python data."""
-        if location is None:
             return None
-        self._connection.execute("insert or ignore into sources (location) values (?)", [location])
-        found = self._connection.execute("select id from sources where location = ?", [location])
-        return int(found.fetchone()[0])
+        return seal
 
-    def sources(self) -> dict[int, str]:
-        """The locations of all sources on disk, by number."""
-        return dict(self._connection.execute("select id, location from sources order by id"))
+    # Whether the database is whole
 
-    def field_names(self) -> list[str]:
-        """The names of all fields that an item was ever given, in alphabetical order."""
-        return [name for (name,) in self._connection.execute("select name from fields order by 1")]
+    def _follow_file(self) -> None:
+        """Connect again where another file has taken the place of the one that is open.
 
-    def note_fields(self, names: Iterable[str]) -> None:
-        """Remember field names, so that conditions can use them.
+        And where nothing can be written, to whatever others have written meanwhile.
+        """
+        found = self._place()
+        if found not in (self._connected_to, None):
+            self._connection.close()
+            self._connection = connect(self.path)
+            self._connected_to = self._place()
+            self._trusted = None
+
+    def _place(self) -> object:
+        """What changes when the connection does not show the newest state any more."""
+        stamp = stamp_of(self.path)
+        if stamp is None or is_writable(self.path):
+            return stamp and stamp[0]
+        return stamp, has_log(self.path)
+
+    def _check_file(self, *, writing: bool = False) -> None:
+        """Make sure that the database is as hashret left it, or else that it is whole.
 
         Raises:
-            InputError: a name differs from another one only in case, which SQL does not see.
+            DamagedIndexError: it is neither.
         """
-        known = {name.lower(): name for name in self.field_names()}
-        for name in names:
-            if known.setdefault(name.lower(), name) != name:
-                raise InputError(
-                    f"The field {name!r} differs from the field {known[name.lower()]!r} only in "
-                    "case, which conditions do not see; give it the same name, or another."
-                )
-            self._connection.execute("insert or ignore into fields (name) values (?)", [name])
-
-    # Segments
-
-    def segments(self) -> list[tuple[str, int, int]]:
-        """Name, first row and last row of every segment, by first row."""
-        return list(
-            self._connection.execute(
-                "select name, first_row, last_row from segments order by first_row"
+        found = stamp_of(self.path)
+        if found is not None and found == self._trusted:
+            return
+        self._seal = seal = Seal.read(self.path.parent)
+        if seal is not None and seal.database == found:
+            self._check_generation(seal)
+            self._trusted = found
+            return
+        if not writing and is_locked(self.path.parent):
+            return  # it changes while someone writes: that is looked at when they have finished
+        if found is not None and found[1] >= SAID_FROM_BYTES:
+            _log.warning("Checking %s, which was copied or changed: once.", self.path)
+        if seal is not None and found is not None:
+            self._check_chunks(seal)
+            self._check_generation(seal)
+        if seal is None or None in seal.chunks:
+            self._check_rows()
+        self._trusted = found
+        if seal is None:
+            _log.warning(
+                "%s was missing or damaged: every item was checked against its own checksum%s.",
+                self.path.parent / SEAL_FILE,
+                ", and it was made anew" if is_writable(self.path) else "",
             )
-        )
+            seal = Seal(self.generation, [], None, {}, self.settings())
+        self._seal_if_nobody_writes(seal, writing=writing)
 
-    def last_segment_row(self) -> int:
-        """The last row that a segment covers; later rows are the tail."""
-        found = self._connection.execute("select max(last_row) from segments").fetchone()
-        return int(found[0] or 0)
+    def _check_chunks(self, seal: Seal) -> None:
+        places = self._places_changed(seal)
+        if places:
+            raise DamagedIndexError(
+                f"{self.path} is damaged, or something other than hashret has changed it "
+                f"({places[0]}). `hashret verify --repair` keeps every item that is whole; or "
+                "restore a copy of the whole folder."
+            )
 
-    def replace_segments(self, replaced: Iterable[str], name: str, first: int, last: int) -> None:
-        """Name a published segment, in the place of those it ``replaced``."""
-        self._connection.executemany(
-            "delete from segments where name = ?", [(old,) for old in replaced]
-        )
-        self._connection.execute("insert into segments values (?, ?, ?)", [name, first, last])
-
-    def forget_deletions(self, first: int, last: int) -> None:
-        """Drop deletions that no segment needs any more."""
-        self._connection.execute("delete from deletions where row between ? and ?", [first, last])
-
-    def deletions(self) -> NDArray[np.int64]:
-        """Rows, ascending, that stand in a segment and are no longer items."""
-        found = self._connection.execute("select row from deletions order by row").fetchall()
-        return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
-
-    # Verification
+    def _places_changed(self, seal: Seal) -> list[str]:
+        try:
+            found = chunk_checksums(self.path)
+        except OSError as error:
+            raise DamagedIndexError(
+                f"{self.path} cannot be read ({error.strerror or error}). Restore it from a copy, "
+                "or build the index again from its sources."
+            ) from error
+        if len(found) < len(seal.chunks):
+            return [f"it was cut short after byte {len(found) * CHUNK_BYTES:,} or before"]
+        return [
+            f"bytes {number * CHUNK_BYTES:,} to {(number + 1) * CHUNK_BYTES - 1:,}"
+            for number, (one, other) in enumerate(zip_longest(found, seal.chunks, fillvalue=-1))
+            if other is not None and one != other
+        ]
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the database itself, and with items whose checksum does not fit."""
-        yield from database_problems(self._connection, int(self.setting("n_bits")) // 8)
-        if (length := self.vector_length) is not None:
-            yield from vector_problems(self._connection, length)
+        """What is wrong with the database: its rows, or else what lies between them."""
+        whole = True
+        for problem in super().problems():
+            whole = False
+            yield problem
+        if whole:
+            yield from self._sealed_problems()
+
+    def _sealed_problems(self) -> list[str]:
+        """What is in the database that hashret has not written, one line each."""
+        seal, before = Seal.read(self.path.parent), stamp_of(self.path)
+        if is_locked(self.path.parent):
+            return []
+        if seal is None:
+            return [f"{SEAL_FILE} is missing or damaged; the next reading of the index renews it"]
+        places = self._places_changed(seal)
+        if stamp_of(self.path) != before:
+            return []  # it was being written, by someone who seals it
+        problems = [f"{self.path.name}: {place}: not as it was written" for place in places]
+        if self.generation < seal.generation:
+            problems.append(
+                f"{log_of(self.path).name}: state {seal.generation} was committed, "
+                f"{self.generation} is left"
+            )
+        return problems
+
+    def _check_generation(self, seal: Seal) -> None:
+        found = self.generation
+        if found < seal.generation:
+            raise DamagedIndexError(
+                f"{log_of(self.path)} is missing or damaged: state {seal.generation} of the index "
+                f"was committed, and what is left is state {found}. Restore it together with "
+                f"{self.path.name} from a copy, or go on from what is left with `hashret verify "
+                "--repair`."
+            )
+
+    def _check_rows(self) -> None:
+        problems = list(islice(super().problems(), 3))
+        if problems:
+            raise DamagedIndexError(
+                f"{self.path} is damaged: {'; '.join(problems)}. `hashret verify` names all that "
+                "is, `hashret verify --repair` keeps what is whole; or restore a copy of the whole "
+                "folder."
+            )
+
+    def _check_before_writing(self) -> None:
+        with self.reading(checked=False):
+            self._check_file(writing=True)
+
+    # The seal
+
+    def segment_is_known(self, folder: Path, stamps: dict[str, Stamp]) -> bool:
+        """Whether the files of a segment, which have these stamps, were found whole with them."""
+        if self._whole_segments.get(folder.name) == stamps:
+            return True
+        return self._seal is not None and self._seal.segments.get(folder.name) == stamps
+
+    def note_whole_segment(self, folder: Path, stamps: dict[str, Stamp]) -> None:
+        """Remember that the files of a segment were found whole when they had these stamps."""
+        self._whole_segments[folder.name] = stamps
+        if self._seal is not None and self._trusted is not None:
+            self._seal_if_nobody_writes(self._seal)
+
+    def accept(self) -> None:
+        """Seal the database as it is; whoever holds the writer's lock and has checked it may."""
+        with self.reading(checked=False):
+            seal = Seal(self.generation, [], None, {}, self.settings())
+        self._seal_anew(seal)
+
+    def _seal_if_nobody_writes(self, seal: Seal, *, writing: bool = False) -> None:
+        """Seal files that were found whole; readers do so too, where they may."""
+        if writing:
+            self._seal_anew(seal)
+        elif is_writable(self.path):
+            with suppress(HashretError), WriterLock(self.path.parent, patience=0):
+                if stamp_of(self.path) == self._trusted:
+                    self._seal_anew(seal)
+
+    def _seal_anew(self, seal: Seal) -> None:
+        """Seal the database as it lies there; the caller holds the writer's lock.
+
+        Chunks whose checksum is known from ``seal`` are not read again.
+        """
+        try:
+            chunks = completed(seal.chunks, self.path)
+            stamp = fresh_stamp(self.path)
+            seal = replace(
+                seal, chunks=chunks, database=stamp, segments=self._segments_with([], seal)
+            )
+            seal.write(self.path.parent)
+        except OSError as error:
+            _log.warning(
+                "What was written is safe, but %s could not be sealed (%s): it is checked when it "
+                "is opened.",
+                self.path.parent,
+                error.strerror or error,
+            )
+            return
+        self._seal, self._trusted = seal, stamp
+
+    def _segments_with(
+        self, new: list[str], seal: Seal | None = None
+    ) -> dict[str, dict[str, Stamp]]:
+        """The stamps of all segments that are known to be whole, the ``new`` ones among them."""
+        folder = self.path.parent / "segments"
+        seal = seal or self._seal
+        known = {**({} if seal is None else seal.segments), **self._whole_segments}
+        for name in new:
+            known[name] = {
+                path.name: stamp
+                for path in (folder / name).glob("*")
+                if (stamp := fresh_stamp(path)) is not None
+            }
+        return {name: dict(stamps) for name, stamps in known.items() if (folder / name).is_dir()}

@@ -92,16 +92,27 @@ def encode_fields(fields: Mapping[str, Any]) -> str:
 
 
 def stored_item(record: tuple[Any, ...]) -> StoredItem:
-    """An item from its record: row, key, code, fields, location of its source, position in it."""
-    row, key, code, fields, location, position = record
+    """An item from its record.
+
+    That is its row, key, code, fields, content hash and checksum, the location of its source and
+    its position there.
+
+    Raises:
+        DamagedIndexError: it does not match its checksum.
+    """
+    row, key, code, fields, digest, checksum, location, position = record
     try:
         values = json.loads(fields)
     except (TypeError, ValueError) as error:
         raise DamagedIndexError(
             f"The fields of item {key!r} (row {row}) in items.db are damaged. {RESTORE}"
         ) from error
-    if not (isinstance(code, bytes) and isinstance(key, str) and isinstance(values, dict)):
-        raise DamagedIndexError(f"Row {row} of items.db is damaged. {RESTORE}")
+    whole = isinstance(code, bytes) and isinstance(key, str) and isinstance(values, dict)
+    if not whole or checksum != item_checksum(key, code, fields, digest):
+        raise DamagedIndexError(
+            f"Row {row} of items.db does not match its checksum: `hashret verify` names all that "
+            f"do not. {RESTORE}"
+        )
     if location is None or position is None:
         place = None if location is None else key
     else:

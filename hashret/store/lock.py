@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from hashret.errors import HashretError, IndexLockedError
+
+LOCK_FILE = "write.lock"
+PATIENCE_SECONDS = 0.25
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether anyone is writing to the index in ``folder`` just now."""
+    try:
+        with (folder / LOCK_FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # nobody ever wrote here
+    return False
 
 
 class WriterLock:
@@ -21,35 +39,47 @@ class WriterLock:
         IndexLockedError: another process (or another part of this one) is writing.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Name the lock of the index in ``folder``."""
-        self._path = folder / "write.lock"
-        self._file: IO[str] | None = None
+    def __init__(self, folder: Path, patience: float = PATIENCE_SECONDS) -> None:
+        """Name the lock of the index in ``folder``, to be waited for so many seconds."""
+        self._path = folder / LOCK_FILE
+        self._patience = patience
+        self._file: FileIO | None = None
 
     def __enter__(self) -> Self:
         """Take the lock, or raise at once."""
         try:
-            file = self._path.open("a+", encoding="ascii")
+            file = self._path.open("ab+", buffering=0)
         except OSError as error:
             raise HashretError(
                 f"{self._path.parent} cannot be written ({error.strerror}): an index is changed "
                 "only by a user who may write to its folder."
             ) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not self._taken(file):
             file.seek(0)
-            holder = file.read().strip() or "unknown"
+            holder = file.read(20).decode("ascii", "replace").strip() or "unknown"
             file.close()
             raise IndexLockedError(
                 f"{self._path.parent} is being written by process {holder}; try again when it "
                 "has finished."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+            )
+        with suppress(OSError):  # on a full disk, the lock holds all the same
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
         self._file = file
         return self
+
+    def _taken(self, file: FileIO) -> bool:
+        """Take the lock; a reader that looks at it holds it for less than a millisecond."""
+        give_up = time.monotonic() + self._patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() >= give_up:
+                    return False
+                time.sleep(0.005)
+            else:
+                return True
 
     def __exit__(
         self,

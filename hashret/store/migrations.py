@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from sqlite_utils import Database, Migrations
 
 FORMAT = 2
@@ -61,3 +63,22 @@ def _vectors(db: Database) -> None:
         ) strict
         """
     )
+
+
+@migrations(name="0003_identities")
+def _identities(db: Database) -> None:
+    # A file that was renamed is known again by its content.
+    db.execute(
+        """
+        create index items_by_content on items(content_hash)
+        where source is not null and position is null
+        """
+    )
+    db.execute("alter table segments add column manifest integer")
+
+
+def update_schema(connection: sqlite3.Connection) -> None:
+    """Apply the migrations that the database has not seen, inside the transaction that is open."""
+    database = Database(connection)
+    if migrations.pending(database):
+        migrations.apply(database)

@@ -1,0 +1,145 @@
+"""What can be written to an index's database, inside one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashret.errors import InputError
+from hashret.store.item_reader import ItemReader
+from hashret.store.items import NewItem, item_checksum
+from hashret.store.vectors import insert_vectors
+
+
+class ItemWriter(ItemReader):
+    """A transaction on the database of an index, which :meth:`ItemStore.writing` gives.
+
+    What it reads is what it has written so far; nobody else sees that before it is committed.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Write through a connection that has begun a transaction."""
+        super().__init__(path, connection)
+        self.new_segments: list[str] = []
+        self._count = super().count()
+
+    def count(self) -> int:
+        """How many items there are, those that are being written included."""
+        return self._count
+
+    def count_generation(self) -> None:
+        """Make what was written the next state: the last thing before it is committed."""
+        self.change_settings({"items": self._count, "generation": self.generation + 1})
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Set JSON values by name."""
+        self._connection.executemany(
+            "insert or replace into settings (name, value) values (?, ?)",
+            [(name, json.dumps(value)) for name, value in settings.items()],
+        )
+
+    # Items
+
+    def insert(self, items: Iterable[NewItem], source: int | None) -> None:
+        """Add items under keys that do not exist yet."""
+        cursor = self._connection.executemany(
+            "insert into items (key, code, fields, content_hash, source, position, checksum) "
+            "values (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (i.key, i.code, i.fields, i.content_hash, source, i.position, i.checksum)
+                for i in items
+            ),
+        )
+        self._count += max(cursor.rowcount, 0)
+
+    def change_fields(self, items: Iterable[tuple[int, str]]) -> None:
+        """Replace the fields (JSON text) of rows whose value stayed as it was."""
+        for row, fields in items:
+            key, code, digest = self._connection.execute(
+                "select key, code, content_hash from items where row = ?", [row]
+            ).fetchone()
+            self._connection.execute(
+                "update items set fields = ?, checksum = ? where row = ?",
+                [fields, item_checksum(key, code, fields, digest), row],
+            )
+
+    def delete_rows(self, rows: Iterable[int]) -> None:
+        """Delete items; a row that stands in a segment is listed in ``deletions``."""
+        numbers = [(row,) for row in rows]
+        watermark = self.last_segment_row()
+        cursor = self._connection.executemany("delete from items where row = ?", numbers)
+        self._count -= max(cursor.rowcount, 0)
+        self._connection.executemany(
+            "insert or ignore into deletions (row) values (?)",
+            [number for number in numbers if number[0] <= watermark],
+        )
+
+    def relocate(self, items: Iterable[tuple[int, int | None]], source: int | None) -> None:
+        """Note that unchanged items, given as row and position, now lie in another source."""
+        self._connection.executemany(
+            "update items set source = ?, position = ? where row = ?",
+            [(source, position, row) for row, position in items],
+        )
+
+    def keep_vectors(self, keys: Sequence[str], matrix: NDArray[np.float32]) -> None:
+        """Keep the feature rows ``(n, vector_length)`` of items that were just inserted."""
+        known = self.by_keys(keys)
+        insert_vectors(self._connection, [known[key].row for key in keys], matrix)
+
+    # Sources and field names
+
+    def source_id(self, location: str | None) -> int | None:
+        """The number of a source on disk, noted when it is new; None for Python data."""
+        if location is None:
+            return None
+        self._connection.execute("insert or ignore into sources (location) values (?)", [location])
+        found = self._connection.execute("select id from sources where location = ?", [location])
+        return int(found.fetchone()[0])
+
+    def note_fields(self, names: Iterable[str]) -> None:
+        """Remember field names, so that conditions can use them.
+
+        Raises:
+            InputError: a name differs from another one only in case, which SQL does not see.
+        """
+        known = {name.lower(): name for name in self.field_names()}
+        for name in names:
+            if known.setdefault(name.lower(), name) != name:
+                raise InputError(
+                    f"The field {name!r} differs from the field {known[name.lower()]!r} only in "
+                    "case, which conditions do not see; give it the same name, or another."
+                )
+            self._connection.execute("insert or ignore into fields (name) values (?)", [name])
+
+    # Segments
+
+    def replace_segments(
+        self,
+        replaced: Iterable[str],
+        name: str,
+        first: int,
+        last: int,
+        manifest: int | None = None,
+    ) -> None:
+        """Name a published segment, in the place of those it ``replaced``.
+
+        The CRC-32 of its ``manifest`` tells it from another one under its name.
+        """
+        self._connection.executemany(
+            "delete from segments where name = ?", [(old,) for old in replaced]
+        )
+        self._connection.execute(
+            "insert into segments (name, first_row, last_row, manifest) values (?, ?, ?, ?)",
+            [name, first, last, manifest],
+        )
+        self.new_segments.append(name)
+
+    def forget_deletions(self, first: int, last: int) -> None:
+        """Drop deletions that no segment needs any more."""
+        self._connection.execute("delete from deletions where row between ? and ?", [first, last])
