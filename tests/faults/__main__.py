@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from faults.oracle import Oracle, prepare
+import hashret.snapshot
+from faults.oracle import SEGMENT_ROWS, Oracle, prepare
 from faults.tally import Tally
+from hashret.search import engine
 
 
 def _walk(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespace) -> None:
@@ -21,8 +24,24 @@ def _walk(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespac
     walk.run(chosen, FAULTS)
 
 
+def _damage(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespace) -> None:
+    from faults.damage import Damage
+
+    damage = Damage(oracle, folder, tally, options.seed)
+    damage.run(*((2000, 500) if options.full else (120, 40)))
+
+
+def _power(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespace) -> None:
+    from faults.lost_writes import PowerLosses
+
+    losses = PowerLosses(oracle, folder, tally, options.seed)
+    losses.run(*((20, 100) if options.full else (4, 30)))
+
+
 EXPERIMENTS: dict[str, Callable[[Oracle, Path, Tally, argparse.Namespace], None]] = {
     "walk": _walk,
+    "damage": _damage,
+    "power": _power,
 }
 
 
@@ -40,8 +59,12 @@ def main() -> None:
     prepared = folder.parent / "prepared-encoder"
     if not prepared.exists():
         prepare(prepared)
+    oracle = Oracle(prepared)
+    hashret.snapshot.SEGMENT_ROWS = SEGMENT_ROWS
+    engine.use("numpy")  # what is compiled would be compiled again in each child
+    gc.freeze()  # else each child copies what its collector touches
     tally = Tally(options.experiment)
-    EXPERIMENTS[options.experiment](Oracle(prepared), folder, tally, options)
+    EXPERIMENTS[options.experiment](oracle, folder, tally, options)
     json.dump(tally.to_json(), sys.stdout, indent=1)
 
 

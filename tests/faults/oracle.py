@@ -17,11 +17,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import hashret
-import hashret.snapshot
 from hashret.codes import hamming, to_hex
 from hashret.encoder.artefacts import Artefacts
 from hashret.encoder.baselines import RandomHyperplanes
-from hashret.search import engine
 
 State: TypeAlias = dict[str, int]
 
@@ -111,8 +109,6 @@ class Oracle:
     def __init__(self, prepared: Path) -> None:
         """Encode everything once."""
         PreparedHasher.folder = prepared
-        hashret.snapshot.SEGMENT_ROWS = SEGMENT_ROWS
-        engine.use("numpy")  # what is compiled would be compiled in each child
         names = [(key, version) for key in KEYS for version in range(VERSIONS)]
         encoder = Artefacts.read(prepared).encoder
         codes = encoder.encode(np.stack([vector(*name) for name in names]))
