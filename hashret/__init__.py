@@ -27,6 +27,7 @@ from hashret.errors import (
 )
 
 if TYPE_CHECKING:
+    from hashret.duplicates import DuplicateGroup, DuplicateItem, DuplicatePair
     from hashret.encoder import SemanticHasher
     from hashret.index import Index
     from hashret.ingest import AddReport, Progress
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "AddReport": "hashret.ingest",
     "CodeIndex": "hashret.search",
+    "DuplicateGroup": "hashret.duplicates",
+    "DuplicateItem": "hashret.duplicates",
+    "DuplicatePair": "hashret.duplicates",
     "Hit": "hashret.result",
     "Index": "hashret.index",
     "Outlier": "hashret.outliers",
@@ -57,6 +61,9 @@ __all__ = [
     "AddReport",
     "CodeIndex",
     "DamagedIndexError",
+    "DuplicateGroup",
+    "DuplicateItem",
+    "DuplicatePair",
     "EncoderMismatchError",
     "HashretError",
     "Hit",

@@ -106,9 +106,9 @@ def duplicates_page(
         f"<title>{title}</title><style>{_STYLE}</style></head><body>\n"
         f"<h1>{title}</h1>\n"
         f"<p>{len(found):,} groups of {sum(found.sizes):,} items, of {found.compared:,} compared: "
-        f"each item of a group is within {radius} bits of another one of it; the ends of a chain may "
-        f"lie further apart.{more} A strip shows the bits in which an item differs from the first "
-        "of its group.</p>\n"
+        f"each item of a group is within {radius} bits of another one of it; the ends of a chain "
+        f"may lie further apart.{more} A strip shows the bits in which an item differs from the "
+        "first of its group.</p>\n"
         f"{''.join(parts)}</body></html>\n"
     )
 

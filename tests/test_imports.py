@@ -19,14 +19,25 @@ def imported(code: str, *modules: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["--help", "index --help", "query --help", "evaluate --help", "plot --help", "--version"],
+    [
+        "--help",
+        "index --help",
+        "query --help",
+        "evaluate --help",
+        "plot --help",
+        "duplicates --help",
+        "export --help",
+        "--version",
+    ],
 )
 def test_help_imports_next_to_nothing(command):
     code = f"from hashret.cli import cli\ncli.main({command.split()!r}, standalone_mode=False)"
     assert imported(code, *HEAVY, "numpy", "faiss", "PIL", "rich", "sqlite_utils") == []
 
 
-@pytest.mark.parametrize("command", ["info", "query --key 3", "query PATH", "items", "verify"])
+@pytest.mark.parametrize(
+    "command", ["info", "query --key 3", "query PATH", "items", "export -o -", "verify"]
+)
 def test_these_never_import_tensorflow(make_index, idx_files, command):
     path = make_index("digits")
     arguments = [*command.replace("PATH", f"{idx_files}/test-images-idx3-ubyte#3").split()]
