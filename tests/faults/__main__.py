@@ -38,9 +38,38 @@ def _power(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespa
     losses.run(*((20, 100) if options.full else (4, 30)))
 
 
+def _kills(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespace) -> None:
+    from faults.random_kills import RandomKills
+
+    RandomKills(oracle, folder, tally, options.seed).run(1000 if options.full else 40)
+
+
+def _full_disk(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespace) -> None:
+    from faults.refusals import FullDisk, small_disk
+
+    with small_disk(folder) as disk:
+        FullDisk(oracle, disk, tally).fill(1 if options.full else 9)
+
+
+def _forbidden(oracle: Oracle, folder: Path, tally: Tally, _: argparse.Namespace) -> None:
+    from faults.refusals import Forbidden
+
+    Forbidden(oracle, folder, tally).run()
+
+
+def _readers(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespace) -> None:
+    from faults.readers import Readers
+
+    Readers(oracle, folder, tally, options.seed).run(60.0 if options.full else 4.0)
+
+
 EXPERIMENTS: dict[str, Callable[[Oracle, Path, Tally, argparse.Namespace], None]] = {
     "walk": _walk,
+    "kills": _kills,
     "damage": _damage,
+    "full": _full_disk,
+    "forbidden": _forbidden,
+    "readers": _readers,
     "power": _power,
 }
 

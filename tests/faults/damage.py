@@ -1,4 +1,4 @@
-"""Every file of an index cut, flipped, zeroed, spliced, swapped or removed; then everything is asked.
+"""Every file of an index cut, flipped, zeroed, spliced, swapped or removed; then all is asked.
 
 What is asked must be answered rightly or refused by a ``HashretError`` that names the file, in a
 fresh open and in an index that was open and mapped already; and ``verify`` must find the damage.
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import hashret
+import hashret.snapshot
 from faults.children import Answer, Tell, in_child
 from faults.oracle import KEYS, N_BITS, Oracle, State, fields, items, state_of, vector
 from faults.tally import Tally, Trial
@@ -56,6 +57,7 @@ class Damage:
             raise RuntimeError(answer.value)
 
     def _make(self, _: Tell) -> None:
+        hashret.snapshot.GRACE_SECONDS = 0.0  # no segments that nothing needs are left
         for place, state in ((self._sound["at rest"], STATE), (self._other, OTHER)):
             keys = list(state)
             with self._oracle.create(place, {key: state[key] for key in keys[:60]}) as index:
@@ -63,6 +65,7 @@ class Damage:
                 index.add(items({key: state[key] for key in keys[60:120]}))
                 index.remove(KEYS[200:210])
                 index.add(items(state))
+                index.add(items({keys[0]: state[keys[0]]}))  # sweeps
         shutil.copytree(self._sound["at rest"], self._sound["killed"])
 
     def _make_killed(self, _: Tell) -> None:

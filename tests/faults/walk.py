@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -149,17 +150,23 @@ class Walk:
 
     def _attempt(self, operation: Operation, fault: str, tell: Tell) -> dict[str, Any]:
         """In a child: do it under a fault; tell when it is done, or with what error it ended."""
-        shim.arm(self._room, fault)
         try:
-            index = self._do(operation)
-            tell("done")
-            index.close()
+            with self._under(fault):
+                index = self._do(operation)
+                tell("done")
+                index.close()
         except hashret.HashretError as error:
             return {"error": f"{type(error).__name__}: {error}"}
+        return {"calls": shim.counted()}
+
+    @contextmanager
+    def _under(self, fault: str) -> Iterator[None]:
+        """Calls go as the fault says."""
+        shim.arm(self._room, fault)
+        try:
+            yield
         finally:
-            calls = shim.counted()
             shim.disarm()
-        return {"calls": calls}
 
     def _again(self, operation: Operation) -> dict[str, Any]:
         """In a child: what is there now, and what after doing it once more without a fault."""
