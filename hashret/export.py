@@ -226,16 +226,15 @@ class _Column:
         if value is not None:
             self._kinds.add(type(value))
             if isinstance(value, int):
-                # One less for negative ones, of which int64 has one more.
-                self._largest = max(self._largest, value if value >= 0 else -value - 1)
+                self._largest = max(self._largest, abs(value))
 
     def decide(self) -> None:
         """Choose the type: an exact one, or text."""
         if self._kinds == {bool}:
             self.type = "bool_"
-        elif self._kinds == {int} and self._largest < 2**63:
+        elif self._kinds == {int}:
             self.type = "int64"
-        elif self._kinds in ({float}, {int, float}) and self._largest < _EXACT_IN_FLOAT:
+        elif self._kinds in ({float}, {int, float}) and self._largest <= _EXACT_IN_FLOAT:
             self.type = "float64"
 
     def value(self, item: StoredItem) -> Any:
