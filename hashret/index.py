@@ -32,12 +32,13 @@ from hashret.learning import learn_index
 from hashret.ordering import check_order, refined
 from hashret.outliers import Outliers, outliers_in_index, outliers_in_source
 from hashret.reader import Reader, stored
-from hashret.report import VerifyReport, facts, verify
+from hashret.report import facts
 from hashret.result import Result
 from hashret.snapshot import TablesProgress, publish_all, publish_due
 from hashret.sources import Source, open_source
 from hashret.store import ItemStore, StoredItem, WriterLock
 from hashret.trained import TrainedEncoder
+from hashret.verification import RepairReport, VerifyReport, repair, verify
 
 if TYPE_CHECKING:
     from hashret.encoder import CodeEstimator
@@ -559,6 +560,19 @@ class Index:
     def verify(self) -> VerifyReport:
         """Check every item, segment and encoder file against its checksum; changes nothing."""
         return verify(self._reader, self.encoder, self.path)
+
+    @staticmethod
+    def repair(path: str | Path, progress: ProgressCallback = no_progress) -> RepairReport:
+        """Rebuild what is derived, and keep of the items in ``path`` all that are whole.
+
+        For an index that cannot be opened, or that :meth:`verify` finds damaged. A damaged database
+        is kept, in a folder beside the new one.
+
+        Raises:
+            DamagedIndexError: nothing of the database can be saved; nothing was changed.
+            IndexLockedError: another process is writing.
+        """
+        return repair(_folder(path), _tables(progress))
 
 
 def _only_by_row(order: str, asked: str) -> None:

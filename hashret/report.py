@@ -1,8 +1,7 @@
-"""What an index reports of itself: what it holds, and whether it is whole."""
+"""What an index reports of itself."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,7 @@ import numpy as np
 
 from hashret.code_statistics import code_statistics
 from hashret.codes import Codes
-from hashret.errors import HashretError
 from hashret.reader import Reader
-from hashret.search import CodeIndex
-from hashret.snapshot import segment_problems, without_remedy
 from hashret.store import ItemStore
 from hashret.trained import TrainedEncoder
 
@@ -24,51 +20,6 @@ SAMPLE_BLOCKS = 50
 
 BIT_STEPS = 20_000_000_000
 """Multiplications that the correlation of bits may take: about a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """What :meth:`hashret.Index.verify` found.
-
-    Attributes:
-        problems: one line for each thing that is damaged, naming the file; empty when all is well.
-        items: how many items were checked.
-        segments: how many segments were checked.
-    """
-
-    problems: list[str]
-    items: int
-    segments: int
-
-    @property
-    def ok(self) -> bool:
-        """Nothing is damaged."""
-        return not self.problems
-
-
-def verify(reader: Reader, encoder: TrainedEncoder, folder: Path) -> VerifyReport:
-    """Check every item, segment and encoder file against its checksum."""
-    store = reader.store
-    with reader.state(checked=False):
-        problems = list(store.problems())
-        items = segments = 0
-        try:
-            items, segments = store.count(), len(store.segments())
-            problems += _segment_problems(store, folder)
-        except HashretError as error:
-            problems.append(str(error))
-    return VerifyReport(problems + encoder.problems(), items, segments)
-
-
-def _segment_problems(store: ItemStore, folder: Path) -> list[str]:
-    problems = []
-    for name, _, _ in store.segments():
-        try:
-            damage = segment_problems(store, CodeIndex.open(folder / "segments" / name))
-        except HashretError as error:
-            damage = [str(error)]
-        problems += [f"{without_remedy(line)} `hashret compact` rebuilds it." for line in damage]
-    return problems
 
 
 def facts(reader: Reader, encoder: TrainedEncoder, folder: Path) -> dict[str, Any]:

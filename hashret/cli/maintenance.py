@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import click
 
-from hashret.cli.options import index_option, open_index
+from hashret.cli.options import index_option, index_path, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
 
 
 @click.command()
 @index_option
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Rebuild what is derived, and keep every item that is whole; say what is lost.",
+)
 @output_options()
 @click.pass_context
-def verify(context: click.Context, index_name: str | None) -> None:
-    """Check every item, segment and encoder file; exit with 1 at any damage."""
+def verify(context: click.Context, index_name: str | None, repair: bool) -> None:
+    """Check every item, segment and encoder file; exit with 1 at any damage.
+
+    --repair mends what it can, and then exits with 1 if anything is lost. A damaged database is
+    kept in a folder beside the new one.
+    """
     warnings_to_stderr()
     output = Output.of(context)
+    if repair:
+        _repair(context, output, index_name)
+        return
     with open_index(index_name) as index:
         report = index.verify()
     if report.problems or output.format != "table":
@@ -27,6 +39,26 @@ def verify(context: click.Context, index_name: str | None) -> None:
         click.echo(f"{counts}: all is well", err=True)
     else:
         click.echo(f"{counts}: {len(report.problems):,} problems", err=True)
+        context.exit(1)
+
+
+def _repair(context: click.Context, output: Output, index_name: str | None) -> None:
+    from hashret.index import Index
+
+    with ProgressDisplay() as progress:
+        report = Index.repair(index_path(index_name), progress)
+    lines = [("repaired", line) for line in report.repaired]
+    lines += [("lost", line) for line in report.lost]
+    if lines or output.format != "table":
+        output.write([{"what": what, "detail": line} for what, line in lines], ["what", "detail"])
+    if not lines:
+        click.echo(f"{report.items:,} items: nothing to repair", err=True)
+    else:
+        click.echo(
+            f"{report.items:,} items: {len(report.repaired):,} repaired, {len(report.lost):,} lost",
+            err=True,
+        )
+    if report.lost:
         context.exit(1)
 
 

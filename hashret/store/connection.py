@@ -19,8 +19,8 @@ WRITE_CACHE_KIB = 1 << 18
 def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite raises about the database at ``path`` into a :class:`HashretError`."""
     damaged = (
-        f"{path} is damaged (%s). It is the only truth of the index: restore it from a copy, or "
-        "build the index again from its sources."
+        f"{path} is damaged (%s). `hashret verify --repair` keeps every item that is whole; or "
+        "restore a copy of the whole folder, or build the index again from its sources."
     )
     try:
         yield

@@ -236,7 +236,7 @@ class ItemReader:
 
     # Verification
 
-    def problems(self) -> Iterator[str]:
+    def row_problems(self) -> Iterator[str]:
         """What is wrong with the database itself, and with items whose checksum does not fit."""
         try:
             n_bits, length, noted = (

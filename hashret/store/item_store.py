@@ -33,6 +33,7 @@ from hashret.store.seal import (
     chunks_in_log,
     completed,
     fresh_stamp,
+    is_settled,
     stamp_of,
     without_chunks,
 )
@@ -230,7 +231,8 @@ class ItemStore(ItemReader):
             self._check_generation(seal)
         if seal is None or None in seal.chunks:
             self._check_rows()
-        self._trusted = found
+        settled = found is not None and is_settled(found)
+        self._trusted = found if settled or writing else None
         if seal is None:
             _log.warning(
                 "%s was missing or damaged: every item was checked against its own checksum%s.",
@@ -268,29 +270,34 @@ class ItemStore(ItemReader):
     def problems(self) -> Iterator[str]:
         """What is wrong with the database: its rows, or else what lies between them."""
         whole = True
-        for problem in super().problems():
+        for problem in self.row_problems():
             whole = False
             yield problem
         if whole:
-            yield from self._sealed_problems()
+            changed, missing = self.sealed_problems()
+            yield from (*changed, *missing)
 
-    def _sealed_problems(self) -> list[str]:
-        """What is in the database that hashret has not written, one line each."""
-        seal, before = Seal.read(self.path.parent), stamp_of(self.path)
-        if is_locked(self.path.parent):
-            return []
+    def sealed_problems(self, *, writing: bool = False) -> tuple[list[str], list[str]]:
+        """What is in the database that hashret has not written, and what it has that is not there.
+
+        While someone else is ``writing``, nobody can tell.
+        """
+        before = stamp_of(self.path)
+        seal = Seal.read(self.path.parent)
+        if not writing and is_locked(self.path.parent):
+            return [], []
         if seal is None:
-            return [f"{SEAL_FILE} is missing or damaged; the next reading of the index renews it"]
+            return [f"{SEAL_FILE} is missing or damaged; reading the index renews it"], []
         places = self._places_changed(seal)
         if stamp_of(self.path) != before:
-            return []  # it was being written, by someone who seals it
-        problems = [f"{self.path.name}: {place}: not as it was written" for place in places]
+            return [], []  # it was being written, by someone who seals it
+        missing = []
         if self.generation < seal.generation:
-            problems.append(
+            missing.append(
                 f"{log_of(self.path).name}: state {seal.generation} was committed, "
                 f"{self.generation} is left"
             )
-        return problems
+        return [f"{self.path.name}: {place}: not as written" for place in places], missing
 
     def _check_generation(self, seal: Seal) -> None:
         found = self.generation
@@ -303,7 +310,7 @@ class ItemStore(ItemReader):
             )
 
     def _check_rows(self) -> None:
-        problems = list(islice(super().problems(), 3))
+        problems = list(islice(self.row_problems(), 3))
         if problems:
             raise DamagedIndexError(
                 f"{self.path} is damaged: {'; '.join(problems)}. `hashret verify` names all that "
@@ -325,21 +332,31 @@ class ItemStore(ItemReader):
 
     def note_whole_segment(self, folder: Path, stamps: dict[str, Stamp]) -> None:
         """Remember that the files of a segment were found whole when they had these stamps."""
+        if not all(map(is_settled, stamps.values())):
+            return  # it is looked at again next time
         self._whole_segments[folder.name] = stamps
         if self._seal is not None and self._trusted is not None:
             self._seal_if_nobody_writes(self._seal)
 
     def accept(self) -> None:
-        """Seal the database as it is; whoever holds the writer's lock and has checked it may."""
+        """Seal the database as it is; whoever holds the writer's lock and has checked it may.
+
+        Its settings, which have no checksum, become those of the seal, where it has one.
+        """
+        seal = Seal.read(self.path.parent)
         with self.reading(checked=False):
-            seal = Seal(self.generation, [], None, {}, self.settings())
-        self._seal_anew(seal)
+            self._seal_anew(Seal(self.generation, [], None, {}, self.settings()))
+        if seal is not None:
+            own = ("items", "generation")
+            with self.writing() as writer:
+                kept = {name: value for name, value in seal.settings.items() if name not in own}
+                writer.change_settings(kept)
 
     def _seal_if_nobody_writes(self, seal: Seal, *, writing: bool = False) -> None:
         """Seal files that were found whole; readers do so too, where they may."""
         if writing:
             self._seal_anew(seal)
-        elif is_writable(self.path):
+        elif self._trusted is not None and is_writable(self.path):
             with suppress(HashretError), WriterLock(self.path.parent, patience=0):
                 if stamp_of(self.path) == self._trusted:
                     self._seal_anew(seal)

@@ -46,17 +46,55 @@ class ItemWriter(ItemReader):
 
     # Items
 
-    def insert(self, items: Iterable[NewItem], source: int | None) -> None:
-        """Add items under keys that do not exist yet."""
+    def insert(self, items: Iterable[NewItem], source: int | None) -> range:
+        """Add items under keys that do not exist yet; returns the rows they took, in order."""
+        first = self._next_row()
         cursor = self._connection.executemany(
-            "insert into items (key, code, fields, content_hash, source, position, checksum) "
-            "values (?, ?, ?, ?, ?, ?, ?)",
+            "insert into items (row, key, code, fields, content_hash, source, position, checksum) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                (i.key, i.code, i.fields, i.content_hash, source, i.position, i.checksum)
-                for i in items
+                (row, key, code, fields, digest, source, position, checksum)
+                for row, (key, code, fields, digest, position) in enumerate(items, first)
+                for checksum in (item_checksum(key, code, fields, digest),)
             ),
         )
-        self._count += max(cursor.rowcount, 0)
+        count = max(cursor.rowcount, 0)
+        self._count += count
+        return range(first, first + count)
+
+    def _next_row(self) -> int:
+        """One more than any row that ever was: a row is never used twice."""
+        found = self._connection.execute("select seq from sqlite_sequence where name = 'items'")
+        latest = found.fetchone()
+        return 1 if latest is None else int(latest[0]) + 1
+
+    def insert_at(
+        self,
+        row: int,
+        item: NewItem,
+        source: int | None,
+        vector: tuple[int, int, bytes, int] | None = None,
+    ) -> None:
+        """Add an item in the row it had, with its record of ``vectors`` if it has one."""
+        self._connection.execute(
+            "insert into items (row, key, code, fields, content_hash, source, position, checksum) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                row,
+                item.key,
+                item.code,
+                item.fields,
+                item.content_hash,
+                source,
+                item.position,
+                item.checksum,
+            ),
+        )
+        self._count += 1
+        if vector is not None:
+            self._connection.execute(
+                "insert into vectors (row, exponent, vector, checksum) values (?, ?, ?, ?)", vector
+            )
 
     def change_fields(self, items: Iterable[tuple[int, str]]) -> None:
         """Replace the fields (JSON text) of rows whose value stayed as it was."""

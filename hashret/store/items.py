@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,9 +15,12 @@ from hashret.errors import DamagedIndexError, InputError
 
 RESTORE = "Restore items.db from a copy, or build the index again from its sources."
 
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
-@dataclass(frozen=True, slots=True)
-class NewItem:
+
+class NewItem(NamedTuple):
     """An item to be written: what came from a source, with its code."""
 
     key: str
@@ -76,14 +79,10 @@ def encode_fields(fields: Mapping[str, Any]) -> str:
     Raises:
         InputError: a value has no JSON form.
     """
+    if not fields:
+        return "{}"
     try:
-        return json.dumps(
-            dict(fields),
-            sort_keys=True,
-            separators=(",", ":"),
-            ensure_ascii=False,
-            allow_nan=False,
-        )
+        return _CANONICAL.encode(dict(fields))
     except (TypeError, ValueError) as error:
         raise InputError(
             f"Fields hold text, finite numbers, true, false or null by name; those named "

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,7 @@ SEAL_FILE = "seal.json"
 CHUNK_BYTES = 1 << 16
 _FORMAT = 1
 _READ_BYTES = 1 << 24
+_TICK_NANOSECONDS = 20_000_000
 
 Stamp: TypeAlias = tuple[int, int, int, int]
 """Inode, size in bytes, times of the last change of content and of inode in nanoseconds."""
@@ -52,8 +54,13 @@ def fresh_stamp(path: Path) -> Stamp | None:
     with suppress(OSError):
         status = path.stat()
         second = status.st_mtime_ns // 10**9 * 10**9
-        os.utime(path, ns=(status.st_atime_ns, second + 1 + secrets.randbelow(10**9 - 1)))
+        os.utime(path, ns=(status.st_atime_ns, second - 1 - secrets.randbelow(10**9 - 1)))
     return stamp_of(path)
+
+
+def is_settled(stamp: Stamp) -> bool:
+    """Whether the file of a stamp was changed so long ago that any later change would show."""
+    return time.time_ns() - stamp[3] > _TICK_NANOSECONDS
 
 
 def stamps_in(folder: Path) -> dict[str, Stamp]:

@@ -91,7 +91,7 @@ def read_vectors(
     records = []
     for row in rows:
         record = found.get(row)
-        if record is None or not _is_whole(record, length):
+        if record is None or not is_whole_vector(record, length):
             raise DamagedIndexError(
                 f"The vector kept of row {row} in items.db is missing or damaged: `hashret verify` "
                 f"names all that are. {RESTORE}"
@@ -102,7 +102,8 @@ def read_vectors(
     return unpack_vectors(exponents, halves.reshape(len(records), length))
 
 
-def _is_whole(record: tuple[Any, ...], length: int) -> bool:
+def is_whole_vector(record: tuple[Any, ...], length: int) -> bool:
+    """Whether a record of kept vectors has this ``length`` and matches its checksum."""
     row, exponent, vector, checksum = record
     return (
         isinstance(exponent, int)
@@ -116,7 +117,7 @@ def vector_problems(connection: sqlite3.Connection, length: int) -> Iterator[str
     """One line for each kept vector that is damaged, missing, or of no item."""
     try:
         for record in connection.execute(f"{_RECORDS} order by row"):
-            if not _is_whole(record, length):
+            if not is_whole_vector(record, length):
                 yield f"items.db: the kept vector of row {record[0]} does not match its checksum"
         for (row,) in connection.execute(
             "select row from items where row not in (select row from vectors) order by row"

@@ -1,0 +1,142 @@
+"""Whether an index is whole, and what can be made whole again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hashret.errors import DamagedIndexError, HashretError
+from hashret.reader import Reader
+from hashret.search import CodeIndex
+from hashret.snapshot import TablesProgress, publish_all, segment_problems, without_remedy
+from hashret.store import ItemStore, WriterLock
+from hashret.store.salvage import salvage
+from hashret.trained import TrainedEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What :meth:`hashret.Index.verify` found.
+
+    Attributes:
+        problems: one line for each thing that is damaged, naming the file; empty when all is well.
+        items: how many items were checked.
+        segments: how many segments were checked.
+    """
+
+    problems: list[str]
+    items: int
+    segments: int
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is damaged."""
+        return not self.problems
+
+
+def verify(reader: Reader, encoder: TrainedEncoder, folder: Path) -> VerifyReport:
+    """Check every item, segment and encoder file against its checksum."""
+    store = reader.store
+    with reader.state(checked=False):
+        problems = list(store.problems())
+        items = segments = 0
+        try:
+            items, segments = store.count(), len(store.segments())
+            problems += _segment_problems(store, folder)
+        except HashretError as error:
+            problems.append(str(error))
+    return VerifyReport(problems + encoder.problems(), items, segments)
+
+
+def _segment_problems(store: ItemStore, folder: Path) -> list[str]:
+    problems = []
+    for name, _, _ in store.segments():
+        try:
+            damage = segment_problems(store, CodeIndex.open(folder / "segments" / name))
+        except HashretError as error:
+            damage = [str(error)]
+        problems += [f"{without_remedy(line)} `hashret compact` rebuilds it." for line in damage]
+    return problems
+
+
+@dataclass(frozen=True)
+class RepairReport:
+    """What :meth:`hashret.Index.repair` did.
+
+    Attributes:
+        repaired: one line for each thing that was made anew.
+        lost: one line for each thing that only a copy, or the sources, can bring back.
+        items: how many items the index holds now.
+    """
+
+    repaired: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    items: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Nothing was lost."""
+        return not self.lost
+
+
+def repair(folder: Path, progress: TablesProgress) -> RepairReport:
+    """Rebuild what is derived, and save of the database every item that matches its checksum.
+
+    Raises:
+        DamagedIndexError: nothing of the database can be saved; nothing was changed.
+        IndexLockedError: another process is writing.
+    """
+    repaired: list[str] = []
+    lost: list[str] = []
+    path = folder / "items.db"
+    with WriterLock(folder):
+        rebuild = _repair_database(path, repaired, lost)
+        store = ItemStore.open(path)
+        try:
+            with store.reading():
+                damaged = _segment_problems(store, folder)
+            if damaged or rebuild:
+                publish_all(store, folder, progress)
+                repaired.append("segments: rebuilt from items.db")
+            items = store.count()
+            lost += TrainedEncoder.of_index(folder, store).problems()
+        finally:
+            store.close()
+    return RepairReport(repaired, lost, items)
+
+
+def _repair_database(path: Path, repaired: list[str], lost: list[str]) -> bool:
+    """Make the database whole; returns whether segments must be made anew."""
+    try:
+        store = ItemStore.open(path)
+        try:
+            with store.reading(checked=False):
+                is_whole = not any(store.row_problems())
+                changed, missing = store.sealed_problems(writing=True)
+            if is_whole and (changed or missing):
+                store.accept()
+        finally:
+            store.close()
+    except DamagedIndexError:
+        if not path.is_file():
+            raise
+        is_whole = False
+    if not is_whole:
+        saved = salvage(path)
+        repaired.append(
+            f"items.db: made anew with {saved.kept:,} items; the damaged file is in {saved.folder}"
+        )
+        lost += saved.lost
+        store = ItemStore.open(path)
+        try:
+            store.accept()
+        finally:
+            store.close()
+        return True
+    lost += missing
+    if changed:
+        repaired.append(
+            f"items.db: taken as it is, for every item matches its checksum ({changed[0]}"
+            f"{' and more' * (len(changed) > 1)}); where items came from has none"
+        )
+    return bool(changed or missing)
