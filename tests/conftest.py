@@ -92,6 +92,16 @@ def _trained(tmp_path_factory, idx_files, vectors, image_folder) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def prepared_encoder(tmp_path_factory) -> Path:
+    """The encoder of the fault laboratory, learned once."""
+    from faults.oracle import prepare
+
+    folder = tmp_path_factory.mktemp("laboratory") / "encoder"
+    prepare(folder)
+    return folder
+
+
 @pytest.fixture
 def make_index(_trained, tmp_path) -> Callable[[str], Path]:
     """Copies an index to spoil at will: "digits" (64 bits), "vectors" (32), "photos" (32)."""

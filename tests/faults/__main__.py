@@ -12,16 +12,17 @@ from pathlib import Path
 
 import hashret.snapshot
 from faults.oracle import SEGMENT_ROWS, Oracle, prepare
+from faults.refusals import NotPermittedError
 from faults.tally import Tally
 from hashret.search import engine
 
 
 def _walk(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespace) -> None:
-    from faults.walk import FAULTS, OPERATIONS, Walk
+    from faults.walk import OPERATIONS, Walk
 
     walk = Walk(oracle, folder, tally)
     chosen = [one for one in OPERATIONS if options.only in (None, one.name)]
-    walk.run(chosen, FAULTS)
+    walk.run(chosen, 1 if options.full else 7, options.seed)
 
 
 def _damage(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespace) -> None:
@@ -93,7 +94,10 @@ def main() -> None:
     engine.use("numpy")  # what is compiled would be compiled again in each child
     gc.freeze()  # else each child copies what its collector touches
     tally = Tally(options.experiment)
-    EXPERIMENTS[options.experiment](oracle, folder, tally, options)
+    try:
+        EXPERIMENTS[options.experiment](oracle, folder, tally, options)
+    except NotPermittedError as error:
+        tally.skipped = str(error)
     json.dump(tally.to_json(), sys.stdout, indent=1)
 
 

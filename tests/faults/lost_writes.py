@@ -291,7 +291,11 @@ class PowerLosses:
         shutil.rmtree(rebuilt, ignore_errors=True)
         disk.build(rebuilt, disk.length, None)
         ends = [
-            {p.relative_to(top): p.is_file() and p.read_bytes() for p in top.rglob("*")}
+            {
+                path.relative_to(top): path.is_file() and path.read_bytes()
+                for path in top.rglob("*")
+                if not path.name.endswith("-shm")
+            }
             for top in (room, rebuilt)
         ]
         if ends[0] != ends[1]:

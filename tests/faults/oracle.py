@@ -129,10 +129,14 @@ class Oracle:
     def examine(self, path: Path) -> Found:
         """Open an index, read all of it, ask it, verify it."""
         try:
-            index = hashret.open(path)
+            return self._examined(path)
         except hashret.IndexNotFoundError:
             return Found(None, [])
-        with index:
+        except hashret.HashretError as error:
+            return Found(None, [f"it cannot be read: {type(error).__name__}: {error}"])
+
+    def _examined(self, path: Path) -> Found:
+        with hashret.open(path) as index:
             state, problems = self.held(index)
             report = index.verify()
             problems += [f"verify: {line}" for line in report.problems]

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SHOWN = 40
-"""So many failures are told in full."""
+SHOWN_OF_ONE = 2
+"""So many failures are told in full, of all trials and of one."""
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Tally:
         crashed: a crash, a hang, or an error that is no ``HashretError``.
         refused: ended in a clear error, as it may.
         seconds: all of it.
+        skipped: why the experiment cannot be made here, if it cannot.
         failures: what went wrong, the first of them.
     """
 
@@ -36,6 +38,7 @@ class Tally:
     crashed: int = 0
     refused: int = 0
     seconds: float = 0.0
+    skipped: str = ""
     failures: list[str] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
 
@@ -53,7 +56,8 @@ class Tally:
         self.refused += refused
         for kind in trial.kinds:
             setattr(self, kind, getattr(self, kind) + 1)
-        self.failures += trial.failures[: max(0, SHOWN - len(self.failures))]
+        told = trial.failures[:SHOWN_OF_ONE]
+        self.failures += told[: max(0, SHOWN - len(self.failures))]
 
     def to_json(self) -> dict[str, Any]:
         """All of it, as JSON."""

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import hashret
 from faults import shim
 from faults.children import Tell, in_child
-from faults.oracle import KEYS, Oracle, State, items, state_of
+from faults.oracle import KEYS, Found, Oracle, State, items, state_of
 from faults.tally import Tally
 
 Change: TypeAlias = Callable[[hashret.Index], Any]
@@ -101,14 +101,20 @@ class Walk:
             index.add(items(START))
             index.remove(KEYS[200:205])
 
-    def run(self, operations: list[Operation], faults: tuple[str, ...] = FAULTS) -> None:
-        """Walk over all calls of operations with each of the faults."""
+    def run(self, operations: list[Operation], stride: int, first: int) -> None:
+        """Walk over the calls of operations with each of the faults.
+
+        Args:
+            operations: what is done.
+            stride: 1 meets every call with every fault; of more, every call with one of them.
+            first: shifts which.
+        """
         for operation in operations:
             calls, reads, files = self._clean(operation)
-            for fault in faults:
-                for n in range(1, calls + 1):
+            for number, fault in enumerate(FAULTS):
+                for n in range(1 + (number + first) % stride, calls + 1, stride):
                     self._trial(operation, fault.format(n=n), files)
-            for n in range(1, reads + 1) if faults is FAULTS else ():
+            for n in range(1 + first % stride, reads + 1, stride):
                 self._trial(operation, READ_FAULT.format(n=n), files)
 
     def _clean(self, operation: Operation) -> tuple[int, int, set[str]]:
@@ -171,8 +177,11 @@ class Walk:
     def _again(self, operation: Operation) -> dict[str, Any]:
         """In a child: what is there now, and what after doing it once more without a fault."""
         found = self._oracle.examine(self._path)
-        self._do(operation).close()
-        last = self._oracle.examine(self._path)
+        try:
+            self._do(operation).close()
+            last = self._oracle.examine(self._path)
+        except hashret.HashretError as error:
+            last = Found(None, [f"{type(error).__name__}: {error}"])
         return {
             "state": found.state,
             "problems": found.problems + [f"done again: {line}" for line in last.problems],
