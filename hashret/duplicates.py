@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -238,8 +238,8 @@ def _pairs(folder: Path, radius: int, where: str | None) -> Iterator[DuplicatePa
         known: dict[int, tuple[str, Codes]] = {}
         for a, b, distances in _in_order(pairs_of(segments, radius, allowed, SORTED_PAIRS)):
             rows = np.union1d(a, b)
-            known = _keys_and_codes(store, rows, known)
-            codes = _codes(store, rows, known, segments[0].layout.n_bits // 8)
+            known = _keys_and_codes(store, rows, known, segments[0].layout.n_bits)
+            codes = np.stack([known[row][1] for row in rows.tolist()])
             actual = hamming(codes[np.searchsorted(rows, a)], codes[np.searchsorted(rows, b)])
             if (actual != distances).any():
                 raise _disagreement(store, int(a[actual != distances][0]))
@@ -254,13 +254,10 @@ def _in_order(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]]:
     """Lower rows, higher rows and distances of pairs, in blocks that are in order."""
     held: list[Pairs] = []
-    more = True
-    while more:
-        block = next(blocks, None)
-        more = block is not None
+    for block in chain(blocks, [None]):
         if block is not None:
             held.append(block)
-        if held and (not more or sum(map(len, held)) >= SORTED_PAIRS):
+        if held and (block is None or sum(map(len, held)) >= SORTED_PAIRS):
             a = np.concatenate([one.rows_a for one in held])
             b = np.concatenate([one.rows_b for one in held])
             distances = np.concatenate([one.distances for one in held])
@@ -270,7 +267,7 @@ def _in_order(
 
 
 def _keys_and_codes(
-    store: ItemStore, rows: NDArray[np.int64], known: dict[int, tuple[str, Codes]]
+    store: ItemStore, rows: NDArray[np.int64], known: dict[int, tuple[str, Codes]], n_bits: int
 ) -> dict[int, tuple[str, Codes]]:
     """Of these rows; those ``known`` are not read again, for a large bucket is in many blocks."""
     found = {row: known[row] for row in rows.tolist() if row in known}
@@ -278,20 +275,10 @@ def _keys_and_codes(
     for start in range(0, len(missing), ITEMS_AT_A_TIME):
         some = missing[start : start + ITEMS_AT_A_TIME]
         for item in _stored(store, some):
+            if item.code.size * 8 != n_bits:
+                raise _disagreement(store, item.row)
             found[item.row] = (item.key, item.code)
     return found
-
-
-def _codes(
-    store: ItemStore,
-    rows: NDArray[np.int64],
-    known: dict[int, tuple[str, Codes]],
-    n_bytes: int,
-) -> Codes:
-    for row in rows.tolist():
-        if known[row][1].size != n_bytes:
-            raise _disagreement(store, row)
-    return np.stack([known[row][1] for row in rows.tolist()])
 
 
 def _stored(

@@ -87,6 +87,7 @@ def test_names_of_the_text_are_the_package_s():
         "index",
         "search",
         "search.code_index",
+        "search.components",
         "sources.array_files",
         "sources.item",
         "sources.opening",

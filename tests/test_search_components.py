@@ -92,3 +92,12 @@ def test_nothing_to_compare():
     assert len(components_of([few], 2, np.zeros(1, dtype=np.uint8))) == 0
     with pytest.raises(UsageError, match="radius"):
         components_of([few], -1)
+
+
+def test_what_was_found_is_not_overwritten_while_it_is_used():
+    batch = np.zeros((8, 3), dtype=np.uint32)
+    stream = components._copies((batch, size) for size in (5, 3))
+    first = next(stream)
+    batch[:] = 7
+    assert first.tolist() == [[0, 0, 0]] * 5
+    assert next(stream).tolist() == [[7, 7, 7]] * 3

@@ -41,14 +41,14 @@ not at all.
 def export(index_name: str | None, file: Path, where: str | None, overwrite: bool) -> None:
     """Write items and their codes into a file for other programs."""
     warnings_to_stderr()
+    if str(file) == "-" and overwrite:
+        raise UsageError("--overwrite is for a file, and - is none.")
     with open_index(index_name) as index, ProgressDisplay() as progress:
-        if str(file) != "-":
-            count = index.export(file, where, overwrite=overwrite, progress=progress)
-            click.echo(f"Wrote {count:,} items to {file}", err=True)
-            return
-        if overwrite:
-            raise UsageError("--overwrite is for a file, and - is none.")
-        from hashret.export import export_lines
+        if str(file) == "-":
+            from hashret.export import export_lines
 
-        with ended_in_peace():
-            export_lines(index.path, sys.stdout.buffer, where, progress)
+            with ended_in_peace():
+                export_lines(index.path, sys.stdout.buffer, where, progress)
+            return
+        count = index.export(file, where, overwrite=overwrite, progress=progress)
+    click.echo(f"Wrote {count:,} items to {file}", err=True)
