@@ -22,7 +22,7 @@ def _walk(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespac
 
     walk = Walk(oracle, folder, tally)
     chosen = [one for one in OPERATIONS if options.only in (None, one.name)]
-    walk.run(chosen, 1 if options.full else 7, options.seed)
+    walk.run(chosen, 1 if options.full else 11, options.seed)
 
 
 def _damage(oracle: Oracle, folder: Path, tally: Tally, options: argparse.Namespace) -> None:
@@ -82,7 +82,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="an empty folder, best in memory")
     parser.add_argument("--full", action="store_true", help="all trials, not a few")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="one operation")
+    parser.add_argument("--only", help="one operation of the walk")
+    parser.add_argument("--progress", action="store_true", help="tell of it on stderr")
     options = parser.parse_args()
     logging.getLogger("hashret").setLevel(logging.CRITICAL)
     folder = options.folder.resolve()
@@ -93,7 +94,7 @@ def main() -> None:
     hashret.snapshot.SEGMENT_ROWS = SEGMENT_ROWS
     engine.use("numpy")  # what is compiled would be compiled again in each child
     gc.freeze()  # else each child copies what its collector touches
-    tally = Tally(options.experiment)
+    tally = Tally(options.experiment, shows_progress=options.progress)
     try:
         EXPERIMENTS[options.experiment](oracle, folder, tally, options)
     except NotPermittedError as error:

@@ -17,7 +17,7 @@ from typing import Any
 
 import hashret
 from faults import shim
-from faults.children import in_child
+from faults.children import here, in_child
 from faults.oracle import KEYS, Oracle, State, items
 from faults.shim import Change
 from faults.states import Step, random_steps
@@ -263,7 +263,7 @@ class PowerLosses:
             allowed = states[done : done + 2] + ([{}] if creates and done == 0 else [])
             what = f"session {seed}, moment {moment} of {disk.length}, {trial_seed}"
             with self._tally.trial(what) as trial:
-                after = in_child(lambda _: self._look(rebuilt / "index"))
+                after = here(lambda: self._look(rebuilt / "index"))
                 if after.end != "returned":
                     trial.crashed(f"{after.end}: {after.value}")
                     continue

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import hashret
 from faults import shim
-from faults.children import Child, Tell, in_child
+from faults.children import Child, Tell, here, in_child
 from faults.oracle import KEYS, Oracle, State
 from faults.states import Step, random_steps
 from faults.tally import Tally, Trial
@@ -66,7 +66,7 @@ class RandomKills:
                 tell("done")
 
     def _check(self, trial: Trial, steps: list[Step], done: int) -> None:
-        after = in_child(lambda _: vars(self._oracle.examine(self._path)))
+        after = here(lambda: vars(self._oracle.examine(self._path)))
         if after.end != "returned":
             trial.crashed(f"then {after.end}: {after.value}")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ class Tally:
         seconds: all of it.
         skipped: why the experiment cannot be made here, if it cannot.
         failures: what went wrong, the first of them.
+        shows_progress: whether counts are told on stderr meanwhile.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Tally:
     seconds: float = 0.0
     skipped: str = ""
     failures: list[str] = field(default_factory=list)
+    shows_progress: bool = False
+    _told: float = 0.0
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -58,6 +62,10 @@ class Tally:
             setattr(self, kind, getattr(self, kind) + 1)
         told = trial.failures[:SHOWN_OF_ONE]
         self.failures += told[: max(0, SHOWN - len(self.failures))]
+        if self.shows_progress and time.monotonic() > self._told + 1:
+            self._told = time.monotonic()
+            bad = self.lost + self.half + self.wrong + self.crashed
+            print(f"\r{self.trials:,} trials, {bad:,} bad", end="\r", file=sys.stderr, flush=True)
 
     def to_json(self) -> dict[str, Any]:
         """All of it, as JSON."""

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import hashret
 from faults import shim
-from faults.children import Tell, in_child
+from faults.children import Tell, here, in_child
 from faults.oracle import KEYS, Found, Oracle, State, items, state_of
 from faults.tally import Tally
 
@@ -198,7 +198,7 @@ class Walk:
             if answer.end not in planned:
                 trial.crashed(f"{answer.end}: {answer.value}")
                 return
-            after = in_child(lambda _: self._again(operation))
+            after = here(lambda: self._again(operation))
             if after.end != "returned":
                 trial.crashed(f"then {after.end}: {after.value}")
                 return
