@@ -151,11 +151,11 @@ def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) 
 def _open_segment(store: ItemStore, path: Path, stamps: dict[str, Stamp]) -> CodeIndex:
     """Map a segment; where its files may have been changed, every byte of them is read first."""
     segment = CodeIndex.open(path)
-    if not store.segment_is_known(path, stamps):
+    if not store.guard.knows_segment(path, stamps):
         problems = segment_problems(store, segment)
         if problems:
             raise DamagedIndexError(problems[0])
-        store.note_whole_segment(path, stamps)
+        store.guard.note_whole_segment(store, path, stamps)
     return segment
 
 

@@ -112,8 +112,8 @@ def _repair_database(path: Path, repaired: list[str], lost: list[str]) -> bool:
         try:
             with store.reading(checked=False):
                 is_whole = not any(store.row_problems())
-                changed, missing = store.sealed_problems(writing=True)
-            if is_whole and (changed or missing):
+                changed, gone = store.guard.problems(store, writing=True)
+            if is_whole and (changed or gone):
                 store.accept()
         finally:
             store.close()
@@ -133,10 +133,10 @@ def _repair_database(path: Path, repaired: list[str], lost: list[str]) -> bool:
         finally:
             store.close()
         return True
-    lost += missing
+    lost += gone
     if changed:
         repaired.append(
             f"items.db: taken as it is, for every item matches its checksum ({changed[0]}"
             f"{' and more' * (len(changed) > 1)}); where items came from has none"
         )
-    return bool(changed or missing)
+    return bool(changed or gone)

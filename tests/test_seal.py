@@ -94,7 +94,7 @@ def test_a_copied_index_is_read_once_and_trusted_from_then_on(path, monkeypatch)
     settle()
     read = []
     monkeypatch.setattr(
-        "hashret.store.item_store.chunk_checksums",
+        "hashret.store.guard.chunk_checksums",
         lambda file: read.append(file) or chunk_checksums(file),
     )
     for expected in ([copy / "items.db"], []):

@@ -1,17 +1,15 @@
-"""The database of an index: states to read, transactions to write, and whether it is whole."""
+"""The database of an index: states to read, and transactions to write."""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from itertools import islice, zip_longest
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hashret.errors import DamagedIndexError, HashretError
+from hashret.errors import DamagedIndexError
 from hashret.store.connection import (
     connect,
     connect_to_write,
@@ -20,28 +18,13 @@ from hashret.store.connection import (
     log_of,
     sqlite_errors,
 )
+from hashret.store.guard import Guard
 from hashret.store.item_reader import ItemReader
 from hashret.store.item_writer import ItemWriter
-from hashret.store.lock import WriterLock, is_locked
 from hashret.store.migrations import FORMAT, update_schema
-from hashret.store.seal import (
-    CHUNK_BYTES,
-    SEAL_FILE,
-    Seal,
-    Stamp,
-    chunk_checksums,
-    chunks_in_log,
-    completed,
-    fresh_stamp,
-    is_settled,
-    stamp_of,
-    without_chunks,
-)
+from hashret.store.seal import Seal, stamp_of
 
 _log = logging.getLogger("hashret")
-
-SAID_FROM_BYTES = 1 << 28
-"""Checking a database of so many bytes takes long enough to say so."""
 
 
 class ItemStore(ItemReader):
@@ -49,15 +32,16 @@ class ItemStore(ItemReader):
 
     What it reads inside :meth:`reading` belongs to one committed state; :meth:`writing` gives a
     transaction with a connection of its own, so that readers never wait for it.
+
+    Attributes:
+        guard: knows whether the files are as hashret left them.
     """
 
     def __init__(self, path: Path) -> None:
         """Connect; use :meth:`create` or :meth:`open`."""
         super().__init__(path, connect(path))
-        self._connected_to = self._place()
-        self._trusted: Stamp | None = None
-        self._seal = Seal.read(path.parent)
-        self._whole_segments: dict[str, dict[str, Stamp]] = {}
+        self._shown = self._newest()
+        self.guard = Guard(path)
 
     @classmethod
     def create(cls, path: Path, settings: Mapping[str, Any]) -> ItemStore:
@@ -75,7 +59,7 @@ class ItemStore(ItemReader):
             finally:
                 connection.close()
         store = cls(path)
-        store._trusted = stamp_of(path)
+        store.guard.trust()
         with store.writing() as writer:
             writer.change_settings({"format": version, "generation": 0, **settings})
         return store
@@ -119,11 +103,11 @@ class ItemStore(ItemReader):
             if self._connection.in_transaction:
                 yield
                 return
-            self._follow_file()
+            self._show_newest()
             self._connection.execute("begin")
             try:
                 if checked:
-                    self._check_file()
+                    self.guard.check(self)
                 yield
             finally:
                 self._connection.execute("rollback")
@@ -135,7 +119,8 @@ class ItemStore(ItemReader):
         The caller holds the :class:`WriterLock` of the folder.
         """
         with sqlite_errors(self.path):
-            self._check_before_writing()
+            with self.reading(checked=False):
+                self.guard.check(self, writing=True)
             connection = connect_to_write(self.path)
             try:
                 connection.execute("begin immediate")
@@ -153,7 +138,7 @@ class ItemStore(ItemReader):
             finally:
                 connection.close()
         if seal is not None:
-            self._seal_anew(seal)
+            self.guard.seal(seal)
 
     def _checkpoint(self, connection: sqlite3.Connection, writer: ItemWriter) -> Seal | None:
         """Bring what was committed from the log into the database.
@@ -162,110 +147,39 @@ class ItemStore(ItemReader):
         are known, and the seal says which chunks they may touch before they do. A reader of an
         older state may hold it up, which the next one makes good.
         """
-        log = log_of(self.path)
-        known: list[int | None] = [*self._seal.chunks] if self._seal is not None else []
         try:
-            seal = Seal(
-                writer.generation,
-                without_chunks(known, chunks_in_log(log)),
-                None,
-                self._segments_with(writer.new_segments),
-                writer.settings(),
-            )
-            seal.write(self.path.parent)
-            self._seal, self._trusted = seal, None
+            seal = self.guard.announce(writer)
             connection.execute("pragma busy_timeout = 0")
             connection.execute("pragma wal_checkpoint(truncate)").fetchone()
         except (OSError, sqlite3.Error) as error:
             _log.warning(
                 "What was written is safe in %s, but could not be moved to %s yet (%s); that is "
                 "tried again with the next change.",
-                log.name,
+                log_of(self.path).name,
                 self.path.name,
                 error,
             )
             return None
         return seal
 
-    # Whether the database is whole
-
-    def _follow_file(self) -> None:
+    def _show_newest(self) -> None:
         """Connect again where another file has taken the place of the one that is open.
 
         And where nothing can be written, to whatever others have written meanwhile.
         """
-        found = self._place()
-        if found not in (self._connected_to, None):
+        newest = self._newest()
+        if newest not in (self._shown, None):
             self._connection.close()
             self._connection = connect(self.path)
-            self._connected_to = self._place()
-            self._trusted = None
+            self._shown = self._newest()
+            self.guard.forget()
 
-    def _place(self) -> object:
+    def _newest(self) -> object:
         """What changes when the connection does not show the newest state any more."""
         stamp = stamp_of(self.path)
         if stamp is None or is_writable(self.path):
             return stamp and stamp[0]
         return stamp, has_log(self.path)
-
-    def _check_file(self, *, writing: bool = False) -> None:
-        """Make sure that the database is as hashret left it, or else that it is whole.
-
-        Raises:
-            DamagedIndexError: it is neither.
-        """
-        found = stamp_of(self.path)
-        if found is not None and found == self._trusted:
-            return
-        self._seal = seal = Seal.read(self.path.parent)
-        if seal is not None and seal.database == found:
-            self._check_generation(seal)
-            self._trusted = found
-            return
-        if not writing and is_locked(self.path.parent):
-            return  # it changes while someone writes: that is looked at when they have finished
-        if found is not None and found[1] >= SAID_FROM_BYTES:
-            _log.warning("Checking %s, which was copied or changed: once.", self.path)
-        if seal is not None and found is not None:
-            self._check_chunks(seal)
-            self._check_generation(seal)
-        if seal is None or None in seal.chunks:
-            self._check_rows()
-        settled = found is not None and is_settled(found)
-        self._trusted = found if settled or writing else None
-        if seal is None:
-            _log.warning(
-                "%s was missing or damaged: every item was checked against its own checksum%s.",
-                self.path.parent / SEAL_FILE,
-                ", and it was made anew" if is_writable(self.path) else "",
-            )
-            seal = Seal(self.generation, [], None, {}, self.settings())
-        self._seal_if_nobody_writes(seal, writing=writing)
-
-    def _check_chunks(self, seal: Seal) -> None:
-        places = self._places_changed(seal)
-        if places:
-            raise DamagedIndexError(
-                f"{self.path} is damaged, or something other than hashret has changed it "
-                f"({places[0]}). `hashret verify --repair` keeps every item that is whole; or "
-                "restore a copy of the whole folder."
-            )
-
-    def _places_changed(self, seal: Seal) -> list[str]:
-        try:
-            found = chunk_checksums(self.path)
-        except OSError as error:
-            raise DamagedIndexError(
-                f"{self.path} cannot be read ({error.strerror or error}). Restore it from a copy, "
-                "or build the index again from its sources."
-            ) from error
-        if len(found) < len(seal.chunks):
-            return [f"it was cut short after byte {len(found) * CHUNK_BYTES:,} or before"]
-        return [
-            f"bytes {number * CHUNK_BYTES:,} to {(number + 1) * CHUNK_BYTES - 1:,}"
-            for number, (one, other) in enumerate(zip_longest(found, seal.chunks, fillvalue=-1))
-            if other is not None and one != other
-        ]
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the database: its rows, or else what lies between them."""
@@ -274,69 +188,8 @@ class ItemStore(ItemReader):
             whole = False
             yield problem
         if whole:
-            changed, missing = self.sealed_problems()
-            yield from (*changed, *missing)
-
-    def sealed_problems(self, *, writing: bool = False) -> tuple[list[str], list[str]]:
-        """What is in the database that hashret has not written, and what it has that is not there.
-
-        While someone else is ``writing``, nobody can tell.
-        """
-        before = stamp_of(self.path)
-        seal = Seal.read(self.path.parent)
-        if not writing and is_locked(self.path.parent):
-            return [], []
-        if seal is None:
-            return [f"{SEAL_FILE} is missing or damaged; reading the index renews it"], []
-        places = self._places_changed(seal)
-        if stamp_of(self.path) != before:
-            return [], []  # it was being written, by someone who seals it
-        missing = []
-        if self.generation < seal.generation:
-            missing.append(
-                f"{log_of(self.path).name}: state {seal.generation} was committed, "
-                f"{self.generation} is left"
-            )
-        return [f"{self.path.name}: {place}: not as written" for place in places], missing
-
-    def _check_generation(self, seal: Seal) -> None:
-        found = self.generation
-        if found < seal.generation:
-            raise DamagedIndexError(
-                f"{log_of(self.path)} is missing or damaged: state {seal.generation} of the index "
-                f"was committed, and what is left is state {found}. Restore it together with "
-                f"{self.path.name} from a copy, or go on from what is left with `hashret verify "
-                "--repair`."
-            )
-
-    def _check_rows(self) -> None:
-        problems = list(islice(self.row_problems(), 3))
-        if problems:
-            raise DamagedIndexError(
-                f"{self.path} is damaged: {'; '.join(problems)}. `hashret verify` names all that "
-                "is, `hashret verify --repair` keeps what is whole; or restore a copy of the whole "
-                "folder."
-            )
-
-    def _check_before_writing(self) -> None:
-        with self.reading(checked=False):
-            self._check_file(writing=True)
-
-    # The seal
-
-    def segment_is_known(self, folder: Path, stamps: dict[str, Stamp]) -> bool:
-        """Whether the files of a segment, which have these stamps, were found whole with them."""
-        if self._whole_segments.get(folder.name) == stamps:
-            return True
-        return self._seal is not None and self._seal.segments.get(folder.name) == stamps
-
-    def note_whole_segment(self, folder: Path, stamps: dict[str, Stamp]) -> None:
-        """Remember that the files of a segment were found whole when they had these stamps."""
-        if not all(map(is_settled, stamps.values())):
-            return  # it is looked at again next time
-        self._whole_segments[folder.name] = stamps
-        if self._seal is not None and self._trusted is not None:
-            self._seal_if_nobody_writes(self._seal)
+            changed, gone = self.guard.problems(self)
+            yield from (*changed, *gone)
 
     def accept(self) -> None:
         """Seal the database as it is; whoever holds the writer's lock and has checked it may.
@@ -345,55 +198,9 @@ class ItemStore(ItemReader):
         """
         seal = Seal.read(self.path.parent)
         with self.reading(checked=False):
-            self._seal_anew(Seal(self.generation, [], None, {}, self.settings()))
+            self.guard.seal(Seal(self.generation, [], None, {}, self.settings()))
         if seal is not None:
             own = ("items", "generation")
             with self.writing() as writer:
                 kept = {name: value for name, value in seal.settings.items() if name not in own}
                 writer.change_settings(kept)
-
-    def _seal_if_nobody_writes(self, seal: Seal, *, writing: bool = False) -> None:
-        """Seal files that were found whole; readers do so too, where they may."""
-        if writing:
-            self._seal_anew(seal)
-        elif self._trusted is not None and is_writable(self.path):
-            with suppress(HashretError), WriterLock(self.path.parent, patience=0):
-                if stamp_of(self.path) == self._trusted:
-                    self._seal_anew(seal)
-
-    def _seal_anew(self, seal: Seal) -> None:
-        """Seal the database as it lies there; the caller holds the writer's lock.
-
-        Chunks whose checksum is known from ``seal`` are not read again.
-        """
-        try:
-            chunks = completed(seal.chunks, self.path)
-            stamp = fresh_stamp(self.path)
-            seal = replace(
-                seal, chunks=chunks, database=stamp, segments=self._segments_with([], seal)
-            )
-            seal.write(self.path.parent)
-        except OSError as error:
-            _log.warning(
-                "What was written is safe, but %s could not be sealed (%s): it is checked when it "
-                "is opened.",
-                self.path.parent,
-                error.strerror or error,
-            )
-            return
-        self._seal, self._trusted = seal, stamp
-
-    def _segments_with(
-        self, new: list[str], seal: Seal | None = None
-    ) -> dict[str, dict[str, Stamp]]:
-        """The stamps of all segments that are known to be whole, the ``new`` ones among them."""
-        folder = self.path.parent / "segments"
-        seal = seal or self._seal
-        known = {**({} if seal is None else seal.segments), **self._whole_segments}
-        for name in new:
-            known[name] = {
-                path.name: stamp
-                for path in (folder / name).glob("*")
-                if (stamp := fresh_stamp(path)) is not None
-            }
-        return {name: dict(stamps) for name, stamps in known.items() if (folder / name).is_dir()}
