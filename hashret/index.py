@@ -26,7 +26,6 @@ from hashret.ingest import (
     Progress,
     ProgressCallback,
     no_progress,
-    store_items,
 )
 from hashret.learning import learn_index
 from hashret.ordering import check_order, refined
@@ -37,6 +36,7 @@ from hashret.result import Result
 from hashret.snapshot import TablesProgress, publish_all, publish_due
 from hashret.sources import Source, open_source
 from hashret.store import ItemStore, StoredItem, WriterLock
+from hashret.storing import store_source
 from hashret.trained import TrainedEncoder
 from hashret.verification import RepairReport, VerifyReport, repair, verify
 
@@ -491,6 +491,7 @@ class Index:
         *,
         key_prefix: str = "",
         replace: bool = False,
+        prune: bool = False,
         progress: ProgressCallback = no_progress,
     ) -> AddReport:
         """Add or update items, by key and content, in one transaction.
@@ -502,29 +503,30 @@ class Index:
             source: as for :meth:`create`.
             key_prefix: as for :meth:`create`.
             replace: let items take keys that belong to different items of another file.
+            prune: then remove items that came from these folders and files before and are not in
+                them any more; not those that merely cannot be read.
             progress: called often with a :class:`~hashret.ingest.Progress`.
 
         Raises:
             InputError: the source cannot be read, or its values have another shape.
+            UsageError: ``prune`` with a source that is not on disk.
             IndexLockedError: another process is writing.
         """
         opened = _opened(source, self.kind, key_prefix)
         self.encoder.check_kind(opened)
         with self._changes() as store:
             with store.writing() as writer:
-                parts = [
-                    store_items(
-                        writer,
-                        part,
-                        self.encoder.features,
-                        self.encoder.runtime,
-                        replace=replace,
-                        progress=progress,
-                    )
-                    for part in opened.parts
-                ]
+                report = store_source(
+                    writer,
+                    opened,
+                    self.encoder.features,
+                    self.encoder.runtime,
+                    replace=replace,
+                    prune=prune,
+                    progress=progress,
+                )
             publish_due(store, self.path, _tables(progress))
-        return AddReport.sum(parts)
+        return report
 
     def remove(self, keys: str | Iterable[str]) -> int:
         """Remove items, all or none; returns how many.

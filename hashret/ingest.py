@@ -1,4 +1,4 @@
-"""From a source to stored items: compare, extract features, encode, write."""
+"""From a source to feature rows and codes, a block at a time, and what is told of it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from hashret.codes import Codes
 from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
 from hashret.features import Features, learn_features
-from hashret.sources import Item, Skipped, Source, content_hash
-from hashret.store import ItemWriter, NewItem, encode_fields
-from hashret.store.items import KnownItem
+from hashret.sources import Item, Skipped, Source
 
 CHUNK_ITEMS = 4096
 """Items that are read, encoded and written at a time, unless they are large."""
@@ -66,24 +64,29 @@ class AddReport:
         updated: items whose value or fields changed under a known key.
         unchanged: items that were there already, the same.
         skipped: inputs that could not be used, each with its name and the reason.
+        recognized: of the added, files whose content was stored already under another name.
+        pruned: items that were removed because their source no longer holds them.
     """
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
     skipped: list[Skipped] = field(default_factory=list)
+    recognized: int = 0
+    pruned: int = 0
 
     @classmethod
     def sum(cls, reports: Iterable[Self]) -> Self:
         """One report for several."""
-        added = updated = unchanged = 0
-        skipped: list[Skipped] = []
-        for report in reports:
-            added += report.added
-            updated += report.updated
-            unchanged += report.unchanged
-            skipped += report.skipped
-        return cls(added, updated, unchanged, skipped)
+        parts = list(reports)
+        return cls(
+            added=sum(part.added for part in parts),
+            updated=sum(part.updated for part in parts),
+            unchanged=sum(part.unchanged for part in parts),
+            skipped=[skipped for part in parts for skipped in part.skipped],
+            recognized=sum(part.recognized for part in parts),
+            pruned=sum(part.pruned for part in parts),
+        )
 
 
 def training_matrix(
@@ -125,89 +128,6 @@ def _nothing_to_learn_from(source: Source, *reasons: str) -> InputError:
     every = [*(f"{skipped.name}: {skipped.reason}" for skipped in source.skipped), *reasons]
     why = f" The first input that was skipped is {every[0]}." if every else ""
     return InputError(f"There is nothing to learn from in {source.description}.{why}")
-
-
-def store_items(
-    store: ItemWriter,
-    source: Source,
-    features: Features,
-    encoder: Encoder,
-    *,
-    replace: bool,
-    progress: ProgressCallback,
-) -> AddReport:
-    """Write a source's items, in a transaction; items that are there stay untouched.
-
-    Args:
-        store: the transaction.
-        source: the items; every key once.
-        features: the index's features.
-        encoder: the index's encoder.
-        replace: let an item take the key of another source's different item.
-        progress: told of the items read.
-
-    Returns:
-        Counts, and the inputs that were skipped, by name.
-
-    Raises:
-        InputError: a key belongs to another source's different item and ``replace`` is False, or
-            an array has another shape than the index.
-    """
-    source_id = store.source_id(source.location)
-    added = updated = unchanged = seen = 0
-    broken: list[Skipped] = []
-    field_names: set[str] = set()
-    for chunk in chunks(source):
-        seen += len(chunk)
-        known = store.by_keys([item.key for item in chunk])
-        fresh: list[tuple[Item, str, bytes]] = []
-        refield: list[tuple[int, str]] = []
-        moved: list[tuple[int, int | None]] = []
-        for item in chunk:
-            fields, digest = encode_fields(item.fields), content_hash(item.value)
-            field_names.update(item.fields)
-            old = known.get(item.key)
-            if old is None:
-                fresh.append((item, fields, digest))
-                continue
-            elsewhere = source_id is not None and old.source != source_id
-            if elsewhere and not item.fields:
-                # Part of a folder, given alone, does not show the labels of the whole.
-                fields = old.fields
-            if old.content_hash != digest:
-                if not replace:
-                    _refuse_other_source(store, item, old, source_id, source, features)
-                fresh.append((item, fields, digest))
-                continue
-            if elsewhere:
-                moved.append((old.row, item.position))
-            if old.fields != fields:
-                refield.append((old.row, fields))
-            else:
-                unchanged += 1
-        matrix, failures = features.matrix([item.value for item, _, _ in fresh])
-        failed = {failure.position: failure.reason for failure in failures}
-        broken.extend(skipped_item(fresh[p][0], reason, source) for p, reason in failed.items())
-        usable = [entry for p, entry in enumerate(fresh) if p not in failed]
-        codes = encoder.encode(matrix)
-        store.delete_rows(known[item.key].row for item, _, _ in usable if item.key in known)
-        store.insert(
-            (
-                NewItem(item.key, code.tobytes(), fields, digest, item.position)
-                for (item, fields, digest), code in zip(usable, codes, strict=True)
-            ),
-            source_id,
-        )
-        if store.vector_length is not None:
-            store.keep_vectors([item.key for item, _, _ in usable], matrix)
-        store.change_fields(refield)
-        store.relocate(moved, source_id)
-        replaced = sum(item.key in known for item, _, _ in usable)
-        added += len(usable) - replaced
-        updated += replaced + len(refield)
-        progress(Progress("storing", seen, source.length))
-    store.note_fields(field_names)
-    return AddReport(added, updated, unchanged, [*source.skipped, *broken])
 
 
 def encode_items(
@@ -259,23 +179,3 @@ def skipped_item(item: Item, reason: str, source: Source) -> Skipped:
     """An item of a source that was left out, under the name by which it is found there."""
     in_file = item.position is not None and source.location is not None
     return Skipped(f"{source.location}#{item.position}" if in_file else item.key, reason)
-
-
-def _refuse_other_source(
-    store: ItemWriter,
-    item: Item,
-    old: KnownItem,
-    source_id: int | None,
-    source: Source,
-    features: Features,
-) -> None:
-    # Row numbers mean something within their file only. Paths, and keys that come from Python, mean
-    # the same item wherever they are met, so there another value is an update.
-    if item.position is None or old.source in (None, source_id):
-        return
-    features.matrix([item.value])  # another shape would be the better reason
-    raise InputError(
-        f"Key {item.key!r} of {source.location} already belongs to a different item, from "
-        f"{store.sources()[old.source]}. Give the new items keys of their own with --key-prefix "
-        "'{stem}:', or let them take the place of the old ones with --replace. Nothing was added."
-    )

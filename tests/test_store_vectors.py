@@ -154,8 +154,8 @@ def test_any_page_overwritten_is_an_error_or_a_problem_never_another_vector(tmp_
     keys = [f"k{i}" for i in range(150)]
     store = ItemStore.create(path, {"n_bits": 32, "vector_length": 12})
     with store.writing() as writer:
-        writer.insert((NewItem(key, bytes(4), "{}", bytes(16)) for key in keys), None)
-        writer.keep_vectors(keys, matrix)
+        rows = writer.insert((NewItem(key, bytes(4), "{}", bytes(16)) for key in keys), None)
+        writer.keep_vectors(rows, matrix)
     expected = store.vectors_of(range(1, 151))
     close_to(expected, matrix)
     store.close()
@@ -226,6 +226,7 @@ def test_an_older_index_opens_where_it_cannot_be_written(make_index, vectors, mo
     as_before(path)
     monkeypatch.setattr("hashret.store.connection.is_writable", lambda _: False)
     monkeypatch.setattr("hashret.store.item_store.is_writable", lambda _: False)
+    monkeypatch.setattr("hashret.store.guard.is_writable", lambda _: False)
     for _ in range(2):
         with hashret.open(path) as index:
             assert index.query(vectors[7], limit=1)[0].key == "7"

@@ -49,6 +49,11 @@ key_prefix_option = click.option(
     help="Let items take keys that belong to different items of another file.",
 )
 @click.option(
+    "--prune",
+    is_flag=True,
+    help="Remove items that came from SOURCE before and are not in it any more.",
+)
+@click.option(
     "--keep-vectors",
     is_flag=True,
     help="Keep each item's features too, two bytes a value, for `hashret query --rerank`.",
@@ -63,6 +68,7 @@ def index(
     kind: str,
     key_prefix: str,
     replace: bool,
+    prune: bool,
     keep_vectors: bool,
     strict: bool,
     learning: LearningOptions,
@@ -119,7 +125,7 @@ def index(
                 keep_vectors=keep_vectors,
             )
             opened = Index.open(path)
-        report = opened.add(source, replace=replace, progress=progress)
+        report = opened.add(source, replace=replace, prune=prune, progress=progress)
     with opened:
         _tell(report, len(opened), path, time.perf_counter() - started)
     if strict and report.skipped:
@@ -128,10 +134,16 @@ def index(
 
 def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
     tell_skipped(report.skipped)
+    recognized = f" ({report.recognized:,} known by content)" * bool(report.recognized)
+    counts = [
+        f"{report.added:,} added{recognized}",
+        f"{report.updated:,} updated",
+        f"{report.unchanged:,} unchanged",
+        *([f"{report.pruned:,} pruned"] if report.pruned else []),
+        f"{len(report.skipped):,} skipped",
+    ]
     click.echo(
-        f"{report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged, "
-        f"{len(report.skipped):,} skipped: {total:,} item{'s' * (total != 1)} in {path} "
-        f"({seconds:.1f} s)",
+        f"{', '.join(counts)}: {total:,} item{'s' * (total != 1)} in {path} ({seconds:.1f} s)",
         err=True,
     )
 

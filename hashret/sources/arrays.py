@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,19 @@ class ArraySource(Source):
     def explicit_keys(self) -> list[str] | None:
         """The keys where the file gives them, and None where they are the numbers of the rows."""
         return None if self._keys is None else [self.prefix + key for key in self._keys]
+
+    def holds(self, key: str) -> bool:
+        """Whether a row has this key."""
+        if self._keys is not None:
+            return key in self._key_set
+        row = key.removeprefix(self.prefix)
+        if not key.startswith(self.prefix) or len(row) > 18 or not row.isdecimal():
+            return False
+        return row == str(int(row)) and int(row) < self.length
+
+    @cached_property
+    def _key_set(self) -> set[str]:
+        return set(self.explicit_keys() or ())
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         for row in positions:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hashret.errors import InputError
-from hashret.sources.item import Item, Skipped, Source
+from hashret.sources.item import Item, Skipped, Source, is_gone
 from hashret.sources.metadata import is_unicode, printable
 
 SUFFIXES = frozenset(
@@ -118,6 +119,12 @@ class ImageFolder(Source):
     def paths(self) -> list[str]:
         """The keys, sorted: the absolute path of each image."""
         return self._paths
+
+    def holds(self, key: str) -> bool:
+        """Whether a file is in the folder, as far as can be told: it is, unless it is gone."""
+        place = bisect_left(self._paths, key)
+        listed = place < len(self._paths) and self._paths[place] == key
+        return listed or not (is_gone(key) or os.path.isdir(key))  # noqa: PTH112, the same
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         self._skipped.extend(self._unlisted)

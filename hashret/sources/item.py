@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,6 +82,10 @@ class Source(ABC):
         self._skipped = []
         return self._items(range(self.length))
 
+    def holds(self, key: str) -> bool:
+        """Whether an item of this key is in the source, readable or not; for sources on disk."""
+        return key == self.location
+
     def sample(self, count: int, random: np.random.Generator) -> Iterator[Item]:
         """Items drawn by chance, in the order of the source; only these are read.
 
@@ -96,6 +101,17 @@ class Source(ABC):
     @abstractmethod
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         """Yield the items at these ascending positions; note what is left out in ``_skipped``."""
+
+
+def is_gone(path: str) -> bool:
+    """Whether there is certainly nothing at a path; not so where it cannot be looked at."""
+    try:
+        Path(path).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def content_hash(value: Any) -> bytes:

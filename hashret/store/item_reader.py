@@ -26,6 +26,21 @@ from items left join sources on sources.id = items.source
 """
 
 
+HELD_BYTES = 1 << 29
+"""Rows and codes of more bytes than this lie in files, where there is room for them."""
+
+
+def _room_for(count: int, n_bytes: int, room: Path | None) -> tuple[NDArray[np.int64], Codes]:
+    if room is None or count * (8 + n_bytes) <= HELD_BYTES:
+        return np.empty(count, dtype=np.int64), np.empty((count, n_bytes), dtype=np.uint8)
+    room.mkdir(parents=True, exist_ok=True)
+    mapped = np.lib.format.open_memmap
+    return (
+        mapped(room / "rows.npy", mode="w+", dtype=np.int64, shape=(count,)),
+        mapped(room / "codes.npy", mode="w+", dtype=np.uint8, shape=(count, n_bytes)),
+    )
+
+
 class ItemReader:
     """Items by row and by key, their codes and fields, and what else an index must remember."""
 
@@ -78,11 +93,11 @@ class ItemReader:
     def by_keys(self, keys: Sequence[str]) -> dict[str, KnownItem]:
         """What is known of those ``keys`` that exist."""
         found = self._connection.execute(
-            "select key, row, fields, content_hash, source from items "
+            "select key, row, fields, content_hash, source, position from items "
             "where key in (select value from json_each(?))",
             [json.dumps(list(keys))],
         )
-        return {key: KnownItem(row, fields, digest, src) for key, row, fields, digest, src in found}
+        return {key: KnownItem(*known) for key, *known in found}
 
     def item(self, key: str) -> StoredItem | None:
         """The item with this key, or None."""
@@ -129,8 +144,16 @@ class ItemReader:
         """Rows, ascending, that satisfy an SQL condition; see :mod:`hashret.store.where`."""
         return matching_rows(self._connection, self.field_names(), condition)
 
-    def codes(self, first_row: int, last_row: int | None = None) -> tuple[NDArray[np.int64], Codes]:
+    def codes(
+        self, first_row: int, last_row: int | None = None, room: Path | None = None
+    ) -> tuple[NDArray[np.int64], Codes]:
         """Rows and codes of the items from ``first_row`` to ``last_row``, both included.
+
+        Args:
+            first_row: where they begin.
+            last_row: where they end; None for the last there is.
+            room: a folder in which they may lie in files, where they take more than 512 MiB;
+                otherwise they are held in memory.
 
         Returns:
             ``int64`` rows ``(n,)``, ascending, and ``uint8`` codes ``(n, n_bits / 8)``.
@@ -150,8 +173,7 @@ class ItemReader:
                 f"{self.path} holds {mislaid} codes that are not {n_bytes} bytes long; "
                 "`hashret verify` names the items. Restore items.db from a copy."
             )
-        rows = np.empty(count, dtype=np.int64)
-        codes = np.empty((count, n_bytes), dtype=np.uint8)
+        rows, codes = _room_for(count, n_bytes, room)
         flat = codes.reshape(-1)
         found = self._connection.execute(
             f"select row, code {where} order by row",
@@ -233,6 +255,11 @@ class ItemReader:
         """Rows, ascending, that stand in a segment and are no longer items."""
         found = self._connection.execute("select row from deletions order by row").fetchall()
         return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
+
+    def _free_pages(self) -> tuple[int, int]:
+        """How many pages of the database hold nothing, and how many there are."""
+        free = self._connection.execute("pragma freelist_count").fetchone()[0]
+        return int(free), int(self._connection.execute("pragma page_count").fetchone()[0])
 
     # Verification
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +125,43 @@ class ItemWriter(ItemReader):
             [(source, position, row) for row, position in items],
         )
 
-    def keep_vectors(self, keys: Sequence[str], matrix: NDArray[np.float32]) -> None:
+    def keep_vectors(self, rows: Sequence[int], matrix: NDArray[np.float32]) -> None:
         """Keep the feature rows ``(n, vector_length)`` of items that were just inserted."""
-        known = self.by_keys(keys)
-        insert_vectors(self._connection, [known[key].row for key in keys], matrix)
+        insert_vectors(self._connection, rows, matrix)
+
+    # What came from where
+
+    def files_with(self, digests: Iterable[bytes]) -> dict[bytes, tuple[int, bytes]]:
+        """Row and code of a stored file for each of these content hashes that has one."""
+        found = {}
+        for digest in digests:
+            record = self._connection.execute(
+                "select row, key, code, fields, checksum from items "
+                "where content_hash = ? and source is not null and position is null limit 1",
+                [digest],
+            ).fetchone()
+            if record is not None:
+                row, key, code, fields, checksum = record
+                if checksum == item_checksum(key, code, fields, digest):
+                    found[digest] = (row, code)
+        return found
+
+    def files_under(self, folder: str) -> Iterator[tuple[int, str]]:
+        """Row and key of the items that are files anywhere in a folder, by key."""
+        start = folder.rstrip("/") + "/"
+        return self._connection.execute(
+            "select row, key from items where key >= ? and key < ? "
+            "and source is not null and position is null order by key",
+            [start, start[:-1] + "0"],  # which follows "/"
+        )
+
+    def rows_from(self, location: str) -> Iterator[tuple[int, str]]:
+        """Row and key of the items that are rows of an array file."""
+        return self._connection.execute(
+            "select row, key from items where position is not null "
+            "and source = (select id from sources where location = ?)",
+            [location],
+        )
 
     # Sources and field names
 

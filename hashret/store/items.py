@@ -43,6 +43,7 @@ class KnownItem:
     fields: str
     content_hash: bytes
     source: int | None
+    position: int | None
 
 
 @dataclass(frozen=True, slots=True)
