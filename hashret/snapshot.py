@@ -214,8 +214,12 @@ def publish_due(store: ItemStore, folder: Path, progress: TablesProgress) -> Non
 
 
 def publish_all(store: ItemStore, folder: Path, progress: TablesProgress) -> None:
-    """Make one segment of all items, without the deleted rows, in the place of all others."""
+    """Make one segment of all items, without the deleted rows, in the place of all others.
+
+    The database gives back the room of what was deleted.
+    """
     _publish(store, folder, 1, progress)
+    store.shrink()
 
 
 def _first_due(store: ItemStore, folder: Path) -> int | None:
@@ -249,8 +253,10 @@ def _publish(store: ItemStore, folder: Path, first: int, progress: TablesProgres
     sweep_segments(store, folder)
     replaced = [name for name, begin, _ in store.segments() if begin >= first]
     progress(0, None, "")
+    # The name of what is never finished, so that it is swept away whatever happens.
+    room = folder / "segments" / f".codes-{secrets.token_hex(4)}"
     with store.reading():
-        rows, codes = store.codes(first)
+        rows, codes = store.codes(first, room=room)
         last = max(store.last_segment_row(), int(rows[-1]) if len(rows) else 0)
     if len(rows) == 0 and not replaced:
         return
@@ -259,12 +265,15 @@ def _publish(store: ItemStore, folder: Path, first: int, progress: TablesProgres
     name = f"{last:08d}-{secrets.token_hex(4)}"
     note = f"{len(rows):,} codes"
     progress(0, None, note)
-    CodeIndex.build(
-        codes,
-        path=folder / "segments" / name,
-        rows=rows,
-        progress=lambda done, total: progress(done, total, note),
-    )
+    try:
+        CodeIndex.build(
+            codes,
+            path=folder / "segments" / name,
+            rows=rows,
+            progress=lambda done, total: progress(done, total, note),
+        )
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
     with store.writing() as writer:
         manifest = manifest_checksum(folder / "segments" / name)
         writer.replace_segments(replaced, name, first, last, manifest)

@@ -112,7 +112,7 @@ class Guard:
                 f"{self._path} cannot be read ({error.strerror or error}). Restore a copy of the "
                 "whole folder, or build the index again from its sources."
             ) from error
-        if len(found) < len(seal.chunks):
+        if any(chunk is not None for chunk in seal.chunks[len(found) :]):
             return [f"it is cut short after byte {len(found) * CHUNK_BYTES:,} or before"]
         return [
             f"bytes {number * CHUNK_BYTES:,} to {(number + 1) * CHUNK_BYTES - 1:,}"
@@ -181,16 +181,21 @@ class Guard:
 
     # The seal
 
-    def announce(self, writer: ItemWriter) -> Seal:
+    def announce(self, writer: ItemWriter, *, everywhere: bool = False) -> Seal:
         """Seal what was committed to the log, before it changes the database.
+
+        Args:
+            writer: has committed it.
+            everywhere: the database will be another one from its first byte to its last.
 
         Raises:
             OSError: the seal cannot be written.
         """
         known = [] if self._seal is None else self._seal.chunks
+        chunks = without_chunks(known, chunks_in_log(log_of(self._path)))
         seal = Seal(
             writer.generation,
-            without_chunks(known, chunks_in_log(log_of(self._path))),
+            [None] * len(chunks) if everywhere else chunks,
             None,
             self._segments_with(self._seal, writer.new_segments),
             writer.settings(),

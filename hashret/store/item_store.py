@@ -26,6 +26,12 @@ from hashret.store.seal import Seal, stamp_of
 
 _log = logging.getLogger("hashret")
 
+SHRUNK_FROM = 4
+"""A database of which more than one page in so many is free is written anew, without them."""
+
+SHRUNK_FROM_BYTES = 1 << 22
+"""Smaller ones are left alone."""
+
 
 class ItemStore(ItemReader):
     """The database of one index.
@@ -140,7 +146,28 @@ class ItemStore(ItemReader):
         if seal is not None:
             self.guard.seal(seal)
 
-    def _checkpoint(self, connection: sqlite3.Connection, writer: ItemWriter) -> Seal | None:
+    def shrink(self) -> None:
+        """Give back the room of what was deleted, if that is a quarter of the file or more.
+
+        The caller holds the writer's lock. It takes the room of the database once more, in the log.
+        """
+        with sqlite_errors(self.path):
+            with self.reading():
+                free, pages = self._free_pages()
+            if free * SHRUNK_FROM < pages or pages * 4096 < SHRUNK_FROM_BYTES:
+                return
+            connection = connect_to_write(self.path)
+            try:
+                connection.execute("vacuum")
+                seal = self._checkpoint(connection, ItemWriter(self.path, connection), True)
+            finally:
+                connection.close()
+        if seal is not None:
+            self.guard.seal(seal)
+
+    def _checkpoint(
+        self, connection: sqlite3.Connection, writer: ItemWriter, everywhere: bool = False
+    ) -> Seal | None:
         """Bring what was committed from the log into the database.
 
         SQLite would do it whenever a connection closes; done here only, all changes of the file
@@ -148,7 +175,7 @@ class ItemStore(ItemReader):
         older state may hold it up, which the next one makes good.
         """
         try:
-            seal = self.guard.announce(writer)
+            seal = self.guard.announce(writer, everywhere=everywhere)
             connection.execute("pragma busy_timeout = 0")
             connection.execute("pragma wal_checkpoint(truncate)").fetchone()
         except (OSError, sqlite3.Error) as error:

@@ -1,0 +1,90 @@
+"""Compacting drops what was removed, holds little in memory, and disturbs nobody."""
+
+import numpy as np
+import pytest
+
+import hashret
+from hashret.store import item_reader
+
+
+@pytest.fixture
+def path(make_index, vectors, monkeypatch):
+    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.store.item_store.SHRUNK_FROM_BYTES", 0)
+    path = make_index("vectors")
+    with hashret.open(path) as index:
+        long = "long " * 400
+        index.add((f"long{i}", vector, {"text": long}) for i, vector in enumerate(vectors))
+        index.remove([f"long{i}" for i in range(590)])
+    return path
+
+
+def hits(index):
+    return [(hit.key, hit.distance) for hit in index.query_code("00" * 4, 32, None)]
+
+
+def test_the_room_of_what_was_removed_is_given_back(path):
+    before = (path / "items.db").stat().st_size
+    with hashret.open(path) as index:
+        answer = hits(index)
+        index.compact()
+        assert (path / "items.db").stat().st_size < before / 3
+        assert hits(index) == answer
+        assert index.verify().ok
+        assert len(index._store.deletions()) == 0
+        assert len(index._store.segments()) == 1
+        index.add([("later", np.zeros(12, np.float32))])
+    with hashret.open(path) as index:
+        assert hits(index)[:600] == hits(index)[:600]
+        assert {key for key, _ in hits(index)} == {key for key, _ in answer} | {"later"}
+        assert index.verify().ok
+
+
+def test_a_reader_of_the_state_before_goes_on_reading_it(path):
+    with hashret.open(path) as reader, hashret.open(path) as writer:
+        answer = hits(reader)
+        with reader.reader.snapshot() as snapshot:
+            n_rows = len(snapshot)
+            writer.compact()
+            writer.remove(["long595"])
+            assert len(reader.items()) == 610
+            assert hits(reader) == answer
+            assert len(snapshot) == n_rows
+        assert len(reader) == 609
+        writer.compact()  # what the reader held up is made good
+        assert reader.verify().ok
+        assert writer.verify().ok
+
+
+def test_codes_too_many_for_the_memory_lie_in_files_meanwhile(path, monkeypatch):
+    rooms = []
+    made = item_reader._room_for
+    monkeypatch.setattr(item_reader, "HELD_BYTES", 0)
+    monkeypatch.setattr(
+        item_reader, "_room_for", lambda n, size, room: rooms.append(room) or made(n, size, room)
+    )
+    with hashret.open(path) as index:
+        answer = hits(index)
+        rooms.clear()
+        index.compact()
+        assert any(room is not None for room in rooms)
+        assert hits(index) == answer
+        assert index.verify().ok
+    assert not list(path.glob("segments/.*"))
+
+
+def test_an_interrupted_compaction_leaves_everything_as_it_was(path):
+    def interrupt(progress):
+        if progress.note:
+            raise KeyboardInterrupt
+
+    with hashret.open(path) as index:
+        answer, segments = hits(index), index._store.segments()
+        with pytest.raises(KeyboardInterrupt):
+            index.compact(interrupt)
+        assert index._store.segments() == segments
+        assert hits(index) == answer
+        assert index.verify().ok
+        index.compact()
+        assert hits(index) == answer
+    assert not list(path.glob("segments/.*"))
