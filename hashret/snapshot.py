@@ -59,7 +59,7 @@ class Snapshot:
         last_row: the highest row of any part.
         tail_rows: how many rows are in no segment.
         has_segments: whether any part is a segment.
-        stamps: of the files of the segments, when they were found whole.
+        stamps: of the files of the segments, by their paths, when they were found whole.
     """
 
     generation: int
@@ -68,7 +68,7 @@ class Snapshot:
     last_row: int
     tail_rows: int
     has_segments: bool
-    stamps: dict[Path, dict[str, Stamp]]
+    stamps: dict[str, Stamp]
 
     def __len__(self) -> int:
         """The number of codes, those of deleted items included."""
@@ -79,11 +79,7 @@ class Snapshot:
 
         Those of a segment that was removed stay as they were for whoever has them mapped.
         """
-        return all(
-            stamp_of(folder / name) in (stamp, None)
-            for folder, stamps in self.stamps.items()
-            for name, stamp in stamps.items()
-        )
+        return all(stamp_of(path) in (stamp, None) for path, stamp in self.stamps.items())
 
     def allowed(self, rows: NDArray[np.int64] | None) -> NDArray[np.uint8] | None:
         """Bitmap of what may be a hit: no deleted row and, if given, only ``rows``, each once.
@@ -117,15 +113,15 @@ def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) 
         use_segments: False lets the store answer for everything.
     """
     parts, unusable = [], []
-    stamps: dict[Path, dict[str, Stamp]] = {}
+    stamps: dict[str, Stamp] = {}
     segments = store.segments() if use_segments else []
     for name, first, last in segments:
         path = folder / "segments" / name
         try:
-            stamps[path] = stamps_in(path)
-            parts.append(_open_segment(store, path, stamps[path]))
+            own = stamps_in(path)
+            parts.append(_open_segment(store, path, own))
+            stamps.update((str(path / file), stamp) for file, stamp in own.items())
         except HashretError as error:
-            del stamps[path]
             unusable.append(error)
             rows, codes = store.codes(first, last)
             parts.append(CodeIndex.build(codes, rows=rows))

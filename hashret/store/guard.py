@@ -49,6 +49,10 @@ class Guard:
         self._trusted: Stamp | None = None
         self._whole_segments: dict[str, dict[str, Stamp]] = {}
 
+    def trusts(self, stamp: Stamp | None) -> bool:
+        """Whether the database was found whole when it had this stamp."""
+        return stamp is not None and stamp == self._trusted
+
     def trust(self) -> None:
         """Take the database for whole, as the one who has just made it may."""
         self._trusted = stamp_of(self._path)
@@ -70,7 +74,7 @@ class Guard:
             DamagedIndexError: it is neither.
         """
         found = stamp_of(self._path)
-        if found is not None and found == self._trusted:
+        if self.trusts(found):
             return
         self._seal = seal = Seal.read(self._folder)
         if seal is not None and seal.database == stamp_of(self._path):

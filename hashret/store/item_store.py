@@ -46,8 +46,10 @@ class ItemStore(ItemReader):
     def __init__(self, path: Path) -> None:
         """Connect; use :meth:`create` or :meth:`open`."""
         super().__init__(path, connect(path))
-        self._shown = self._newest()
         self.guard = Guard(path)
+        self._file = str(path)
+        self._shown = self._newest()
+        self._may_fall_behind = not is_writable(path)
 
     @classmethod
     def create(cls, path: Path, settings: Mapping[str, Any]) -> ItemStore:
@@ -109,10 +111,12 @@ class ItemStore(ItemReader):
             if self._connection.in_transaction:
                 yield
                 return
-            self._show_newest()
+            trusted = self.guard.trusts(stamp_of(self._file))
+            if self._may_fall_behind or not trusted:
+                self._show_newest()
             self._connection.execute("begin")
             try:
-                if checked:
+                if checked and not trusted:
                     self.guard.check(self)
                 yield
             finally:
@@ -199,6 +203,7 @@ class ItemStore(ItemReader):
             self._connection.close()
             self._connection = connect(self.path)
             self._shown = self._newest()
+            self._may_fall_behind = not is_writable(self.path)
             self.guard.forget()
 
     def _newest(self) -> object:

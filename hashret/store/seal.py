@@ -36,10 +36,10 @@ Stamp: TypeAlias = tuple[int, int, int, int]
 """Inode, size in bytes, times of the last change of content and of inode in nanoseconds."""
 
 
-def stamp_of(path: Path) -> Stamp | None:
+def stamp_of(path: str | Path) -> Stamp | None:
     """The stamp of a file; None where there is none."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - every query asks, and a Path for each is slow
     except OSError:
         return None
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
