@@ -19,6 +19,17 @@ class UsageError(HashretError, ValueError):
     exit_code = 2
 
 
+class NoEncoderError(UsageError):
+    """An index of ready codes was asked for what only an encoder can do."""
+
+    def __init__(self) -> None:
+        """Say what such an index can do."""
+        super().__init__(
+            "This index was made from ready codes and has no encoder: it is queried with --key or "
+            "--code (query_key, query_code), and takes more codes with --codes (add_codes)."
+        )
+
+
 class InputError(HashretError, ValueError):
     """Data from outside cannot be used: unreadable, of another shape, not finite."""
 

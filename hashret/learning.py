@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import secrets
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,12 +15,13 @@ import numpy as np
 
 from hashret.codes import check_n_bits
 from hashret.encoder.recipe import RECIPES
-from hashret.errors import HashretError, IndexExistsError, UsageError
+from hashret.errors import UsageError
 from hashret.features import ImageFeatures
-from hashret.files import flush_folder, write_durably
+from hashret.files import write_durably
 from hashret.ingest import Progress, ProgressCallback, training_matrix
+from hashret.new_folder import new_folder
 from hashret.sources import Source
-from hashret.store import ItemStore, WriterLock
+from hashret.store import ItemStore
 from hashret.trained import FEATURES_FILE
 
 if TYPE_CHECKING:
@@ -58,27 +54,12 @@ def learn_index(
         InputError: the source cannot be learned from.
         UsageError: a parameter of the hasher is out of its range.
     """
-    folder = folder.absolute()
     hasher = checked_copy(hasher)
-    refuse_existing(folder)
-    try:
-        # The folder comes first: that it cannot be written must not be found out after learning.
-        with _unfinished_folder(folder) as unfinished:
-            settings = _learn_into(unfinished / "encoder", source, hasher, progress, keep_vectors)
-            (unfinished / "segments").mkdir()
-            ItemStore.create(unfinished / "items.db", settings).close()
-            flush_folder(unfinished / "encoder")
-            flush_folder(unfinished)
-            refuse_existing(folder)
-            unfinished.rename(folder)
-            flush_folder(folder.parent)
-    except HashretError:
-        raise
-    except OSError as error:
-        raise HashretError(
-            f"The index could not be written to {folder} ({error.strerror or error}). Nothing "
-            "is left behind; check that the folder above is writable and has room."
-        ) from error
+    # The folder comes first: that it cannot be written must not be found out after learning.
+    with new_folder(folder.absolute()) as unfinished:
+        settings = _learn_into(unfinished / "encoder", source, hasher, progress, keep_vectors)
+        (unfinished / "segments").mkdir()
+        ItemStore.create(unfinished / "items.db", settings).close()
 
 
 def _learn_into(
@@ -190,44 +171,8 @@ def _check_seed(random_state: object) -> None:
         )
 
 
-def refuse_existing(folder: Path) -> None:
-    """Raise when ``folder`` is anything but absent or empty."""
-    if (folder / "items.db").exists():
-        raise IndexExistsError(
-            f"There is an index at {folder} already. `hashret index` and Index.add add items to "
-            "it; to learn anew, choose another name or delete the folder."
-        )
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise IndexExistsError(
-            f"{folder} is not empty and holds no index; choose another place, so that none of "
-            "your files are mixed with those of the index."
-        )
-
-
 def _learning(state: TrainingProgress) -> Progress:
     loss = state.loss if state.validation_loss is None else state.validation_loss
     what = "layer" if state.phase == "pretraining" else "pass"
     note = f"{what} {state.epoch} of {state.epochs}, loss {loss:.3f}"
     return Progress("learning", state.step, state.steps, note)
-
-
-@contextmanager
-def _unfinished_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` to make an index in; gone at the end, unless it was renamed.
-
-    It is locked as an index is that is being written to, which tells it from what runs that died
-    have left behind.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    flush_folder(folder.parent.parent)
-    prefix = f".{folder.name}.unfinished-"
-    for path in folder.parent.glob(f"{glob.escape(prefix)}*"):
-        with suppress(HashretError), WriterLock(path):
-            shutil.rmtree(path, ignore_errors=True)
-    unfinished = folder.with_name(f"{prefix}{secrets.token_hex(4)}")
-    unfinished.mkdir()
-    try:
-        with WriterLock(unfinished):
-            yield unfinished
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

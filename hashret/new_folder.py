@@ -1,0 +1,76 @@
+"""The folder of a new index: made beside its place, and there whole or not at all."""
+
+from __future__ import annotations
+
+import glob
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from hashret.errors import HashretError, IndexExistsError
+from hashret.files import flush_folder
+from hashret.store import WriterLock
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside ``folder`` to make an index in, which takes its place when the block ends.
+
+    Where the block raises, nothing is left. It is locked as an index is that is being written to,
+    which tells it from what runs that died have left behind.
+
+    Raises:
+        IndexExistsError: something is at ``folder`` already.
+        HashretError: it cannot be written.
+    """
+    refuse_existing(folder)
+    try:
+        with _unfinished_folder(folder) as unfinished:
+            yield unfinished
+            for made in unfinished.iterdir():
+                if made.is_dir():
+                    flush_folder(made)
+            flush_folder(unfinished)
+            refuse_existing(folder)
+            unfinished.rename(folder)
+            flush_folder(folder.parent)
+    except HashretError:
+        raise
+    except OSError as error:
+        raise HashretError(
+            f"The index could not be written to {folder} ({error.strerror or error}). Nothing "
+            "is left behind; check that the folder above is writable and has room."
+        ) from error
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise when ``folder`` is anything but absent or empty."""
+    if (folder / "items.db").exists():
+        raise IndexExistsError(
+            f"There is an index at {folder} already. `hashret index` and Index.add add items to "
+            "it; to learn anew, choose another name or delete the folder."
+        )
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise IndexExistsError(
+            f"{folder} is not empty and holds no index; choose another place, so that none of "
+            "your files are mixed with those of the index."
+        )
+
+
+@contextmanager
+def _unfinished_folder(folder: Path) -> Iterator[Path]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    flush_folder(folder.parent.parent)
+    prefix = f".{folder.name}.unfinished-"
+    for path in folder.parent.glob(f"{glob.escape(prefix)}*"):
+        with suppress(HashretError), WriterLock(path):
+            shutil.rmtree(path, ignore_errors=True)
+    unfinished = folder.with_name(f"{prefix}{secrets.token_hex(4)}")
+    unfinished.mkdir()
+    try:
+        with WriterLock(unfinished):
+            yield unfinished
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

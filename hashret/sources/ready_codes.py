@@ -1,0 +1,232 @@
+"""Codes that were made elsewhere, with their keys and fields, as one stream that can be reread."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from hashret.codes import Codes, as_codes, from_hex
+from hashret.errors import InputError, UsageError
+from hashret.sources.array_files import read_npy
+from hashret.sources.metadata import check_fields, check_key
+
+BLOCK_ITEMS = 16_384
+
+_LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+
+Block: TypeAlias = tuple[Codes, list[str], list[Mapping[str, Any]]]
+Texts: TypeAlias = Sequence[str] | str | PathLike[str]
+FieldSets: TypeAlias = Sequence[Mapping[str, Any]] | str | PathLike[str]
+
+
+class ReadyCodes:
+    """Items that have their codes already.
+
+    Args:
+        codes: ``uint8``, shape ``(n, n_bits / 8)``; a ``.npy`` file of such, which is mapped, not
+            read; or the JSON lines that ``hashret export`` writes, which have keys and fields.
+        keys: one text an item, or a file of one a line; None for the numbers of the rows.
+        fields: one mapping an item, or a file of one JSON object a line; None for no fields.
+
+    Attributes:
+        codes: ``uint8``, ``(n, n_bits / 8)``.
+        fingerprint: of the encoder that made them; None where nothing tells.
+        description: a line about what was understood.
+
+    Files whose name ends in ``.gz`` are decompressed while they are read.
+
+    Raises:
+        InputError: something cannot be read, lengths differ, or a key comes twice.
+        UsageError: keys or fields beside JSON lines, which have their own.
+    """
+
+    def __init__(
+        self,
+        codes: Any,
+        keys: Texts | None = None,
+        fields: FieldSets | None = None,
+    ) -> None:
+        """Read all but the fields, of which only the number is looked at."""
+        self.fingerprint: str | None = None
+        name = fspath(codes) if isinstance(codes, str | PathLike) else ""
+        self._lines = Path(name) if name.lower().endswith(_LINES) else None
+        self._keys, self._fields = keys, fields
+        shown = name or "the codes"
+        if self._lines is None:
+            self.codes = as_codes(read_npy(Path(name)) if name else codes)
+            if name and not name.lower().endswith(".npy"):
+                raise InputError(f"Codes are read from .npy or {', '.join(_LINES)}, got {name}.")
+        else:
+            if keys is not None or fields is not None:
+                raise UsageError(f"{name} has keys and fields of its own; leave out those beside.")
+            self.codes = self._read_lines(self._lines)
+        if not len(self.codes):
+            raise InputError(f"There is not one code in {shown}.")
+        self._check_keys(shown)
+        if fields is not None:
+            self._check_length(shown, fields, "fields")
+        self.description = f"{len(self):,} codes of {self.n_bits} bits from {shown}"
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return len(self.codes)
+
+    @property
+    def n_bits(self) -> int:
+        """Code length in bits."""
+        return int(self.codes.shape[1]) * 8
+
+    def blocks(self) -> Iterator[Block]:
+        """Codes, keys and fields of some thousand items at a time, in order.
+
+        Raises:
+            InputError: the fields of an item are not what can be stored; the line is named.
+        """
+        keys = self._all_keys()
+        fields = self._all_fields()
+        for start in range(0, len(self), BLOCK_ITEMS):
+            codes = self.codes[start : start + BLOCK_ITEMS]
+            some = list(islice(keys, len(codes)))
+            yield codes, some, list(islice(fields, len(codes)))
+
+    # Keys
+
+    def _all_keys(self) -> Iterator[str]:
+        if self._lines is not None:
+            return (check_key(record["key"]) for _, record in _objects(self._lines))
+        if self._keys is None:
+            return map(str, range(len(self)))
+        if isinstance(self._keys, str | PathLike):
+            return (_line_key(self._keys, number, line) for number, line in _lines(self._keys))
+        return map(check_key, self._keys)
+
+    def _check_keys(self, shown: str) -> None:
+        """Refuse a wrong number of keys, and keys that come twice, holding eight bytes of each."""
+        if self._keys is None and self._lines is None:
+            return
+        if self._keys is not None and not isinstance(self._keys, str | PathLike | Sequence):
+            raise UsageError(f"keys are a list of texts or a file, got {type(self._keys).__name__}.")
+        hashes = np.frombuffer(array("q", map(hash, self._all_keys())), dtype=np.int64)
+        if len(hashes) != len(self):
+            raise InputError(_lengths(shown, len(self), self._keys, len(hashes), "keys"))
+        ordered = np.sort(hashes)
+        twice = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+        if not twice:
+            return
+        seen: dict[str, int] = {}
+        for number, key in enumerate(self._all_keys(), start=1):
+            if hash(key) in twice and (first := seen.setdefault(key, number)) != number:
+                place = self._lines or self._keys
+                where = (
+                    f"lines {first} and {number} of {fspath(place)}"
+                    if isinstance(place, str | PathLike)
+                    else f"numbers {first} and {number} of the keys, counted from 1"
+                )
+                raise InputError(f"The key {key!r} comes twice, {where}; keys must be unique.")
+
+    # Fields
+
+    def _all_fields(self) -> Iterator[Mapping[str, Any]]:
+        if self._lines is not None:
+            return (
+                check_fields(record["key"], record.get("fields") or {})
+                for _, record in _objects(self._lines)
+            )
+        if self._fields is None:
+            return ({} for _ in range(len(self)))
+        if isinstance(self._fields, str | PathLike):
+            path = fspath(self._fields)
+            return (
+                check_fields(f"line {number} of {path}", record)
+                for number, record in _objects(self._fields)
+            )
+        return (
+            check_fields(f"item {number}", fields) for number, fields in enumerate(self._fields, 1)
+        )
+
+    def _check_length(self, shown: str, fields: FieldSets, what: str) -> None:
+        if isinstance(fields, str | PathLike):
+            found = sum(1 for _ in _lines(fields))
+        elif isinstance(fields, Sequence):
+            found = len(fields)
+        else:
+            raise UsageError(f"fields are a list of mappings or a file, got {type(fields).__name__}.")
+        if found != len(self):
+            raise InputError(_lengths(shown, len(self), fields, found, what))
+
+    # JSON lines
+
+    def _read_lines(self, path: Path) -> Codes:
+        """The codes of an export, and in passing the encoder that made them."""
+        joined = bytearray()
+        n_bytes = 0
+        for number, record in _objects(path):
+            if not isinstance(record.get("code"), str) or not isinstance(record.get("key"), str):
+                raise InputError(
+                    f'Line {number} of {path} has no "key" and "code" as text; expected what '
+                    "`hashret export -o items.jsonl` writes."
+                )
+            code = from_hex(record["code"], n_bytes * 8 or None).tobytes()
+            maker = record.get("encoder") or None
+            if number == 1:
+                n_bytes, self.fingerprint = len(code), maker
+            elif maker != self.fingerprint:
+                raise InputError(
+                    f"Line {number} of {path} is of encoder {maker}, those before of "
+                    f"{self.fingerprint}: codes of two encoders cannot be compared."
+                )
+            joined += code
+        return as_codes(np.frombuffer(joined, dtype=np.uint8).reshape(-1, n_bytes or 1))
+
+
+def _lengths(shown: str, n: int, given: object, found: int, what: str) -> str:
+    name = fspath(given) if isinstance(given, str | PathLike) else f"the {what}"
+    return f"There are {n:,} codes in {shown}, but {found:,} in {name}; expected one for each."
+
+
+def _line_key(path: str | PathLike[str], number: int, line: bytes) -> str:
+    try:
+        return check_key(line.decode())
+    except (UnicodeDecodeError, InputError) as error:
+        raise InputError(f"Line {number} of {fspath(path)} is no key: {error}") from error
+
+
+def _objects(path: str | PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Numbers, from 1, and contents of the lines of a file, a JSON object each."""
+    for number, line in _lines(path):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"Line {number} of {fspath(path)} is not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise InputError(f"Line {number} of {fspath(path)} is no JSON object.")
+        yield number, record
+
+
+def _lines(path: str | PathLike[str]) -> Iterator[tuple[int, bytes]]:
+    """Numbers, from 1, and contents of the lines of a file."""
+    with _reading(Path(path)) as file:
+        for number, line in enumerate(file, start=1):
+            yield number, line.rstrip(b"\r\n")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Iterable[bytes]]:
+    opened: Callable[..., Any] = gzip.open if path.name.lower().endswith(".gz") else Path.open
+    try:
+        with opened(path, "rb") as file:
+            yield file
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."
+        ) from error
