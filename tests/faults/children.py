@@ -71,6 +71,18 @@ def in_child(work: Callable[[Tell], Any], seconds: float = SECONDS) -> Answer:
     return Child(work).answer(seconds)
 
 
+def done(work: Callable[[Tell], Any]) -> Any:
+    """What a child returns.
+
+    Raises:
+        RuntimeError: it did not come to that.
+    """
+    answer = in_child(work)
+    if answer.end != "returned":
+        raise RuntimeError(f"{answer.end}: {answer.value}")
+    return answer.value
+
+
 def here(work: Callable[[], Any]) -> Answer:
     """Do some work in this process: many times as fast, for what is not expected to crash."""
     try:

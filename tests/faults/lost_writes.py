@@ -17,7 +17,7 @@ from typing import Any
 
 import hashret
 from faults import shim
-from faults.children import here, in_child
+from faults.children import done, here
 from faults.oracle import KEYS, Oracle, State, items
 from faults.shim import Change
 from faults.states import Step, random_steps
@@ -239,12 +239,10 @@ class PowerLosses:
         room.mkdir()
         creates = seed % 4 == 0
         if not creates:
-            in_child(lambda _: self._oracle.create(room / "index", START).close())
+            done(lambda _: self._oracle.create(room / "index", START).close())
         disk = Disk(room)
         steps = random_steps(random.Random(seed), START, 8)
-        answer = in_child(lambda _: self._do(room, log, steps, creates))
-        if answer.end != "returned":
-            raise RuntimeError(answer.value)
+        done(lambda _: self._do(room, log, steps, creates))
         disk.record(shim.read_log(log))
         self._check_recording(disk, room, rebuilt)
         chance = random.Random(seed)
@@ -257,10 +255,10 @@ class PowerLosses:
             shutil.rmtree(rebuilt, ignore_errors=True)
             trial_seed = chance.randrange(1 << 30)
             disk.build(rebuilt, moment, random.Random(trial_seed))
-            done = sum(at < moment for at in acknowledged)
+            n_done = sum(at < moment for at in acknowledged)
             states = [None if creates else START, *((START,) if creates else ())]
             states += [step.after for step in steps]
-            allowed = states[done : done + 2] + ([{}] if creates and done == 0 else [])
+            allowed = states[n_done : n_done + 2] + ([{}] if creates and n_done == 0 else [])
             what = f"session {seed}, moment {moment} of {disk.length}, {trial_seed}"
             with self._tally.trial(what) as trial:
                 after = here(lambda: self._look(rebuilt / "index"))
@@ -269,8 +267,8 @@ class PowerLosses:
                     continue
                 state = after.value["state"]
                 if state not in allowed:
-                    older = state in states[:done]
-                    (trial.lost if older else trial.half)(f"after {done} steps")
+                    older = state in states[:n_done]
+                    (trial.lost if older else trial.half)(f"after {n_done} steps")
                 for problem in after.value["problems"]:
                     trial.wrong(problem)
 

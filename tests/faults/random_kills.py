@@ -13,7 +13,7 @@ from pathlib import Path
 
 import hashret
 from faults import shim
-from faults.children import Child, Tell, here, in_child
+from faults.children import Child, Tell, done, here
 from faults.oracle import KEYS, Oracle, State
 from faults.states import Step, random_steps
 from faults.tally import Tally, Trial
@@ -39,7 +39,7 @@ class RandomKills:
         self._chance = random.Random(seed)
         self._folder, self._path = folder, folder / "index"
         self._state: State = dict.fromkeys(KEYS[:60], 0)
-        in_child(lambda _: oracle.create(self._path, self._state).close())
+        done(lambda _: oracle.create(self._path, self._state).close())
 
     def run(self, kills: int) -> None:
         """Kill so many writers: at a call, or from outside at some time."""

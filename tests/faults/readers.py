@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hashret
-from faults.children import Child, in_child
+from faults.children import Child, done
 from faults.oracle import KEYS, N_BITS, Oracle, State
 from faults.states import random_steps
 from faults.tally import Tally
@@ -63,7 +63,7 @@ class Readers:
         self._path = folder / "index"
         self._log = folder / "states"
         self._progress = _Progress()
-        in_child(lambda _: oracle.create(self._path, START).close())
+        done(lambda _: oracle.create(self._path, START).close())
 
     def run(self, seconds: float) -> None:
         """Read and write for so long."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hashret
-from faults.children import Tell, in_child
+from faults.children import Tell, done, in_child
 from faults.oracle import KEYS, Oracle, items, state_of
 from faults.tally import Tally, Trial
 from faults.walk import OPERATIONS, START, Walk
@@ -117,9 +117,7 @@ class Forbidden:
 
     def _trial(self, name: str, mode: int, answers: bool) -> None:
         path = self._folder / f"{name.strip('.')}-{mode:o}"
-        answer = in_child(lambda _: self._make(path, name, mode))
-        if answer.end != "returned":
-            raise RuntimeError(answer.value)
+        done(lambda _: self._make(path, name, mode))
         with self._tally.trial(f"{name} of mode {mode:o}", refused=True) as trial:
             came = in_child(lambda _: self._as_nobody(path))
             if came.end != "returned":

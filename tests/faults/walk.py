@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import hashret
 from faults import shim
-from faults.children import Tell, here, in_child
+from faults.children import Tell, done, here, in_child
 from faults.oracle import KEYS, Found, Oracle, State, items, state_of
 from faults.tally import Tally
 
@@ -91,9 +91,7 @@ class Walk:
         self._template = folder / "template"
         self._room = folder / "room"
         self._path = self._room / "index"
-        answer = in_child(self._make_template)
-        if answer.end != "returned":
-            raise RuntimeError(answer.value)
+        done(self._make_template)
 
     def _make_template(self, _: Tell) -> None:
         with self._oracle.create(self._template, state_of(KEYS[:110])) as index:
@@ -120,10 +118,10 @@ class Walk:
     def _clean(self, operation: Operation) -> tuple[int, int, set[str]]:
         """How many calls an operation takes, and what files it leaves, when nothing goes wrong."""
         self._restore(operation)
-        answer = in_child(lambda tell: self._attempt(operation, "count:0", tell))
-        if answer.end != "returned" or "calls" not in answer.value:
-            raise RuntimeError(f"{operation.name} fails without a fault: {answer}")
-        return *answer.value["calls"], self._files()
+        came = done(lambda tell: self._attempt(operation, "count:0", tell))
+        if "error" in came:
+            raise RuntimeError(f"{operation.name} fails without a fault: {came['error']}")
+        return *came["calls"], self._files()
 
     def _restore(self, operation: Operation) -> None:
         shutil.rmtree(self._room, ignore_errors=True)
