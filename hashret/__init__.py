@@ -22,6 +22,7 @@ from hashret.errors import (
     IndexNotFoundError,
     InputError,
     KeyNotFoundError,
+    NoEncoderError,
     NotFittedError,
     UsageError,
 )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from hashret.store import StoredItem
 
     create = Index.create
+    create_from_codes = Index.create_from_codes
     open = Index.open  # noqa: A001 - the contract's name, as in gzip.open
     __version__: str
 
@@ -73,6 +75,7 @@ __all__ = [
     "IndexNotFoundError",
     "InputError",
     "KeyNotFoundError",
+    "NoEncoderError",
     "NotFittedError",
     "Outlier",
     "Outliers",
@@ -83,12 +86,13 @@ __all__ = [
     "UsageError",
     "__version__",
     "create",
+    "create_from_codes",
     "open",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("create", "open"):
+    if name in ("create", "create_from_codes", "open"):
         return getattr(import_module("hashret.index").Index, name)
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)

@@ -31,10 +31,12 @@ from hashret.learning import learn_index
 from hashret.ordering import check_order, refined
 from hashret.outliers import Outliers, outliers_in_index, outliers_in_source
 from hashret.reader import Reader, stored
+from hashret.ready import check_codes, create_from_codes, store_codes
 from hashret.report import facts
 from hashret.result import Result
 from hashret.snapshot import TablesProgress, publish_all, publish_due
 from hashret.sources import Source, open_source
+from hashret.sources.ready_codes import FieldSets, ReadyCodes, Texts
 from hashret.store import ItemStore, StoredItem, WriterLock
 from hashret.storing import store_source
 from hashret.trained import TrainedEncoder
@@ -59,7 +61,8 @@ class Index:
         path: the folder, absolute.
         n_bits: code length in bits.
         encoder: turns values into codes and codes into values.
-        kind: what its values are, ``"images"`` or ``"vectors"``.
+        kind: what its values are, ``"images"`` or ``"vectors"``; ``"codes"`` where it was made of
+            ready codes.
 
     Example:
         >>> import hashret, numpy as np
@@ -165,6 +168,43 @@ class Index:
                 "%d of the inputs skipped: %s%s", len(skipped), names, ", ..." * (len(skipped) > 3)
             )
         return index
+
+    @classmethod
+    def create_from_codes(
+        cls,
+        path: str | Path,
+        codes: Any,
+        keys: Texts | None = None,
+        fields: FieldSets | None = None,
+        *,
+        fingerprint: str | None = None,
+        progress: ProgressCallback = no_progress,
+    ) -> Self:
+        """Make an index of codes that were made elsewhere; it has no encoder, and kind ``"codes"``.
+
+        It is queried by key and by code; what needs an encoder raises ``UsageError``. Interrupted,
+        this leaves nothing.
+
+        Args:
+            path: the folder to make.
+            codes: ``uint8``, shape ``(n, n_bits / 8)``; a ``.npy`` file of such; or the JSON lines
+                of :meth:`export`, which have keys and fields of their own.
+            keys: one text an item, or a text file of one a line; None for the numbers of the rows.
+            fields: one mapping an item, or a file of one JSON object a line (``.gz`` too).
+            fingerprint: names the encoder that made the codes, if that is known.
+            progress: called often with a :class:`~hashret.ingest.Progress`.
+
+        Raises:
+            IndexExistsError: ``path`` holds an index already, or other files.
+            InputError: something cannot be read, lengths differ, or a key comes twice.
+
+        Example:
+            >>> codes = np.random.default_rng(0).integers(256, size=(9, 8), dtype=np.uint8)
+            >>> index = hashret.create_from_codes("i", codes)  # doctest: +SKIP
+        """
+        ready = ReadyCodes(codes, keys, fields)
+        create_from_codes(_folder(path), ready, fingerprint, progress, _tables(progress))
+        return cls.open(path)
 
     def close(self) -> None:
         """Close the database; the index cannot be used afterwards."""
@@ -528,6 +568,38 @@ class Index:
             publish_due(store, self.path, _tables(progress))
         return report
 
+    def add_codes(
+        self,
+        codes: Any,
+        keys: Texts | None = None,
+        fields: FieldSets | None = None,
+        *,
+        fingerprint: str | None = None,
+        progress: ProgressCallback = no_progress,
+    ) -> AddReport:
+        """Add or update items by key and ready code, in one transaction.
+
+        Args:
+            codes: as for :meth:`create_from_codes`.
+            keys: as for :meth:`create_from_codes`.
+            fields: as for :meth:`create_from_codes`.
+            fingerprint: of the encoder that made the codes; it must be that of this index, and may
+                be left out where the codes tell, or where this index does not know its own.
+            progress: called often with a :class:`~hashret.ingest.Progress`.
+
+        Raises:
+            EncoderMismatchError: codes of another encoder or length.
+            InputError: as for :meth:`create_from_codes`; nothing is added.
+            UsageError: it keeps vectors, or nothing tells which encoder made the codes.
+        """
+        ready = ReadyCodes(codes, keys, fields)
+        check_codes(ready, fingerprint, self.encoder)
+        with self._changes() as store:
+            with store.writing() as writer:
+                report = store_codes(writer, ready, progress)
+            publish_due(store, self.path, _tables(progress))
+        return report
+
     def remove(self, keys: str | Iterable[str]) -> int:
         """Remove items, all or none; returns how many.
 
@@ -541,6 +613,17 @@ class Index:
             rows = {stored(writer, key).row for key in wanted}
             writer.delete_rows(sorted(rows))
         return len(rows)
+
+    def index_field(self, name: str) -> None:
+        """Make ``where`` fast on a field, by an index on it that is kept up from now on.
+
+        Answers stay the same, and adding items takes a little longer.
+
+        Raises:
+            UsageError: no item was ever given such a field.
+        """
+        with self._changes() as store, store.writing() as writer:
+            writer.index_field(name)
 
     def compact(self, progress: ProgressCallback = no_progress) -> None:
         """Make one segment of all items, without what was removed; readers are undisturbed."""

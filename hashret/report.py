@@ -34,6 +34,7 @@ def facts(reader: Reader, encoder: TrainedEncoder, folder: Path) -> dict[str, An
         items = store.count()
         codes = _some_codes(store, items, snapshot.last_row)
         fields, sources = store.field_names(), list(store.sources().values())
+        field_indexes = store.indexed_fields()
         segments, keeps_vectors = len(store.segments()), store.vector_length is not None
         settings = {
             name: store.setting(name)
@@ -43,8 +44,9 @@ def facts(reader: Reader, encoder: TrainedEncoder, folder: Path) -> dict[str, An
         "path": str(folder),
         "items": items,
         "fields": fields,
+        "field_indexes": field_indexes,
         "sources": sources,
-        "features": encoder.features.describe(),
+        "features": encoder.describe(),
         "keeps_vectors": keeps_vectors,
         **settings,
         **_code_facts(codes, items),

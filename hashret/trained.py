@@ -22,6 +22,7 @@ from hashret.errors import (
     EncoderMismatchError,
     HashretError,
     InputError,
+    NoEncoderError,
     UsageError,
 )
 from hashret.features import Features, ImageFeatures, features_from_json
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 FEATURES_FILE = "features.json"
 
+READY_CODES = "codes"
+"""The kind of an index whose codes were made elsewhere: it has no encoder."""
+
 _REMEDY = "Restore the encoder folder from a copy, or build the index again from its sources."
 
 
@@ -51,9 +55,10 @@ class TrainedEncoder:
 
         Args:
             folder: the folder ``encoder`` of an index.
-            fingerprint: of the encoder that made the codes of the index.
+            fingerprint: of the encoder that made the codes of the index; empty where it is unknown.
             n_bits: code length in bits.
-            kind: what it encodes, ``"images"`` or ``"vectors"``.
+            kind: what it encodes, ``"images"`` or ``"vectors"``; ``"codes"`` where there is no
+                encoder, and all that needs one raises :class:`NoEncoderError`.
             digests: SHA-256 of each file in the folder, in hexadecimal, by name.
         """
         self.fingerprint = fingerprint
@@ -192,6 +197,7 @@ class TrainedEncoder:
 
     @cached_property
     def _artefacts(self) -> Artefacts:
+        self._require()
         for name in self._digests:
             self._read(name)
         return Artefacts.read(self._folder)
@@ -218,7 +224,9 @@ class TrainedEncoder:
 
     def problems(self) -> list[str]:
         """What is wrong with the files, one line each."""
-        problems = []
+        problems: list[str] = []
+        if self.kind == READY_CODES:
+            return problems
         for name in self._digests:
             try:
                 self._read(name)
@@ -231,7 +239,16 @@ class TrainedEncoder:
                 problems.append(str(error))
         return problems
 
+    def describe(self) -> str:
+        """A few words on its features, such as ``"28 x 28 grey pixels"``."""
+        return "ready codes" if self.kind == READY_CODES else self.features.describe()
+
+    def _require(self) -> None:
+        if self.kind == READY_CODES:
+            raise NoEncoderError
+
     def _read_unchecked(self, name: str) -> bytes:
+        self._require()
         path = self._folder / name
         try:
             return path.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,13 @@ def check_fields(key: str, fields: object) -> dict[str, Any]:
             f"The fields of {key!r} must be a mapping of names to values, got "
             f"{type(fields).__name__}."
         )
-    return {_field_name(key, name): scalar(key, name, value) for name, value in fields.items()}
+    return {
+        name if _is_field_name(name) else _refuse_name(key, name): (
+            # Most are short: those that need no look are passed by.
+            value if type(value) is str and value.isascii() else scalar(key, name, value)
+        )
+        for name, value in fields.items()
+    }
 
 
 def scalar(key: str, name: str, value: Any) -> str | int | float | bool | None:
@@ -91,15 +98,23 @@ def scalar(key: str, name: str, value: Any) -> str | int | float | bool | None:
     )
 
 
-def _field_name(key: str, name: object) -> str:
-    if not isinstance(name, str) or not name or not name.isprintable() or set(name) & set('"\\'):
-        raise InputError(
-            f"The fields of {key!r} must be named by printable text without quotation marks and "
-            f"backslashes, got {name!r}."
-        )
-    if name.lower() in RESERVED:
+@lru_cache(maxsize=1024)
+def _is_field_name(name: object) -> bool:
+    return (
+        type(name) is str
+        and name.isprintable()
+        and not set(name) & set('"\\')
+        and name.lower() not in ("", *RESERVED)
+    )
+
+
+def _refuse_name(key: str, name: object) -> str:
+    if isinstance(name, str) and name.lower() in RESERVED:
         raise InputError(
             f"A field of {key!r} is named {name!r}, which conditions need for the item's own; give "
             "it another name."
         )
-    return str(name)
+    raise InputError(
+        f"The fields of {key!r} must be named by printable text without quotation marks and "
+        f"backslashes, got {name!r}."
+    )

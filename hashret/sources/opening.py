@@ -8,7 +8,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from hashret.errors import InputError, UsageError
+from hashret.errors import InputError, NoEncoderError, UsageError
 from hashret.sources.array_files import is_array_name
 from hashret.sources.arrays import open_array, open_array_file, read_row
 from hashret.sources.images import (
@@ -55,6 +55,8 @@ def open_source(source: Any, kind: str = "auto", key_prefix: str = "") -> Source
         >>> [item.key for item in open_source([[0.0, 1.0], [2.0, 3.0]])]
         ['0', '1']
     """
+    if kind == "codes":
+        raise NoEncoderError  # the kind of an index of ready codes, which encodes no source
     if kind not in KINDS:
         raise UsageError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
     if not isinstance(key_prefix, str) or not is_unicode(key_prefix):

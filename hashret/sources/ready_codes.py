@@ -60,7 +60,8 @@ class ReadyCodes:
         self.fingerprint: str | None = None
         name = fspath(codes) if isinstance(codes, str | PathLike) else ""
         self._lines = Path(name) if name.lower().endswith(_LINES) else None
-        self._keys, self._fields = keys, fields
+        self._keys: Any = keys
+        self._fields: Any = fields
         shown = name or "the codes"
         if self._lines is None:
             self.codes = as_codes(read_npy(Path(name)) if name else codes)
@@ -115,7 +116,8 @@ class ReadyCodes:
         if self._keys is None and self._lines is None:
             return
         if self._keys is not None and not isinstance(self._keys, str | PathLike | Sequence):
-            raise UsageError(f"keys are a list of texts or a file, got {type(self._keys).__name__}.")
+            given = type(self._keys).__name__
+            raise UsageError(f"keys are a list of texts or a file, got {given}.")
         hashes = np.frombuffer(array("q", map(hash, self._all_keys())), dtype=np.int64)
         if len(hashes) != len(self):
             raise InputError(_lengths(shown, len(self), self._keys, len(hashes), "keys"))
@@ -138,9 +140,10 @@ class ReadyCodes:
 
     def _all_fields(self) -> Iterator[Mapping[str, Any]]:
         if self._lines is not None:
+            path = fspath(self._lines)
             return (
-                check_fields(record["key"], record.get("fields") or {})
-                for _, record in _objects(self._lines)
+                check_fields(f"line {number} of {path}", record.get("fields") or {})
+                for number, record in _objects(path)
             )
         if self._fields is None:
             return ({} for _ in range(len(self)))
@@ -154,13 +157,14 @@ class ReadyCodes:
             check_fields(f"item {number}", fields) for number, fields in enumerate(self._fields, 1)
         )
 
-    def _check_length(self, shown: str, fields: FieldSets, what: str) -> None:
+    def _check_length(self, shown: str, fields: Any, what: str) -> None:
         if isinstance(fields, str | PathLike):
             found = sum(1 for _ in _lines(fields))
         elif isinstance(fields, Sequence):
             found = len(fields)
         else:
-            raise UsageError(f"fields are a list of mappings or a file, got {type(fields).__name__}.")
+            given = type(fields).__name__
+            raise UsageError(f"fields are a list of mappings or a file, got {given}.")
         if found != len(self):
             raise InputError(_lengths(shown, len(self), fields, found, what))
 
@@ -171,13 +175,17 @@ class ReadyCodes:
         joined = bytearray()
         n_bytes = 0
         for number, record in _objects(path):
-            if not isinstance(record.get("code"), str) or not isinstance(record.get("key"), str):
-                raise InputError(
-                    f'Line {number} of {path} has no "key" and "code" as text; expected what '
-                    "`hashret export -o items.jsonl` writes."
-                )
-            code = from_hex(record["code"], n_bytes * 8 or None).tobytes()
             maker = record.get("encoder") or None
+            try:
+                check_key(record.get("key"))
+                code = from_hex(str(record.get("code")), n_bytes * 8 or None).tobytes()
+                if not isinstance(maker, str | None):
+                    raise InputError(f"An encoder is named by text, got {maker!r}.")
+            except InputError as error:
+                raise InputError(
+                    f"Line {number} of {path} is not what `hashret export -o items.jsonl` writes: "
+                    f"{error}"
+                ) from error
             if number == 1:
                 n_bytes, self.fingerprint = len(code), maker
             elif maker != self.fingerprint:

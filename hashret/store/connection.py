@@ -11,6 +11,12 @@ from pathlib import Path
 from hashret.errors import DamagedIndexError, HashretError, IndexLockedError
 
 BUSY_SECONDS = 5.0
+_ACTING = """
+select type from sqlite_master where type in ('trigger', 'view') or sql like '%virtual table%'
+"""
+"""What could act when a table is read or written. SQLite's own setting against it, trusted_schema,
+takes the expressions of field indexes for unsafe too."""
+
 WRITE_CACHE_KIB = 1 << 18
 """Memory for the pages that a transaction changes: keys come in no order that the disk likes."""
 
@@ -126,9 +132,14 @@ def _connected(path: Path, options: str) -> sqlite3.Connection:
         )
         try:
             connection.execute("pragma foreign_keys = on")
-            connection.execute("pragma trusted_schema = off")
-            connection.execute("select count(*) from sqlite_master").fetchone()
+            acting = connection.execute(_ACTING).fetchone()
         except sqlite3.Error:
             connection.close()
             raise
+    if acting is not None:
+        connection.close()
+        raise DamagedIndexError(
+            f"{path} holds a {acting[0]} that hashret has not made. Restore it from a copy, or "
+            "build the index again from its sources."
+        )
     return connection

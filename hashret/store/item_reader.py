@@ -17,7 +17,7 @@ from hashret.store.checking import database_problems
 from hashret.store.connection import sqlite_errors
 from hashret.store.items import RESTORE, KnownItem, StoredItem, stored_item
 from hashret.store.vectors import read_vectors, vector_problems
-from hashret.store.where import matching_rows
+from hashret.store.where import indexed_fields, matching_rows
 
 _ITEM_SQL = """
 select items.row, items.key, items.code, items.fields, items.content_hash, items.checksum,
@@ -226,6 +226,10 @@ class ItemReader:
     def field_names(self) -> list[str]:
         """The names of all fields that an item was ever given, in alphabetical order."""
         return [name for (name,) in self._connection.execute("select name from fields order by 1")]
+
+    def indexed_fields(self) -> list[str]:
+        """The names of the fields on which conditions are fast, in alphabetical order."""
+        return indexed_fields(self._connection)
 
     # Segments
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.errors import InputError
+from hashret.errors import InputError, UsageError
 from hashret.store.item_reader import ItemReader
 from hashret.store.items import NewItem, item_checksum
 from hashret.store.vectors import insert_vectors
+from hashret.store.where import index_field
 
 
 class ItemWriter(ItemReader):
@@ -187,6 +188,20 @@ class ItemWriter(ItemReader):
                     "case, which conditions do not see; give it the same name, or another."
                 )
             self._connection.execute("insert or ignore into fields (name) values (?)", [name])
+
+    def index_field(self, name: str) -> None:
+        """Make conditions on a field fast; where they are already, this changes nothing.
+
+        Raises:
+            UsageError: no item was ever given such a field.
+        """
+        names = {known.lower(): known for known in self.field_names()}
+        if not isinstance(name, str) or name.lower() not in names:
+            raise UsageError(
+                f"There is no field {name!r} to make an index on; the fields are "
+                f"{', '.join(names.values()) or 'none'}."
+            )
+        index_field(self._connection, names[name.lower()])
 
     # Segments
 

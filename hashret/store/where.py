@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,52 +19,129 @@ _ALLOWED_FUNCTIONS = frozenset(
     json_extract -> ->>
     """.split()  # noqa: SIM905 - thirty quotes hide the words
 )
-# Steps of the SQLite virtual machine between two checks, and how many checks a condition may take.
+# Steps of the SQLite virtual machine between two checks; how many steps a condition may take, at
+# least and for each item. Within a step, the limits on lengths bound time and memory.
 _STEPS_PER_CHECK = 100_000
-_MAX_CHECKS = 20_000
+_MIN_STEPS = 50_000_000
+_STEPS_PER_ITEM = 500
+_MAX_CHARACTERS = 1_000_000
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 1 << 24,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 500,
+}
 _OWN_COLUMNS = ("key", "row")
+_READABLE = frozenset({"key", "row", "fields", ""})
+"""Columns of the table; the empty name is that of a read which needs no column."""
+_FIELD_INDEX = "field:"
+
+_TOKEN = re.compile(
+    r"""
+    (?P<text> '(?:[^']|'')*+' )
+    | "(?P<name> (?:[^"]|"")*+ )"
+    | `(?:[^`]|``)*+` | \[[^\]]*+\]
+    | --[^\n]*+ | /\*.*?\*/
+    | (?P<bare> . )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+"""Texts, names in quotation marks, remarks, and single characters outside of them."""
+
+
+def _check_tokens(condition: str, columns: Iterable[str]) -> None:
+    """Refuse what would leave its brackets, and a quoted name that SQLite would take for a text."""
+    if len(condition) > _MAX_CHARACTERS:
+        raise UsageError(
+            f"The condition has {len(condition):,} characters; at most {_MAX_CHARACTERS:,} are "
+            "taken."
+        )
+    known = {name.lower() for name in columns}
+    depth = 0
+    previous = ""
+    for token in _TOKEN.finditer(condition):
+        quoted, bare = token["name"], token["bare"]
+        if quoted is not None and quoted.replace('""', '"').lower() not in known:
+            raise UsageError(
+                f"There is no column {quoted!r}; the columns are {', '.join(columns)}. A text "
+                f"stands between single quotation marks: '{quoted}'."
+            )
+        if bare in (";", "\0"):
+            raise UsageError(
+                f"--where takes one condition without {bare!r}, got {_shown(condition)}."
+            )
+        if bare in ("'", '"', "`", "[") or (previous == "/" and bare == "*"):
+            raise UsageError(
+                f"The condition {_shown(condition)} opens a {bare} and does not end it."
+            )
+        depth += (bare == "(") - (bare == ")")
+        if depth < 0:
+            raise UsageError(
+                f"The condition {_shown(condition)} closes a bracket that it did not open."
+            )
+        previous = bare or ""
+
+
+def _shown(condition: str) -> str:
+    return repr(condition if len(condition) <= 200 else f"{condition[:200]}…")
 
 
 def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-_NOT_SQL = re.compile(
-    r"'(?:[^']|'')*' | \"(?:[^\"]|\"\")*\" | --[^\n]* | /\*.*?(?:\*/|$)", re.DOTALL | re.VERBOSE
-)
-"""Texts, quoted names and remarks, in which a bracket or a semicolon means nothing."""
+def _field_sql(name: str) -> str:
+    """The value of a field.
 
-
-def _check_brackets(condition: str) -> None:
-    """Refuse a condition that closes brackets it did not open, and would become another query."""
-    bare = _NOT_SQL.sub("", condition)
-    if ";" in bare:
-        raise UsageError(f"--where takes one condition without ';', got {condition!r}.")
-    depth = 0
-    for character in bare:
-        depth += (character == "(") - (character == ")")
-        if depth < 0:
-            raise UsageError(f"The condition {condition!r} closes a bracket that it did not open.")
-
-
-def _check_names(condition: str, columns: Iterable[str]) -> None:
-    """Refuse a quoted name that is no column, which SQLite would take for a text."""
-    known = {name.lower() for name in columns}
-    for quoted in re.findall(r"'(?:[^']|'')*'|\"((?:[^\"]|\"\")*)\"", condition):
-        if quoted and quoted.replace('""', '"').lower() not in known:
-            raise UsageError(
-                f"There is no column {quoted!r}; the columns are {', '.join(columns)}. A text "
-                f"stands between single quotation marks: '{quoted}'."
-            )
+    Its name stands in it as a literal: SQLite uses an index on an expression only where a query
+    has the same expression, and a bound parameter is another one.
+    """
+    path = ("$." + _quote(name)).replace("'", "''")
+    return f"json_extract(fields, '{path}')"
 
 
 def _items_sql(columns: Iterable[str]) -> str:
-    shown = []
-    for name in columns:
-        path = ("$." + _quote(name)).replace("'", "''")
-        own = name in _OWN_COLUMNS
-        shown.append(_quote(name) if own else f"json_extract(fields, '{path}') as {_quote(name)}")
+    shown = [
+        _quote(name) if name in _OWN_COLUMNS else f"{_field_sql(name)} as {_quote(name)}"
+        for name in columns
+    ]
     return f"select {', '.join(shown)} from items"
+
+
+def index_field(connection: sqlite3.Connection, name: str) -> None:
+    """Make an index on the values of a field, if there is none, inside the open transaction."""
+    connection.execute(
+        f"create index if not exists {_quote(_FIELD_INDEX + name)} on items({_field_sql(name)})"
+    )
+
+
+def indexed_fields(connection: sqlite3.Connection) -> list[str]:
+    """The fields that have an index, in alphabetical order."""
+    found = connection.execute(
+        "select substr(name, ?) from sqlite_master where type = 'index' and name glob ? order by 1",
+        [len(_FIELD_INDEX) + 1, _FIELD_INDEX + "*"],
+    )
+    return [name for (name,) in found]
+
+
+def where_sql(field_names: Iterable[str], condition: str) -> str:
+    """The query for the rows of the items that satisfy a condition.
+
+    Raises:
+        UsageError: it is not one condition.
+    """
+    if not isinstance(condition, str):
+        raise UsageError(f"where takes an SQL condition as text, got {condition!r}.")
+    columns = [*_OWN_COLUMNS, *field_names]
+    _check_tokens(condition, columns)
+    # Only those that may be meant: SQLite has a limit of columns, and each costs time.
+    lower = condition.lower()
+    used = [name for name in columns if name in _OWN_COLUMNS or name.lower() in lower]
+    # The line breaks end a remark in the condition.
+    return (
+        f"with item as ({_items_sql(used)}), "
+        f"chosen as (select row from item where (\n{condition}\n)) "
+        "select row from items where row in (select row from chosen) order by row"
+    )
 
 
 def matching_rows(
@@ -71,8 +149,9 @@ def matching_rows(
 ) -> NDArray[np.int64]:
     """Rows, ascending, of the items that satisfy an SQL condition on ``key`` and the fields.
 
-    Only reads of ``items`` and plain functions are authorised while the condition runs: it cannot
-    write, attach, change settings or look into other tables.
+    While the condition runs, only reads of the keys, rows and fields of items and plain functions
+    are authorised: it cannot write, attach, change settings or look elsewhere. Its steps, and the
+    lengths of what it makes, are bounded.
 
     Args:
         connection: an open connection to ``items.db``.
@@ -80,52 +159,55 @@ def matching_rows(
         condition: what would stand after ``where``, such as ``label = 'Sneaker' and price < 20``.
 
     Raises:
-        UsageError: the condition is not valid SQL, names an unknown field, or is refused.
+        UsageError: the condition is not valid SQL, names an unknown field, is refused, or takes
+            too long.
     """
-    if not isinstance(condition, str):
-        raise UsageError(f"where takes an SQL condition as text, got {condition!r}.")
-    columns = [*_OWN_COLUMNS, *field_names]
-    _check_brackets(condition)
-    _check_names(condition, columns)
-    checks = 0
+    sql = where_sql(field_names, condition)
+    (last,) = connection.execute("select max(row) from items").fetchone()
+    try:
+        with _restricted(connection, _MIN_STEPS + _STEPS_PER_ITEM * int(last or 0)):
+            found = connection.execute(sql)
+            return np.fromiter((row for (row,) in found), dtype=np.int64)
+    except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name == "SQLITE_INTERRUPT":
+            raise UsageError(f"The condition {_shown(condition)} takes too long.") from error
+        if name not in ("", "SQLITE_ERROR", "SQLITE_AUTH", "SQLITE_TOOBIG"):
+            raise
+        raise UsageError(
+            f"The condition {_shown(condition)} cannot be used: {error}. Expected an SQL condition "
+            f"on these columns: {', '.join([*_OWN_COLUMNS, *field_names])}."
+        ) from error
+
+
+@contextmanager
+def _restricted(connection: sqlite3.Connection, max_steps: int) -> Iterator[None]:
+    """Let a connection only read items, and only for so many steps."""
+    checks_left = max_steps // _STEPS_PER_CHECK
 
     def authorise(action: int, first: str | None, second: str | None, *_: object) -> int:
-        if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
+        if action == sqlite3.SQLITE_SELECT:
             return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_READ and first in ("items", "item", "chosen"):
+        if action == sqlite3.SQLITE_READ and (
+            first in ("item", "chosen") or (first == "items" and second in _READABLE)
+        ):
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _ALLOWED_FUNCTIONS:
             return sqlite3.SQLITE_OK
         return sqlite3.SQLITE_DENY
 
     def too_long() -> int:
-        nonlocal checks
-        checks += 1
-        return int(checks > _MAX_CHECKS)
+        nonlocal checks_left
+        checks_left -= 1
+        return int(checks_left < 0)
 
-    # Only those that may be meant: SQLite has a limit of columns, and each costs time.
-    used = [name for name in columns if name in _OWN_COLUMNS or name.lower() in condition.lower()]
-    # The line breaks end a remark in the condition.
-    sql = (
-        f"with item as ({_items_sql(used)}), "
-        f"chosen as (select row from item where (\n{condition}\n)) "
-        "select row from items where row in (select row from chosen) order by row"
-    )
+    before = {limit: connection.setlimit(limit, value) for limit, value in _LIMITS.items()}
     connection.set_authorizer(authorise)
     connection.set_progress_handler(too_long, _STEPS_PER_CHECK)
     try:
-        found = connection.execute(sql).fetchall()
-    except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
-        name = getattr(error, "sqlite_errorname", "")
-        if name not in ("", "SQLITE_ERROR", "SQLITE_AUTH", "SQLITE_TOOBIG"):
-            if name == "SQLITE_INTERRUPT":
-                raise UsageError(f"The condition {condition!r} takes too long.") from error
-            raise
-        raise UsageError(
-            f"The condition {condition!r} cannot be used: {error}. Expected an SQL condition on "
-            f"these columns: {', '.join(columns)}."
-        ) from error
+        yield
     finally:
         connection.set_authorizer(None)
         connection.set_progress_handler(None, 0)
-    return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
+        for limit, value in before.items():
+            connection.setlimit(limit, value)
