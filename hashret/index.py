@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from hashret.codes import Codes
 from hashret.duplicates import DuplicateGroup, DuplicatePair, duplicate_groups, duplicate_pairs
 from hashret.errors import (
+    HashretError,
     IndexNotFoundError,
     UsageError,
 )
@@ -91,8 +92,15 @@ class Index:
             DamagedIndexError: its database is damaged or of a newer format.
         """
         folder = _folder(path)
-        if not (folder / "items.db").is_file():
-            if (folder / "encoder").is_dir():
+        try:
+            is_there, has_encoder = (folder / "items.db").is_file(), (folder / "encoder").is_dir()
+        except OSError as error:
+            raise HashretError(
+                f"{folder} cannot be read ({error.strerror or error}); an index is read by a user "
+                "who may enter its folder."
+            ) from error
+        if not is_there:
+            if has_encoder:
                 ItemStore.open(folder / "items.db")  # raises, naming the missing file
             raise IndexNotFoundError(
                 f"There is no index at {folder}. Make one with `hashret index SOURCE -i NAME` or "

@@ -231,7 +231,7 @@ def test_changed_images_are_updated(run, image_folder, tmp_path):
     shutil.copy(folder / "1" / "001.png", folder / "0" / "000.png")
     shutil.copy(folder / "1" / "001.png", folder / "new.png")
     out = run("index", "photos", "-i", "p")
-    assert "1 added, 1 updated, 99 unchanged" in out.stderr
+    assert "1 added (1 known by content), 1 updated, 99 unchanged" in out.stderr
 
 
 def test_encode_prints_and_saves_codes(run, index_dir, idx_files, tmp_path):

@@ -151,7 +151,13 @@ def open_mapped(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         IndexNotFoundError: there is no folder at ``path``.
         DamagedIndexError: a file is missing, cut short or altered.
     """
-    if not path.is_dir():
+    try:
+        is_there = path.is_dir()
+    except OSError as error:
+        raise DamagedIndexError(
+            f"{path} cannot be read: {error.strerror or error}. {REMEDY}"
+        ) from error
+    if not is_there:
         raise IndexNotFoundError(f"There are no search files at {path}: no such folder.")
     manifest = _read_manifest(path)
     arrays = {}

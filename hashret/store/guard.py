@@ -195,7 +195,11 @@ class Guard:
         Raises:
             OSError: the seal cannot be written.
         """
+        for unfinished in self._folder.glob(f".{SEAL_FILE}.*"):
+            unfinished.unlink(missing_ok=True)  # of a writer that died
         known = [] if self._seal is None else self._seal.chunks
+        n_chunks = -(-self._path.stat().st_size // CHUNK_BYTES)
+        known = [*known, *[None] * (n_chunks - len(known))]
         chunks = without_chunks(known, chunks_in_log(log_of(self._path)))
         seal = Seal(
             writer.generation,

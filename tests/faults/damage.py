@@ -139,6 +139,10 @@ class Damage:
         shutil.rmtree(self._path, ignore_errors=True)
         shutil.copytree(self._sound[which], self._path)
         files = sorted(path for path in self._path.rglob("*") if path.is_file())
+        if while_open:
+            # SQLite has it mapped: cut short by someone else, it takes any program down that uses
+            # SQLite, whatever that does. Damaged before it is opened, it is made anew.
+            files = [path for path in files if not path.name.endswith("-shm")]
         # The database is the largest part of the truth, and a file among many.
         weights = [6 if path.name.startswith("items.db") else 1 for path in files]
         (file,) = self._random.choices(files, weights)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-SHOWN = 40
+SHOWN = 20
 SHOWN_OF_ONE = 2
-"""So many failures are told in full, of all trials and of one."""
+"""So many failures of a kind are told in full, of all trials and of one."""
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Tally:
         refused: ended in a clear error, as it may.
         seconds: all of it.
         skipped: why the experiment cannot be made here, if it cannot.
-        failures: what went wrong, the first of them.
+        failures: what went wrong, the first of each kind.
         shows_progress: whether counts are told on stderr meanwhile.
     """
 
@@ -60,8 +60,8 @@ class Tally:
         self.refused += refused
         for kind in trial.kinds:
             setattr(self, kind, getattr(self, kind) + 1)
-        told = trial.failures[:SHOWN_OF_ONE]
-        self.failures += told[: max(0, SHOWN - len(self.failures))]
+        if not trial.kinds or any(getattr(self, kind) <= SHOWN for kind in trial.kinds):
+            self.failures += trial.failures[:SHOWN_OF_ONE]
         if self.shows_progress and time.monotonic() > self._told + 1:
             self._told = time.monotonic()
             bad = self.lost + self.half + self.wrong + self.crashed
