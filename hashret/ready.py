@@ -16,7 +16,8 @@ from hashret.new_folder import new_folder
 from hashret.snapshot import TablesProgress, publish_due
 from hashret.sources.item import HASH_BYTES
 from hashret.sources.ready_codes import ReadyCodes
-from hashret.store import ItemStore, ItemWriter, NewItem, encode_fields
+from hashret.store import ItemStore, ItemWriter, NewItem
+from hashret.store.items import encode_many
 from hashret.trained import READY_CODES, TrainedEncoder
 
 _HASH = blake2b(b"code\0", digest_size=HASH_BYTES)
@@ -116,8 +117,7 @@ def store_codes(writer: ItemWriter, ready: ReadyCodes, progress: ProgressCallbac
     reports = []
     done = 0
     for codes, keys, fields in ready.blocks():
-        for one in fields:
-            names.update(one)
+        names.update(*fields)
         report = _Block(codes, keys, fields).store(writer, was_empty=was_empty)
         reports.append(report)
         done += len(keys)
@@ -134,7 +134,7 @@ class _Block:
         joined = codes.tobytes()
         self._codes = [joined[start : start + width] for start in range(0, len(joined), width)]
         self._keys = keys
-        self._fields = [encode_fields(one) for one in fields]
+        self._fields = encode_many(fields)
 
     def store(self, writer: ItemWriter, *, was_empty: bool) -> AddReport:
         known = {} if was_empty else writer.by_keys(self._keys)

@@ -17,6 +17,8 @@ from hashret.errors import (
     NoEncoderError,
     UsageError,
 )
+from hashret.store import encode_fields
+from hashret.store.items import encode_many
 
 
 @pytest.fixture
@@ -239,6 +241,39 @@ def test_damaged_files_are_named(tmp_path, name, content):
         hashret.create_from_codes(tmp_path / "i", tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
     assert not (tmp_path / "i").exists()
+
+
+def test_many_fields_are_encoded_as_one_by_one():
+    hostile = ["", "}\n{", "\n", ",", '"', "\\", "\u2028", "\r\n", "ß", "\x00", "},{"]
+    values = [*hostile, None, True, 0, -1.5, 2**62]
+    fields = [{}] + [
+        {name: one, "b": other, "a": 1}
+        for name in ("z", "}{", ",")
+        for one in values
+        for other in values[::3]
+    ]
+    assert encode_many(fields) == [encode_fields(one) for one in fields]
+    assert encode_many([{}, {}]) == ["{}", "{}"]
+    assert encode_many([]) == []
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['{"a":1},{"a":2}', '{"a":3'],
+        ['{"a":1', '"b":2}', "{},{}"],
+        ['{"a":[{}', "{}]}", "{},{}"],
+        ["{}", "", "{}"],
+        ["{}", "[]", "{}"],
+        ["{}", "7", "{}"],
+        ['{"a":"', '"}', "{},{}"],
+    ],
+)
+def test_an_object_a_line_and_no_other_form(tmp_path, lines):
+    (tmp_path / "f.jsonl").write_text("\n".join(lines))
+    codes = np.zeros((len(lines), 1), np.uint8)
+    with pytest.raises(InputError, match=r"ine \d of .*f\.jsonl"):
+        hashret.create_from_codes(tmp_path / "i", codes, fields=tmp_path / "f.jsonl")
 
 
 def test_codes_of_the_wrong_form_are_refused(tmp_path):
