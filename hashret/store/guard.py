@@ -73,6 +73,10 @@ class Guard:
         Raises:
             DamagedIndexError: it is neither.
         """
+        if writing:
+            for unfinished in self._folder.glob(f".{SEAL_FILE}.*"):  # of a writer that died
+                with suppress(OSError):
+                    unfinished.unlink()
         found = stamp_of(self._path)
         if self.trusts(found):
             return
@@ -195,8 +199,6 @@ class Guard:
         Raises:
             OSError: the seal cannot be written.
         """
-        for unfinished in self._folder.glob(f".{SEAL_FILE}.*"):
-            unfinished.unlink(missing_ok=True)  # of a writer that died
         known = [] if self._seal is None else self._seal.chunks
         n_chunks = -(-self._path.stat().st_size // CHUNK_BYTES)
         known = [*known, *[None] * (n_chunks - len(known))]

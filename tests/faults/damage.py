@@ -130,9 +130,10 @@ class Damage:
 
     def run(self, trials: int, opened: int) -> None:
         """So many damages that are met on opening, and so many while the index is open."""
-        for number in range(trials):
-            self._trial("killed" if number % 5 == 4 else "at rest", while_open=False)
-        for _ in range(opened):
+        while self._tally.trials < trials:
+            which = "killed" if self._random.random() < 0.2 else "at rest"
+            self._trial(which, while_open=False)
+        while self._tally.trials < trials + opened:
             self._trial("at rest", while_open=True)
 
     def _trial(self, which: str, *, while_open: bool) -> None:

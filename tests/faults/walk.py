@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -174,9 +175,11 @@ class Walk:
 
     def _again(self, operation: Operation) -> dict[str, Any]:
         """In a child: what is there now, and what after doing it once more without a fault."""
+        time.sleep(0.03)  # files of this very moment are checked, but not sealed again
         found = self._oracle.examine(self._path)
         try:
-            self._do(operation).close()
+            with self._do(operation) as index:
+                index.remove([])  # a change, though of nothing: what died before it is swept away
             last = self._oracle.examine(self._path)
         except hashret.HashretError as error:
             last = Found(None, [f"{type(error).__name__}: {error}"])
