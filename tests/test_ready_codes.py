@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sqlite3
 import subprocess
 import sys
 
@@ -75,6 +76,24 @@ def test_it_is_listed_changed_and_verified_as_any_index(index, codes, tmp_path):
     assert index.duplicates()[0].items[0].key == "k0"
     with hashret.open(index.path) as again:
         assert len(again) == 499
+
+
+def test_repair_keeps_codes_and_field_indexes(index):
+    index.index_field("half")
+    path = index.path
+    index.close()
+    connection = sqlite3.connect(path / "items.db")
+    connection.execute("update items set code = x'00' where key = 'k9'")
+    connection.commit()
+    connection.close()
+    report = hashret.Index.repair(path)
+    assert report.items == 499
+    assert "k9" in report.lost[0]
+    with hashret.open(path) as again:
+        assert again.kind == "codes"
+        assert again.info()["field_indexes"] == ["half"]
+        assert len(again.items(where="half = 1")) == 249
+        assert again.verify().ok
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from hashret.store.item_writer import ItemWriter
 from hashret.store.items import RESTORE, NewItem, item_checksum
 from hashret.store.seal import Seal
 from hashret.store.vectors import is_whole_vector
+from hashret.store.where import indexed_fields
 
 _NEEDED = ("n_bits", "kind", "encoder", "encoder_files")
 _LAST_ROW = 2**62
@@ -154,6 +155,9 @@ def _copy(
         writer.insert_at(row, item, sources.get(source), vector)
         names.update(_names_in(fields))
     writer.note_fields(sorted(names))
+    with suppress(sqlite3.Error):
+        for name in set(indexed_fields(connection)) & names:
+            writer.index_field(name)
     result.kept = len(kept)
 
 
