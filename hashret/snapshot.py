@@ -246,8 +246,9 @@ def _n_codes(path: Path) -> int | None:
 
 def _publish(store: ItemStore, folder: Path, first: int, progress: TablesProgress) -> None:
     """Make a segment of all items from row ``first``, in the place of those that begin there."""
-    sweep_segments(store, folder)
-    replaced = [name for name, begin, _ in store.segments() if begin >= first]
+    with store.reading():
+        sweep_segments(store, folder)
+        replaced = [name for name, begin, _ in store.segments() if begin >= first]
     progress(0, None, "")
     # The name of what is never finished, so that it is swept away whatever happens.
     room = folder / "segments" / f".codes-{secrets.token_hex(4)}"

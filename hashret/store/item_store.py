@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hashret.errors import DamagedIndexError
+from hashret.errors import DamagedIndexError, HashretError
 from hashret.store.connection import (
     connect,
     connect_to_write,
@@ -138,8 +138,7 @@ class ItemStore(ItemReader):
                 try:
                     update_schema(connection)
                     yield writer
-                    writer.count_generation()
-                    connection.execute("commit")
+                    self._commit(connection, writer)
                 except BaseException:
                     if connection.in_transaction:
                         connection.execute("rollback")
@@ -149,6 +148,31 @@ class ItemStore(ItemReader):
                 connection.close()
         if seal is not None:
             self.guard.seal(seal)
+
+    def _commit(self, connection: sqlite3.Connection, writer: ItemWriter) -> None:
+        """Commit, or see to it that the state before stays.
+
+        Where the log cannot be flushed, a whole commit may lie in it all the same, and be found by
+        whoever opens it next. Another commit, of nothing, is written over it.
+        """
+        writer.count_generation()
+        try:
+            connection.execute("commit")
+        except sqlite3.Error as error:
+            if error.sqlite_errorname != "SQLITE_IOERR_FSYNC":
+                raise
+            try:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                connection.execute("begin immediate")
+                ItemWriter(self.path, connection).count_generation()
+                connection.execute("commit")
+            except sqlite3.Error as again:
+                raise HashretError(
+                    f"{log_of(self.path)} could not be flushed to the disk ({again}). Whether the "
+                    "change was made shows when the index is read again; check the disk first."
+                ) from again
+            raise
 
     def shrink(self) -> None:
         """Give back the room of what was deleted, if that is a quarter of the file or more.
