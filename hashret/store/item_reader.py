@@ -247,7 +247,7 @@ class ItemReader:
         if ("manifest",) not in names.fetchall():
             return None
         found = self._connection.execute("select manifest from segments where name = ?", [segment])
-        (crc32,) = found.fetchone()
+        (crc32,) = found.fetchone() or (None,)  # in a damaged database, two lists may disagree
         return None if crc32 is None else int(crc32)
 
     def last_segment_row(self) -> int:
