@@ -248,7 +248,7 @@ class ItemReader:
             return None
         found = self._connection.execute("select manifest from segments where name = ?", [segment])
         (crc32,) = found.fetchone() or (None,)  # in a damaged database, two lists may disagree
-        return None if crc32 is None else int(crc32)
+        return crc32 if isinstance(crc32, int) else None
 
     def last_segment_row(self) -> int:
         """The last row that a segment covers; later rows are the tail."""
