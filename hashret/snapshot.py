@@ -252,17 +252,17 @@ def _publish(store: ItemStore, folder: Path, first: int, progress: TablesProgres
     progress(0, None, "")
     # The name of what is never finished, so that it is swept away whatever happens.
     room = folder / "segments" / f".codes-{secrets.token_hex(4)}"
-    with store.reading():
-        rows, codes = store.codes(first, room=room)
-        last = max(store.last_segment_row(), int(rows[-1]) if len(rows) else 0)
-    if len(rows) == 0 and not replaced:
-        return
-    # A name of chance: a database restored from a copy must not find another state's segment
-    # under a name it knows.
-    name = f"{last:08d}-{secrets.token_hex(4)}"
-    note = f"{len(rows):,} codes"
-    progress(0, None, note)
     try:
+        with store.reading():
+            rows, codes = store.codes(first, room=room)
+            last = max(store.last_segment_row(), int(rows[-1]) if len(rows) else 0)
+        if len(rows) == 0 and not replaced:
+            return
+        # A name of chance: a database restored from a copy must not find another state's segment
+        # under a name it knows.
+        name = f"{last:08d}-{secrets.token_hex(4)}"
+        note = f"{len(rows):,} codes"
+        progress(0, None, note)
         CodeIndex.build(
             codes,
             path=folder / "segments" / name,
