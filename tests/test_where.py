@@ -267,6 +267,15 @@ def test_a_condition_uses_the_index_on_its_field(store, name):
     assert store.indexed_fields() == [name]
 
 
+def test_a_field_may_be_called_what_is_looked_for_in_the_schema(store):
+    with store.writing() as writer:
+        writer.note_fields(["create virtual table", "trigger"])
+        writer.index_field("create virtual table")
+        writer.index_field("trigger")
+    with closing(ItemStore.open(store.path)) as again:
+        assert again.indexed_fields() == ["create virtual table", "trigger"]
+
+
 def test_names_with_quotation_marks_can_be_indexed(store):
     with store.writing() as writer:
         writer.insert([NewItem("x", bytes(4), '{"it\'s":5}', bytes(16))], None)
