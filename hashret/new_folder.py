@@ -46,7 +46,24 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise when ``folder`` is anything but absent or empty."""
+    """Refuse a ``folder`` that is anything but absent or empty.
+
+    Raises:
+        IndexExistsError: something is there.
+        HashretError: nobody can tell.
+    """
+    try:
+        _refuse_existing(folder)
+    except HashretError:
+        raise
+    except OSError as error:
+        raise HashretError(
+            f"{folder} cannot be looked into ({error.strerror or error}); choose another place, or "
+            "one that you may enter."
+        ) from error
+
+
+def _refuse_existing(folder: Path) -> None:
     if (folder / "items.db").exists():
         raise IndexExistsError(
             f"There is an index at {folder} already. `hashret index` and Index.add add items to "

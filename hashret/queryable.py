@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
@@ -14,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
-from hashret.errors import HashretError, IndexChangedError, IndexNotFoundError, UsageError
+from hashret.errors import IndexChangedError, UsageError
 from hashret.ordering import check_order, refined
+from hashret.place import check_is_index, index_folder
 from hashret.reader import Reader
 from hashret.report import facts
 from hashret.result import Result
@@ -68,20 +68,7 @@ class QueryableIndex:
             DamagedIndexError: its database is damaged or of a newer format.
         """
         folder = index_folder(path)
-        try:
-            is_there, has_encoder = (folder / "items.db").is_file(), (folder / "encoder").is_dir()
-        except OSError as error:
-            raise HashretError(
-                f"{folder} cannot be read ({error.strerror or error}); an index is read by a user "
-                "who may enter its folder."
-            ) from error
-        if not is_there:
-            if has_encoder:
-                ItemStore.open(folder / "items.db")  # raises, naming the missing file
-            raise IndexNotFoundError(
-                f"There is no index at {folder}. Make one with `hashret index SOURCE -i NAME` or "
-                "hashret.create(path, source)."
-            )
+        check_is_index(folder)
         store = ItemStore.open(folder / "items.db")
         try:
             return cls(folder, store)
@@ -337,14 +324,3 @@ def _only_by_row(order: str, asked: str) -> None:
             f"order={order!r} needs the logits of a value, and {asked} has none; query with the "
             "value itself, or in the order of rows."
         )
-
-
-def index_folder(path: str | Path) -> Path:
-    """The folder of an index, absolute.
-
-    Raises:
-        UsageError: it is not named by a path.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise UsageError(f"The folder of an index is named by a path, got {path!r}.")
-    return Path(path).expanduser().absolute()

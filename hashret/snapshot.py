@@ -213,8 +213,20 @@ def publish_all(store: ItemStore, folder: Path, progress: TablesProgress) -> Non
     """Make one segment of all items, without the deleted rows, in the place of all others.
 
     The database gives back the room of what was deleted.
+
+    Raises:
+        HashretError: the files cannot be written.
     """
-    _publish(store, folder, 1, progress)
+    try:
+        _publish(store, folder, 1, progress)
+    except HashretError:
+        raise
+    except OSError as error:
+        raise HashretError(
+            f"The search tables in {folder / 'segments'} could not be made anew "
+            f"({error.filename or ''}: {error.strerror or error}). Nothing was changed; check that "
+            "the folder is writable."
+        ) from error
     store.shrink()
 
 
@@ -290,6 +302,8 @@ def sweep_segments(store: ItemStore, folder: Path) -> None:
     to a later sweep. Readers that have a segment mapped keep what they see.
     """
     segments = folder / "segments"
+    if os.path.lexists(segments) and not segments.is_dir():
+        segments.unlink()  # a file, or a link to nothing: all that belongs here is derived
     segments.mkdir(exist_ok=True)
     named = {name for name, _, _ in store.segments()}
     for path in segments.iterdir():
