@@ -313,6 +313,13 @@ def test_an_unknown_field_cannot_be_indexed(digits_index):
             digits_index.index_field(wrong)
 
 
+def test_what_was_added_is_told_before_a_field_is_missed(run, tmp_path):
+    np.save(tmp_path / "c.npy", np.zeros((3, 8), np.uint8))
+    out = run("index", "--codes", "c.npy", "-i", "./i", "--field-index", "lable")
+    assert out.returncode == 2
+    assert out.stderr.index("3 added") < out.stderr.index("'lable'")
+
+
 def test_field_indexes_from_the_shell(run, make_index):
     path = make_index("digits")
     with hashret.open(path) as index:

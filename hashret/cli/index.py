@@ -137,10 +137,10 @@ def index(
         else:
             raise UsageError("Name a SOURCE to index, or give --codes.")
     with opened:
-        for name in field_indexes:
-            opened.index_field(name)
         if report is not None:
             _tell(report, len(opened), path, time.perf_counter() - started)
+        for name in field_indexes:
+            opened.index_field(name)
     if strict and report is not None and report.skipped:
         context.exit(SKIPPED_EXIT_CODE)
 
