@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from hashret.store import ItemStore, StoredItem
 from hashret.trained import TrainedEncoder
 
 DEFAULT_LIMIT = 10
+ITEMS_AT_A_TIME = 4096
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)  # seconds
 
 P = ParamSpec("P")
@@ -119,8 +121,19 @@ class QueryableIndex:
             return isinstance(key, str) and self._reader.find(key) is not None
 
     def __iter__(self) -> Iterator[str]:
-        """The keys, in the order of being added."""
-        return iter([item.key for item in self.items()])
+        """The keys, in the order of being added.
+
+        They are read as they are asked for, from one committed state: the index may be read and
+        changed meanwhile.
+        """
+        with self._reader.state():
+            pass  # raises where the index was closed
+        return self._keys()
+
+    def _keys(self) -> Iterator[str]:
+        with closing(ItemStore.open(self.path / "items.db")) as store, store.reading():
+            for block in store.item_blocks(ITEMS_AT_A_TIME):
+                yield from [item.key for item in block]
 
     def __repr__(self) -> str:
         """Place, size and code length."""
