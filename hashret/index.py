@@ -372,7 +372,10 @@ class Index(QueryableIndex):
                 store.close()
 
     def verify(self) -> VerifyReport:
-        """Check every item, segment and encoder file against its checksum; changes nothing."""
+        """Check every item, segment and encoder file against its checksum.
+
+        Nothing is changed, but that a missing seal is made anew where all items are whole.
+        """
         return verify(self._reader, self.encoder, self.path)
 
     @staticmethod

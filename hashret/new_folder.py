@@ -84,10 +84,15 @@ def _unfinished_folder(folder: Path) -> Iterator[Path]:
     for path in folder.parent.glob(f"{glob.escape(prefix)}*"):
         with suppress(HashretError), WriterLock(path):
             shutil.rmtree(path, ignore_errors=True)
-    unfinished = folder.with_name(f"{prefix}{secrets.token_hex(4)}")
-    unfinished.mkdir()
+    name = secrets.token_hex(4)
+    unfinished = folder.with_name(f"{prefix}{name}")
+    # Under a name that nobody sweeps, until it is locked.
+    begun = folder.with_name(f".{folder.name}.begun-{name}")
+    begun.mkdir()
     try:
-        with WriterLock(unfinished):
+        with WriterLock(begun):
+            begun.rename(unfinished)
             yield unfinished
     finally:
+        shutil.rmtree(begun, ignore_errors=True)
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -12,6 +12,8 @@ import pytest
 
 import hashret
 from hashret.errors import DamagedIndexError, HashretError, IndexNotFoundError
+from hashret.new_folder import new_folder
+from hashret.store import WriterLock
 
 PAGE = 4096
 
@@ -189,3 +191,43 @@ def test_a_new_index_where_nobody_may_look_is_refused_in_words(tmp_path, monkeyp
     monkeypatch.setattr(Path, "exists", refused)
     with pytest.raises(HashretError, match="cannot be looked into .Permission denied"):
         hashret.create_from_codes(tmp_path / "i", np.zeros((3, 8), np.uint8))
+
+
+def test_two_who_make_the_same_index_leave_each_other_alone(tmp_path, monkeypatch):
+    """The other one looks for what died at the worst of times: just before the lock is held."""
+    entered = WriterLock.__enter__
+
+    def sweeping(lock):
+        with monkeypatch.context() as patch:
+            patch.setattr(WriterLock, "__enter__", entered)
+            with new_folder(tmp_path / "i") as other:
+                assert other.is_dir()
+                shutil.rmtree(other)
+                other.mkdir()
+                (other / "items.db").touch()
+                shutil.rmtree(tmp_path / "i", ignore_errors=True)
+        shutil.rmtree(tmp_path / "i", ignore_errors=True)
+        return entered(lock)
+
+    monkeypatch.setattr(WriterLock, "__enter__", sweeping)
+    with new_folder(tmp_path / "i") as unfinished:
+        assert unfinished.is_dir()
+        (unfinished / "items.db").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["i"]
+
+
+def test_an_index_without_a_seal_is_whole_and_is_sealed_by_verify(path, run):
+    (path / "seal.json").unlink()
+    out = run("verify", "-i", path)
+    assert (out.returncode, "all is well" in out.stderr) == (0, True)
+    assert (path / "seal.json").is_file()
+
+
+def test_repairing_without_a_seal_leaves_whole_segments_alone(path):
+    segments = sorted((path / "segments").iterdir())
+    (path / "seal.json").unlink()
+    report = hashret.Index.repair(path)
+    assert report.ok
+    assert [line.split(":")[0] for line in report.repaired] == ["seal.json"]
+    assert sorted((path / "segments").iterdir()) == segments
+    assert (path / "seal.json").is_file()
