@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hashret.errors import DamagedIndexError, HashretError
+from hashret.errors import DamagedIndexError, HashretError, UnknownFormatError
 from hashret.reader import Reader
 from hashret.search import CodeIndex
 from hashret.snapshot import TablesProgress, publish_all, segment_problems, without_remedy
 from hashret.store import ItemStore, WriterLock
+from hashret.store.migrations import FORMAT
 from hashret.store.salvage import salvage
+from hashret.store.seal import Seal
 from hashret.trained import TrainedEncoder
 
 
@@ -105,6 +107,17 @@ def repair(folder: Path, progress: TablesProgress) -> RepairReport:
     return RepairReport(repaired, lost, items)
 
 
+def _is_newer(error: DamagedIndexError) -> bool:
+    return isinstance(error, UnknownFormatError) and error.is_newer
+
+
+def _was_known(folder: Path) -> bool:
+    """Whether the seal says that a newer format is damage: this hashret reads what was sealed."""
+    seal = Seal.read(folder)
+    sealed = None if seal is None else seal.settings.get("format")
+    return isinstance(sealed, int) and sealed <= FORMAT
+
+
 def _repair_database(path: Path, repaired: list[str], lost: list[str]) -> bool:
     """Make the database whole; returns whether segments must be made anew."""
     try:
@@ -117,8 +130,8 @@ def _repair_database(path: Path, repaired: list[str], lost: list[str]) -> bool:
                 store.accept()
         finally:
             store.close()
-    except DamagedIndexError:
-        if not path.is_file():
+    except DamagedIndexError as error:
+        if not path.is_file() or (_is_newer(error) and not _was_known(path.parent)):
             raise
         is_whole = False
     if not is_whole:

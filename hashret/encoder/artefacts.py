@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hashret.codes import unpack
 from hashret.encoder.quiet import quiet_stderr
 from hashret.encoder.runtime import Encoder, fingerprint_of
-from hashret.errors import DamagedIndexError, InputError
+from hashret.errors import DamagedIndexError, InputError, UnknownFormatError
 from hashret.files import write_durably
 
 ENCODER_FILE = "encoder.tflite"
@@ -154,9 +154,11 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict) or not isinstance(metadata.get("sha256"), dict):
         raise DamagedIndexError(f"{path} does not describe an encoder. {_REMEDY}")
     if metadata.get("format") != FORMAT:
-        raise DamagedIndexError(
-            f"{path} has format {metadata.get('format')!r}; this hashret reads format {FORMAT}. "
-            "Use the version of hashret that wrote it, or learn and index again."
+        raise UnknownFormatError(
+            str(path),
+            metadata.get("format"),
+            (FORMAT, FORMAT),
+            "Use the version of hashret that wrote it, or learn and index again.",
         )
     return metadata
 

@@ -20,7 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.errors import DamagedIndexError, HashretError, IndexExistsError, IndexNotFoundError
+from hashret.errors import (
+    DamagedIndexError,
+    HashretError,
+    IndexExistsError,
+    IndexNotFoundError,
+    UnknownFormatError,
+)
 from hashret.files import flush_folder, write_durably
 from hashret.search import array_file
 from hashret.search.array_file import ArrayFile
@@ -207,9 +213,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if written != _crc32_of(manifest):
         raise DamagedIndexError(f"{file} is damaged: it was altered. {REMEDY}")
     if version != FORMAT:
-        raise DamagedIndexError(
-            f"{file} has format {version}, this hashret reads format {FORMAT}. {REMEDY}"
-        )
+        raise UnknownFormatError(str(file), version, (FORMAT, FORMAT), REMEDY)
     return dict(manifest)
 
 
