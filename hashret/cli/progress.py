@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from hashret.cli.interrupts import stop_if_interrupted
+
 if TYPE_CHECKING:
     from hashret.ingest import Progress
 
@@ -75,7 +77,8 @@ class ProgressDisplay:
         self._bars.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Show how far the work has come."""
+        """Show how far the work has come; here an interrupt is heard that was dropped before."""
+        stop_if_interrupted()
         title = _TITLES[progress.stage]
         if progress.stage != self._stage:
             self._finish()
