@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import StringIO
 
 import click
 
@@ -19,7 +20,13 @@ from hashret.cli import (
     query,
 )
 from hashret.cli import index as index_command
-from hashret.cli.interrupts import interrupt_came, listening
+from hashret.cli.interrupts import (
+    INTERRUPTED_EXIT_CODE,
+    forget_unhandled,
+    interrupt_came,
+    listening,
+)
+from hashret.cli.messages import say
 from hashret.errors import HashretError, UsageError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -76,6 +83,8 @@ def main() -> None:
     os.environ.setdefault("KERAS_HOME", os.devnull)
     with listening():
         code = _run()
+    if code == INTERRUPTED_EXIT_CODE:
+        forget_unhandled()
     sys.exit(code)
 
 
@@ -88,7 +97,7 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         code = _interrupted()
     except click.ClickException as error:
-        error.show()
+        _show(error)
         code = error.exit_code
     except Exception as error:
         # What a library makes of an interrupt is no error of its own.
@@ -96,32 +105,33 @@ def _run() -> int:
     return code
 
 
+def _show(error: click.ClickException) -> None:
+    """As click does, but for arguments that would speak to the terminal."""
+    text = StringIO()
+    error.show(text)
+    say(text.getvalue().rstrip("\n"))
+
+
 def _interrupted() -> int:
-    _say("Interrupted. What was stored before is whole.")
-    return 130
+    say("Interrupted. What was stored before is whole.")
+    return INTERRUPTED_EXIT_CODE
 
 
 def _explain(error: Exception) -> int:
     """Say what went wrong, and return the exit code."""
     if isinstance(error, HashretError):
         hint = "\nTry 'hashret --help'." if isinstance(error, UsageError) else ""
-        _say(f"Error: {error}{hint}")
+        say(f"Error: {error}{hint}")
         return error.exit_code
     if isinstance(error, OSError):
-        _say(
-            f"Error: {error.strerror or error}" + (f": {error.filename}" if error.filename else "")
-        )
+        say(f"Error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
     elif isinstance(error, MemoryError):
-        _say("Error: out of memory. Give fewer items at a time, or use a machine with more.")
+        say("Error: out of memory. Give fewer items at a time, or use a machine with more.")
     elif os.environ.get("HASHRET_DEBUG"):
         raise error
     else:
-        _say(
+        say(
             f"Error: hashret met something it did not foresee: {type(error).__name__}: {error}. "
             "Nothing stored was changed by it. Set HASHRET_DEBUG=1 to see where, and report it."
         )
     return 1
-
-
-def _say(message: str) -> None:
-    click.echo(message, err=True)

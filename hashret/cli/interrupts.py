@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+INTERRUPTED_EXIT_CODE = 130
 
 _came = threading.Event()
 
@@ -52,6 +55,15 @@ def listening() -> Iterator[None]:
     finally:
         sys.unraisablehook = told_of_dropped
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def forget_unhandled() -> None:
+    """Let the process end with its exit code, where Python would have it die of the signal.
+
+    An interrupt that leaves code which C ran from text (NumPy and TensorFlow do, while they are
+    imported) is taken for unhandled for good; running any other such text clears that.
+    """
+    ctypes.pythonapi.PyRun_SimpleString(b"")
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from hashret.errors import HashretError, IndexLockedError
+from hashret.files import open_regular
 
 LOCK_FILE = "write.lock"
 PATIENCE_SECONDS = 0.25
@@ -20,7 +21,7 @@ PATIENCE_SECONDS = 0.25
 def is_locked(folder: Path) -> bool:
     """Whether anyone is writing to the index in ``folder`` just now."""
     try:
-        with (folder / LOCK_FILE).open("rb") as file:
+        with open_regular(folder / LOCK_FILE) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -24,11 +24,13 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from hashret.files import write_durably
+from hashret.files import open_regular, read_regular, write_durably
 
 SEAL_FILE = "seal.json"
 CHUNK_BYTES = 1 << 16
 _FORMAT = 1
+_MOST_BYTES = 1 << 28
+"""A seal has some 12 bytes for each chunk: this is that of a database of 1.4 TB."""
 _READ_BYTES = 1 << 24
 _TICK_NANOSECONDS = 20_000_000
 
@@ -93,19 +95,20 @@ class Seal:
     def read(cls, folder: Path) -> Self | None:
         """The seal of the index in ``folder``; None if it has none that is whole."""
         try:
-            content = json.loads((folder / SEAL_FILE).read_bytes())
+            content = json.loads(read_regular(folder / SEAL_FILE, _MOST_BYTES))
             written = content.pop("crc32")
             if written != _crc32_of(content) or content.pop("format") != _FORMAT:
                 return None
             seal = cls(**content)
+            segments = {
+                name: {file: _as_stamp(stamp) for file, stamp in files.items()}
+                for name, files in seal.segments.items()
+            }
+            stamp = None if seal.database is None else _as_stamp(seal.database)
+            chunks = [None if chunk is None else int(chunk) for chunk in seal.chunks]
+            return cls(int(seal.generation), chunks, stamp, segments, dict(seal.settings))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
-        segments = {
-            name: {file: _as_stamp(stamp) for file, stamp in files.items()}
-            for name, files in seal.segments.items()
-        }
-        stamp = None if seal.database is None else _as_stamp(seal.database)
-        return cls(seal.generation, seal.chunks, stamp, segments, seal.settings)
 
     def write(self, folder: Path) -> None:
         """Put the seal in the place of the one before.
@@ -119,7 +122,7 @@ class Seal:
 
 
 def _as_stamp(values: Any) -> Stamp:
-    inode, size, modified, changed = values
+    inode, size, modified, changed = map(int, values)
     return (inode, size, modified, changed)
 
 
@@ -134,7 +137,7 @@ def chunk_checksums(path: Path) -> list[int]:
         OSError: it cannot be read.
     """
     checksums: list[int] = []
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         while block := _read(file, _READ_BYTES):
             view = memoryview(block)
             checksums += [
@@ -160,7 +163,7 @@ def completed(known: Sequence[int | None], path: Path) -> list[int | None]:
         OSError: it cannot be read.
     """
     checksums: list[int | None] = []
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         for number in range(-(-os.fstat(file.fileno()).st_size // CHUNK_BYTES)):
             checksum = known[number] if number < len(known) else None
             if checksum is None:
