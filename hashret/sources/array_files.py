@@ -212,7 +212,7 @@ def _guarded(path: Path, read: Callable[[], T]) -> T:
     except MemoryError as error:
         raise InputError(f"{path} holds more than fits into the memory.") from error
     except Exception as error:  # NumPy's readers raise anything on damaged data.
-        if "object" in str(error).lower():
+        if "object array" in str(error).lower() or "python objects" in str(error).lower():
             raise InputError(
                 f"{path} holds an array of Python objects, which only pickle can read; save it "
                 "as an array of numbers (array.astype(numpy.float32))."

@@ -60,10 +60,11 @@ class ItemReader:
             return None
         try:
             return json.loads(found[0])
-        except (TypeError, ValueError) as error:
-            raise DamagedIndexError(
-                f"The setting {name!r} in {self.path} is damaged. {RESTORE}"
-            ) from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self._damaged_setting(name) from error
+
+    def _damaged_setting(self, name: str) -> DamagedIndexError:
+        return DamagedIndexError(f"The setting {name!r} in {self.path} is damaged. {RESTORE}")
 
     def settings(self) -> dict[str, Any]:
         """All settings by name."""
@@ -73,7 +74,10 @@ class ItemReader:
     @property
     def generation(self) -> int:
         """A number that grows with every committed change."""
-        return int(self.setting("generation") or 0)
+        number = self.setting("generation") or 0
+        if not isinstance(number, int):
+            raise self._damaged_setting("generation")
+        return number
 
     # Items
 
