@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashret.codes import Codes, as_codes, from_hex, unpack
+from hashret.codes import Codes, as_codes, check_n_bits, from_hex, unpack
 from hashret.encoder.artefacts import ENCODER_FILE, MOST_BYTES, Artefacts
 from hashret.encoder.runtime import Encoder, fingerprint_of
 from hashret.errors import (
@@ -44,6 +44,14 @@ READY_CODES = "codes"
 """The kind of an index whose codes were made elsewhere: it has no encoder."""
 
 _REMEDY = "Restore the encoder folder from a copy, or build the index again from its sources."
+
+
+def _is_code_length(n_bits: object) -> bool:
+    try:
+        check_n_bits(n_bits)
+    except UsageError:
+        return False
+    return True
 
 
 def _are_digests(digests: object) -> bool:
@@ -85,7 +93,7 @@ class TrainedEncoder:
         with store.reading(checked=False):  # or it could not be verified
             fingerprint, n_bits = store.setting("encoder"), store.setting("n_bits")
             kind, digests = store.setting("kind"), store.setting("encoder_files")
-        if not isinstance(n_bits, int) or not _are_digests(digests):
+        if not (_is_code_length(n_bits) and _are_digests(digests) and isinstance(kind, str)):
             raise DamagedIndexError(f"The settings in {store.path} are damaged. {RESTORE}")
         return cls(
             folder / "encoder",

@@ -208,7 +208,9 @@ class ItemReader:
     def vector_length(self) -> int | None:
         """How many values a kept feature row has; None where none are kept."""
         length = self.setting("vector_length")
-        return None if length is None else int(length)
+        if length is not None and (type(length) is not int or length < 1):
+            raise self._damaged_setting("vector_length")
+        return length
 
     def vectors_of(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """The kept feature rows of items, ``float32``, ``(len(rows), vector_length)``, in order.
