@@ -34,14 +34,16 @@ def open_regular(path: Path) -> BinaryIO:
     Raises:
         OSError: it cannot be opened, or is no regular file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
+    return open(path, "rb", opener=regular_only)
+
+
+def regular_only(name: str, flags: int) -> int:
+    """An opener, for ``open`` and ``FileIO``, of regular files."""
+    descriptor = os.open(name, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return descriptor
 
 
 def write_durably(path: Path, content: bytes | memoryview) -> None:

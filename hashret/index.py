@@ -3,56 +3,37 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from hashret.codes import Codes
 from hashret.duplicates import DuplicateGroup, DuplicatePair, duplicate_groups, duplicate_pairs
-from hashret.errors import (
-    HashretError,
-    IndexNotFoundError,
-    UsageError,
-)
+from hashret.errors import UsageError
 from hashret.export import export_items
-from hashret.ingest import (
-    AddReport,
-    Progress,
-    ProgressCallback,
-    no_progress,
-)
+from hashret.ingest import AddReport, Progress, ProgressCallback, no_progress
 from hashret.learning import learn_index
-from hashret.ordering import check_order, refined
 from hashret.outliers import Outliers, outliers_in_index, outliers_in_source
-from hashret.reader import Reader, stored
+from hashret.queryable import QueryableIndex, index_folder
+from hashret.reader import stored
 from hashret.ready import check_codes, create_from_codes, store_codes
-from hashret.report import facts
-from hashret.result import Result
 from hashret.snapshot import TablesProgress, publish_all, publish_due
 from hashret.sources import Source, open_source
 from hashret.sources.ready_codes import FieldSets, ReadyCodes, Texts
-from hashret.store import ItemStore, StoredItem, WriterLock
+from hashret.store import ItemStore, WriterLock
 from hashret.storing import store_source
-from hashret.trained import TrainedEncoder
 from hashret.verification import RepairReport, VerifyReport, repair, verify
 
 if TYPE_CHECKING:
     from hashret.encoder import CodeEstimator
 
-DEFAULT_LIMIT = 10
 DEFAULT_BITS = 64
 
 _log = logging.getLogger("hashret")
 
 
-class Index:
+class Index(QueryableIndex):
     """Items in a folder, found by their binary codes.
 
     Make one with :meth:`create`, open one with :meth:`open`. Many processes may read an index
@@ -75,43 +56,8 @@ class Index:
 
     def __init__(self, path: Path, store: ItemStore) -> None:
         """Wrap an open store; use :meth:`create` or :meth:`open`."""
-        self.path = path
-        self._store = store
-        self.encoder = TrainedEncoder.of_index(path, store)
-        self.kind = self.encoder.kind
-        self.n_bits = self.encoder.n_bits
-        self._reader = Reader(store, path)
+        super().__init__(path, store)
         self._changing = threading.RLock()
-
-    @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """Open the index in the folder ``path``.
-
-        Raises:
-            IndexNotFoundError: there is no index.
-            DamagedIndexError: its database is damaged or of a newer format.
-        """
-        folder = _folder(path)
-        try:
-            is_there, has_encoder = (folder / "items.db").is_file(), (folder / "encoder").is_dir()
-        except OSError as error:
-            raise HashretError(
-                f"{folder} cannot be read ({error.strerror or error}); an index is read by a user "
-                "who may enter its folder."
-            ) from error
-        if not is_there:
-            if has_encoder:
-                ItemStore.open(folder / "items.db")  # raises, naming the missing file
-            raise IndexNotFoundError(
-                f"There is no index at {folder}. Make one with `hashret index SOURCE -i NAME` or "
-                "hashret.create(path, source)."
-            )
-        store = ItemStore.open(folder / "items.db")
-        try:
-            return cls(folder, store)
-        except BaseException:
-            store.close()
-            raise
 
     @classmethod
     def create(
@@ -162,7 +108,7 @@ class Index:
         hasher = _hasher(hasher, n_bits, epochs, random_state)
         opened = _opened(source, kind, key_prefix)
         learn_index(
-            _folder(path),
+            index_folder(path),
             opened,
             hasher=hasher,
             progress=progress,
@@ -211,236 +157,10 @@ class Index:
             >>> index = hashret.create_from_codes("i", codes)  # doctest: +SKIP
         """
         ready = ReadyCodes(codes, keys, fields)
-        create_from_codes(_folder(path), ready, fingerprint, progress, _tables(progress))
+        create_from_codes(index_folder(path), ready, fingerprint, progress, _tables(progress))
         return cls.open(path)
 
-    def close(self) -> None:
-        """Close the database; the index cannot be used afterwards."""
-        self._store.close()
-
-    def __enter__(self) -> Self:
-        """Use the index in a ``with`` block that closes it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the index."""
-        self.close()
-
-    # What it holds
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the encoder: codes of two encoders cannot be compared."""
-        return self.encoder.fingerprint
-
-    @property
-    def reader(self) -> Reader:
-        """Its committed states, for what looks at all of the index, as evaluation does."""
-        return self._reader
-
-    def __len__(self) -> int:
-        """How many items there are."""
-        with self._reader.state():
-            return self._store.count()
-
-    def __contains__(self, key: object) -> bool:
-        """Whether an item has this key."""
-        with self._reader.state():
-            return isinstance(key, str) and self._reader.find(key) is not None
-
-    def __iter__(self) -> Iterator[str]:
-        """The keys, in the order of being added."""
-        return iter([item.key for item in self.items()])
-
-    def __repr__(self) -> str:
-        """Place, size and code length."""
-        return f"<Index {self.path}: {len(self):,} {self.kind}, {self.n_bits} bits>"
-
-    def __getitem__(self, key: str) -> StoredItem:
-        """The item with this key.
-
-        Raises:
-            KeyNotFoundError: no item has it.
-        """
-        with self._reader.state():
-            return self._reader.item(key)
-
-    def items(self, limit: int | None = None, where: str | None = None) -> list[StoredItem]:
-        """Items in the order they were added, at most ``limit``, those that satisfy ``where``."""
-        with self._reader.state():
-            return self._store.items_in_order(limit, where)
-
-    @property
-    def field_names(self) -> list[str]:
-        """The names of all fields that an item was ever given, in alphabetical order."""
-        with self._reader.state():
-            return self._store.field_names()
-
-    @property
-    def keeps_vectors(self) -> bool:
-        """Whether the features of its items are kept, for :meth:`vectors` and re-ranking."""
-        with self._reader.state():
-            return self._store.vector_length is not None
-
-    def vectors(self, keys: Iterable[str]) -> NDArray[np.float32]:
-        """The kept features of items, ``float32``, shape ``(n, d)``, in the order of ``keys``.
-
-        They were rounded to float16 (11 significant bits) after scaling by a power of two.
-
-        Raises:
-            UsageError: the index keeps no vectors.
-            KeyNotFoundError: no item has one of the keys.
-        """
-        if isinstance(keys, str) or not isinstance(keys, Iterable):
-            raise UsageError(f"vectors takes several keys, got {keys!r}.")
-        with self._reader.state():
-            return self._reader.vectors([self._reader.item(key).row for key in keys])
-
-    def info(self) -> dict[str, Any]:
-        """What the index is and holds, as JSON values; sizes in bytes."""
-        return facts(self._reader, self.encoder, self.path)
-
-    # Queries
-
-    def query(
-        self,
-        value: Any,
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
-        *,
-        order: str = "row",
-        rerank: bool = False,
-        shortlist: int | None = None,
-    ) -> Result:
-        """The items nearest to a value.
-
-        Args:
-            value: a path to an image or ``.npy`` file (``file.npy#17`` is row 17 of it), an array,
-                or a PIL image.
-            radius: how many bits a hit may differ in; None lets the rings grow until ``limit``
-                hits are in.
-            limit: the most hits; None for all within ``radius``.
-            where: an SQL condition on ``key`` and the fields, such as ``label = 9``.
-            order: of hits at one distance. ``"row"``: as they were added. ``"certainty"``: by the
-                sum of ``|logit|`` over the bits in which they differ from the value, so that bits
-                of which the encoder was less certain count less, then by row. With a limit that
-                takes a second search, for all hits at the distance of the last.
-            rerank: order the ``shortlist`` nearest by the exact Euclidean distance of the value's
-                features to the kept vectors, and answer with the first ``limit`` of them.
-            shortlist: None for 100, or 10 times the limit if that is more; without a limit, all
-                within ``radius``.
-
-        Returns:
-            Hits by ascending distance, then in the ``order`` asked for; exact. Re-ranked, by
-            ascending ``vector_distance``; exact within the shortlist.
-
-        Raises:
-            InputError: the value cannot be read or has another shape than the index.
-            UsageError: neither radius nor limit, or an impossible one; a condition that is
-                not valid; ``rerank`` where the index keeps no vectors.
-        """
-        return self.query_many(
-            [value], radius, limit, where, order=order, rerank=rerank, shortlist=shortlist
-        )[0]
-
-    def query_key(
-        self,
-        key: str,
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
-        *,
-        order: str = "row",
-        rerank: bool = False,
-        shortlist: int | None = None,
-    ) -> Result:
-        """The items nearest to the item with this key, itself among them; see :meth:`query`.
-
-        Raises:
-            KeyNotFoundError: no item has the key.
-            UsageError: ``order="certainty"``: only a value has logits, a stored code has none.
-        """
-        _only_by_row(order, "a key")
-        with self._reader.state():
-            item = self._reader.item(key)
-            vectors = self._reader.vectors([item.row]) if rerank else None
-            refinement = refined(None, vectors, limit, shortlist)
-            return self._reader.search(item.code[None], radius, limit, where, refinement)[0]
-
-    def query_code(
-        self,
-        code: ArrayLike | str,
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
-        *,
-        order: str = "row",
-        rerank: bool = False,
-        shortlist: int | None = None,
-    ) -> Result:
-        """The items nearest to a code; see :meth:`query`.
-
-        Args:
-            code: ``uint8``, shape ``(n_bits / 8,)``, or hexadecimal text, which may name the
-                encoder that made it: ``fingerprint:code``.
-            radius: as in :meth:`query`.
-            limit: as in :meth:`query`.
-            where: as in :meth:`query`.
-            order: ``"row"``; a code has no logits to order by.
-            rerank: False; a code has no features to compare.
-            shortlist: None, for the same reason.
-
-        Raises:
-            EncoderMismatchError: the code has another length, or names another encoder.
-            UsageError: another ``order``, or ``rerank``.
-        """
-        _only_by_row(order, "a code")
-        if rerank:
-            raise UsageError(
-                "rerank compares features, and a code has none; query with a value or a key."
-            )
-        refinement = refined(None, None, limit, shortlist)
-        own = self.encoder.own_code(code)
-        return self._reader.search(own, radius, limit, where, refinement)[0]
-
-    def query_many(
-        self,
-        values: Iterable[Any],
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
-        *,
-        order: str = "row",
-        rerank: bool = False,
-        shortlist: int | None = None,
-    ) -> list[Result]:
-        """One result for each value, encoded and searched together; see :meth:`query`."""
-        if isinstance(values, str) or not isinstance(values, Iterable):
-            raise UsageError(f"query_many takes several values, got {values!r}.")
-        check_order(order)
-        encoder = self.encoder.runtime  # first: that it is another one's says more than its files
-        rows = self.encoder.rows(list(values))
-        refinement = refined(
-            encoder.logits(rows) if order == "certainty" else None,
-            rows if rerank else None,
-            limit,
-            shortlist,
-        )
-        return self._reader.search(encoder.encode(rows), radius, limit, where, refinement)
-
-    def encode(self, values: Iterable[Any]) -> Codes:
-        """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""
-        return self.encoder.encode(list(values))
-
-    def reconstruct(self, codes: ArrayLike) -> NDArray[np.float32]:
-        """What the decoder makes of codes: see :meth:`TrainedEncoder.reconstruct`."""
-        return self.encoder.reconstruct(codes)
+    # All of it
 
     def outliers(
         self,
@@ -642,8 +362,8 @@ class Index:
     def _changes(self) -> Iterator[ItemStore]:
         """Hold the writer's lock, and a store of its own: who reads this index need not wait."""
         with self._changing, WriterLock(self.path):
-            with self._reader.state(checked=False):
-                pass  # raises where the index was closed
+            with self._reader.state():
+                pass  # raises where the index was closed, or is another one by now
             store = ItemStore.open(self.path / "items.db")
             try:
                 yield store
@@ -665,26 +385,11 @@ class Index:
             DamagedIndexError: nothing of the database can be saved; nothing was changed.
             IndexLockedError: another process is writing.
         """
-        return repair(_folder(path), _tables(progress))
-
-
-def _only_by_row(order: str, asked: str) -> None:
-    check_order(order)
-    if order != "row":
-        raise UsageError(
-            f"order={order!r} needs the logits of a value, and {asked} has none; query with the "
-            "value itself, or in the order of rows."
-        )
+        return repair(index_folder(path), _tables(progress))
 
 
 def _tables(progress: ProgressCallback) -> TablesProgress:
     return lambda done, total, note: progress(Progress("tables", done, total, note))
-
-
-def _folder(path: str | Path) -> Path:
-    if not isinstance(path, str | os.PathLike):
-        raise UsageError(f"The folder of an index is named by a path, got {path!r}.")
-    return Path(path).expanduser().absolute()
 
 
 def _hasher(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +27,7 @@ from hashret.result import Hit, Result
 from hashret.search import CodeIndex, Found, search_many
 from hashret.snapshot import Snapshot, take_snapshot, without_remedy
 from hashret.store import RESTORE, ItemReader, ItemStore, StoredItem
+from hashret.store.where import may_tell_time
 
 _log = logging.getLogger("hashret")
 
@@ -37,6 +39,17 @@ VALUES_AT_A_TIME = 1 << 23
 
 SCANNED_CODES = 10_000
 """Reading an item takes as long as looking through so many codes for the few that are allowed."""
+
+
+REMEMBERED_CONDITIONS = 16
+"""Each holds a bit for every row, or the few rows that satisfy it."""
+
+
+class _Filter(NamedTuple):
+    """The items that may be hits: few rows, or a bitmap (None: all), as ``Snapshot.allowed``."""
+
+    few: NDArray[np.int64] | None
+    allowed: NDArray[np.uint8] | None
 
 
 class _Question(NamedTuple):
@@ -85,6 +98,7 @@ class Reader:
         self.lock = threading.RLock()
         self._folder = folder
         self._snapshot: Snapshot | None = None
+        self._filters: OrderedDict[str | None, _Filter] = OrderedDict()
 
     @contextmanager
     def state(self, *, checked: bool = True) -> Iterator[None]:
@@ -97,12 +111,9 @@ class Reader:
         """Hold the newest committed state, with its segments and tail loaded."""
         with self.state():
             known = self._snapshot
-            if (
-                known is None
-                or known.generation != self.store.generation
-                or not known.is_untouched()
-            ):
+            if known is None or known.commit != self.store.commit or not known.is_untouched():
                 known = self._snapshot = take_snapshot(self.store, self._folder)
+                self._filters.clear()
             yield known
 
     def item(self, key: str) -> StoredItem:
@@ -150,9 +161,9 @@ class Reader:
             wanted = refinement.shortlist
             limit = wanted if limit is None else limit  # no more are in the answer
         with self.snapshot() as snapshot:
-            rows = None if where is None else self.store.rows_where(where)
+            chosen = self._filter(snapshot, where)
             question = _Question(codes, radius, wanted, refinement.logits)
-            answers = self._answers(snapshot, rows, question)
+            answers = self._answers(snapshot, chosen, question)
             if refinement.vectors is not None:
                 answers = [
                     (found, self._reranked(found.rows, hits, vector)[:limit])
@@ -164,15 +175,32 @@ class Reader:
             for code, (found, hits) in zip(codes, answers, strict=True)
         ]
 
+    def _filter(self, snapshot: Snapshot, where: str | None) -> _Filter:
+        """Which items of a state may be hits; remembered, for as long as it is the newest."""
+        chosen = self._filters.get(where) if isinstance(where, str | None) else None
+        if chosen is None:
+            rows = None if where is None else self.store.rows_where(where)
+            if rows is not None and len(rows) * SCANNED_CODES <= len(snapshot):
+                chosen = _Filter(rows, None)
+            else:
+                chosen = _Filter(None, snapshot.allowed(rows))
+            if where is not None and may_tell_time(where):
+                return chosen
+            self._filters[where] = chosen
+            if len(self._filters) > REMEMBERED_CONDITIONS:
+                self._filters.popitem(last=False)
+        self._filters.move_to_end(where)
+        return chosen
+
     def _answers(
-        self, snapshot: Snapshot, rows: NDArray[np.int64] | None, question: _Question
+        self, snapshot: Snapshot, chosen: _Filter, question: _Question
     ) -> list[tuple[Found, list[Hit]]]:
-        """What is found of ``rows`` (None: of all), and the hits it stands for."""
-        if rows is not None and len(rows) * SCANNED_CODES <= len(snapshot):
-            few = CodeIndex.build(self._codes(rows, question.codes.shape[1]), rows=rows)
-            return self._found([few], None, question)
+        """What is found of the items that may be hits, and the hits it stands for."""
+        if chosen.few is not None:
+            codes = self._codes(chosen.few, question.codes.shape[1])
+            return self._found([CodeIndex.build(codes, rows=chosen.few)], None, question)
         try:
-            return self._found(snapshot.parts, snapshot.allowed(rows), question)
+            return self._found(snapshot.parts, chosen.allowed, question)
         except DamagedIndexError as error:
             if not snapshot.has_segments:
                 raise
@@ -183,7 +211,7 @@ class Reader:
             )
             snapshot = take_snapshot(self.store, self._folder, use_segments=False)
             self._snapshot = snapshot
-            return self._found(snapshot.parts, snapshot.allowed(rows), question)
+            return self._found(snapshot.parts, chosen.allowed, question)
 
     def _found(
         self, parts: list[CodeIndex], allowed: NDArray[np.uint8] | None, question: _Question

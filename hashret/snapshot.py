@@ -53,7 +53,7 @@ class Snapshot:
     """What a query needs of one committed state.
 
     Attributes:
-        generation: the number of the state, as the store counts.
+        commit: the name of the state in the store.
         parts: the segments, mapped, and the tail, in memory; their rows are disjoint.
         live: bitmap of the rows, as ``numpy.packbits`` makes it from a mask by row, without those
             that stand in a part but are no items any more; None if there are no such rows.
@@ -63,7 +63,7 @@ class Snapshot:
         stamps: of the files of the segments, by their paths, when they were found whole.
     """
 
-    generation: int
+    commit: str
     parts: list[CodeIndex]
     live: NDArray[np.uint8] | None
     last_row: int
@@ -144,7 +144,7 @@ def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) 
     deletions = store.deletions()
     deletions = deletions[deletions <= last_row]
     live = ~_bitmap(deletions, last_row) if len(deletions) else None
-    return Snapshot(store.generation, parts, live, last_row, len(rows), bool(segments), stamps)
+    return Snapshot(store.commit, parts, live, last_row, len(rows), bool(segments), stamps)
 
 
 def _open_segment(store: ItemStore, path: Path, stamps: dict[str, Stamp]) -> CodeIndex:
@@ -249,8 +249,9 @@ def _n_codes(path: Path) -> int | None:
 
 def _publish(store: ItemStore, folder: Path, first: int, progress: TablesProgress) -> None:
     """Make a segment of all items from row ``first``, in the place of those that begin there."""
-    sweep_segments(store, folder)
-    replaced = [name for name, begin, _ in store.segments() if begin >= first]
+    with store.reading():
+        sweep_segments(store, folder)
+        replaced = [name for name, begin, _ in store.segments() if begin >= first]
     progress(0, None, "")
     # The name of what is never finished, so that it is swept away whatever happens.
     room = folder / "segments" / f".codes-{secrets.token_hex(4)}"

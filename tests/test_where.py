@@ -287,3 +287,36 @@ def test_filtered_queries_stay_exact_with_an_index(vectors_index, vectors):
     assert [h.key for h in vectors_index.query(vectors[3], limit=50, where="half = 1")] == before
     assert all(int(key) % 2 for key in before)
     assert np.all(np.diff([h.distance for h in vectors_index.query(vectors[3], limit=50)]) >= 0)
+
+
+@pytest.fixture
+def hundred(tmp_path):
+    codes = np.random.default_rng(1).integers(256, size=(100, 4), dtype=np.uint8)
+    fields = [{"made": "2020-01-01" if row % 2 else "2999-01-01"} for row in range(100)]
+    with hashret.create_from_codes(tmp_path / "hundred", codes, None, fields) as index:
+        yield index
+
+
+def test_a_condition_is_asked_anew_once_the_index_has_changed(hundred):
+    def keys():
+        return [hit.key for hit in hundred.query_key("7", 32, None, where="made < '2100'")]
+
+    before = keys()
+    assert len(before) == 50
+    assert keys() == before
+    hundred.remove(before[1])
+    assert keys() == [before[0], *before[2:]]
+
+
+def test_a_condition_is_evaluated_once_in_a_state_unless_it_tells_the_time(hundred, monkeypatch):
+    asked = []
+    store = type(hundred.reader.store)
+    rows_where = store.rows_where
+    monkeypatch.setattr(
+        store, "rows_where", lambda self, where: asked.append(where) or rows_where(self, where)
+    )
+    for _ in range(3):
+        hundred.query_key("7", where="made < '2100'")
+        hundred.query_key("7", where="made < date('now')")
+    assert asked.count("made < '2100'") == 1
+    assert asked.count("made < date('now')") == 3

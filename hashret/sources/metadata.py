@@ -79,6 +79,9 @@ def scalar(key: str, name: str, value: Any) -> str | int | float | bool | None:
     Raises:
         InputError: it is something else, or not finite, or not valid Unicode.
     """
+    given = type(value)
+    if (given is int and -(2**63) <= value < 2**63) or (given is float and math.isfinite(value)):
+        return value  # type: ignore[no-any-return]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -111,7 +111,7 @@ class ReadyCodes:
         if self._keys is None:
             return map(str, range(len(self)))
         if isinstance(self._keys, str | PathLike):
-            return (_line_key(self._keys, number, line) for number, line in _lines(self._keys))
+            return _key_lines(self._keys)
         return map(check_key, self._keys)
 
     def _check_keys(self, shown: str) -> None:
@@ -203,6 +203,21 @@ class ReadyCodes:
 def _lengths(shown: str, n: int, given: object, found: int, what: str) -> str:
     name = fspath(given) if isinstance(given, str | PathLike) else f"the {what}"
     return f"There are {n:,} codes in {shown}, but {found:,} in {name}; expected one for each."
+
+
+def _key_lines(path: str | PathLike[str]) -> Iterator[str]:
+    """A key a line, looked at many at once where nothing is wrong with them."""
+    lines = _lines(path)
+    while block := list(islice(lines, _LINES_AT_A_TIME)):
+        try:
+            text = b"\n".join([line for _, line in block]).decode()
+        except UnicodeDecodeError:
+            text = ""
+        keys = text.split("\n")
+        if len(keys) == len(block) and "" not in keys and "\0" not in text:
+            yield from keys
+        else:
+            yield from (_line_key(path, number, line) for number, line in block)
 
 
 def _line_key(path: str | PathLike[str], number: int, line: bytes) -> str:

@@ -79,6 +79,11 @@ class ItemReader:
             raise self._damaged_setting("generation")
         return number
 
+    @property
+    def commit(self) -> str:
+        """The name of the state that is shown, which no state of any other copy or index has."""
+        return str(self.setting("commit") or self.generation)
+
     # Items
 
     def count(self) -> int:
@@ -253,8 +258,8 @@ class ItemReader:
         if ("manifest",) not in names.fetchall():
             return None
         found = self._connection.execute("select manifest from segments where name = ?", [segment])
-        (crc32,) = found.fetchone()
-        return None if crc32 is None else int(crc32)
+        (crc32,) = found.fetchone() or (None,)  # in a damaged database, two lists may disagree
+        return crc32 if isinstance(crc32, int) else None
 
     def last_segment_row(self) -> int:
         """The last row that a segment covers; later rows are the tail."""
@@ -266,10 +271,13 @@ class ItemReader:
         found = self._connection.execute("select row from deletions order by row").fetchall()
         return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
 
-    def _free_pages(self) -> tuple[int, int]:
-        """How many pages of the database hold nothing, and how many there are."""
-        free = self._connection.execute("pragma freelist_count").fetchone()[0]
-        return int(free), int(self._connection.execute("pragma page_count").fetchone()[0])
+    def page_count(self) -> int:
+        """How many pages the database has."""
+        return int(self._connection.execute("pragma page_count").fetchone()[0])
+
+    def free_page_count(self) -> int:
+        """How many pages of the database hold nothing."""
+        return int(self._connection.execute("pragma freelist_count").fetchone()[0])
 
     # Verification
 

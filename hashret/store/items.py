@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ RESTORE = "Restore items.db from a copy, or build the index again from its sourc
 _CANONICAL = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 )
+_LENGTH = struct.Struct("<Q").pack
 _BREAK = "\n"
 _BY_LINES = json.JSONEncoder(
     sort_keys=True, separators=(_BREAK, ":"), ensure_ascii=False, allow_nan=False
@@ -72,10 +74,14 @@ class StoredItem:
 
 def item_checksum(key: str, code: bytes, fields: str, content_hash: bytes) -> int:
     """CRC-32 over the parts of an item, each preceded by its length."""
-    checksum = 0
-    for part in (key.encode("utf-8", "surrogateescape"), code, fields.encode(), content_hash):
-        checksum = zlib.crc32(part, zlib.crc32(len(part).to_bytes(8, "little"), checksum))
-    return checksum
+    name, text = key.encode("utf-8", "surrogateescape"), fields.encode()
+    parts = (
+        *(_LENGTH(len(name)), name),
+        *(_LENGTH(len(code)), code),
+        *(_LENGTH(len(text)), text),
+        *(_LENGTH(len(content_hash)), content_hash),
+    )
+    return zlib.crc32(b"".join(parts))
 
 
 def encode_fields(fields: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 500,
 }
+_TIME = re.compile("date|time|julianday", re.IGNORECASE)
 _OWN_COLUMNS = ("key", "row")
 _READABLE = frozenset({"key", "row", "fields", ""})
 """Columns of the table; the empty name is that of a read which needs no column."""
@@ -142,6 +143,11 @@ def where_sql(field_names: Iterable[str], condition: str) -> str:
         f"chosen as (select row from item where (\n{condition}\n)) "
         "select row from items where row in (select row from chosen) order by row"
     )
+
+
+def may_tell_time(condition: str) -> bool:
+    """Whether a condition may hold for other items a second later, in the same state."""
+    return _TIME.search(condition) is not None
 
 
 def matching_rows(
