@@ -318,6 +318,7 @@ def _check_regular(path: Path) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+    _check_regular(path)
     try:
         with open_regular(path) as raw:
             if path.name.lower().endswith(".gz"):
