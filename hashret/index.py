@@ -374,7 +374,7 @@ class Index(QueryableIndex):
     def verify(self) -> VerifyReport:
         """Check every item, segment and encoder file against its checksum.
 
-        Nothing is changed, but that a missing seal is made anew where all items are whole.
+        Nothing is changed, but that a missing or damaged seal is made anew where all items are whole.
         """
         return verify(self._reader, self.encoder, self.path)
 

@@ -14,7 +14,7 @@ from hashret.store import ItemStore, WriterLock
 from hashret.store.connection import is_writable
 from hashret.store.migrations import FORMAT
 from hashret.store.salvage import keep_damaged, remove_log, salvage
-from hashret.store.seal import Seal, stamp_of
+from hashret.store.seal import SEAL_FILE, Seal, stamp_of
 from hashret.trained import TrainedEncoder
 
 
@@ -41,11 +41,12 @@ class VerifyReport:
 def verify(reader: Reader, encoder: TrainedEncoder, folder: Path) -> VerifyReport:
     """Check every item, segment and encoder file against its checksum.
 
-    Nothing is changed, but that an index of whole items without a seal is sealed.
+    Nothing is changed, but that an index of whole items is sealed, if it has no seal or a damaged one.
     """
     store = reader.store
     with reader.state(checked=False):
-        _renew_seal(store, folder)
+        if not (folder / SEAL_FILE).exists():
+            _renew_seal(store, folder)
         problems = list(store.problems())
         items = segments = 0
         try:
@@ -53,11 +54,12 @@ def verify(reader: Reader, encoder: TrainedEncoder, folder: Path) -> VerifyRepor
             problems += _segment_problems(store, folder)
         except HashretError as error:
             problems.append(str(error))
+        _renew_seal(store, folder)  # a damaged one is told, once
     return VerifyReport(problems + encoder.problems(), items, segments)
 
 
 def _renew_seal(store: ItemStore, folder: Path) -> None:
-    """Seal an index that has no seal, as older ones have none, if all of its items are whole."""
+    """Seal an index without a readable seal, as older ones have none, if its items are whole."""
     if Seal.read(folder) is not None or not is_writable(store.path):
         return
     before = stamp_of(store.path)
