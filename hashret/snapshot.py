@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import DamagedIndexError, HashretError
+from hashret.files import read_regular
 from hashret.search import CodeIndex
 from hashret.search.machine import ensure_measured
-from hashret.search.segment_files import MANIFEST, REMEDY
+from hashret.search.segment_files import MANIFEST, MOST_BYTES, REMEDY
 from hashret.store import ItemStore
 from hashret.store.seal import Stamp, stamp_of, stamps_in
 
@@ -118,6 +119,8 @@ def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) 
     for name, first, last in segments:
         path = folder / "segments" / name
         try:
+            if path.name != name:
+                raise DamagedIndexError(f"{store.path} names the segment {name!r}, which is none.")
             own = stamps_in(path)
             parts.append(_open_segment(store, path, own))
             stamps.update((str(path / file), stamp) for file, stamp in own.items())
@@ -178,7 +181,7 @@ def _agrees(store: ItemStore, segment: CodeIndex, first: int, last: int) -> bool
 def manifest_checksum(path: Path) -> int | None:
     """The CRC-32 of a segment's manifest, which holds those of its other files."""
     try:
-        return zlib.crc32((path / MANIFEST).read_bytes())
+        return zlib.crc32(read_regular(path / MANIFEST, MOST_BYTES))
     except OSError:
         return None
 

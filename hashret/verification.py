@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hashret.errors import DamagedIndexError, HashretError
+from hashret.errors import DamagedIndexError, HashretError, UnknownFormatError
 from hashret.reader import Reader
 from hashret.search import CodeIndex
 from hashret.snapshot import TablesProgress, publish_all, segment_problems, without_remedy
 from hashret.store import ItemStore, WriterLock
 from hashret.store.connection import is_writable
+from hashret.store.migrations import FORMAT
 from hashret.store.salvage import keep_damaged, remove_log, salvage
 from hashret.store.seal import SEAL_FILE, Seal, stamp_of
 from hashret.trained import TrainedEncoder
@@ -125,6 +126,17 @@ def repair(folder: Path, progress: TablesProgress) -> RepairReport:
     return RepairReport(repaired, lost, items)
 
 
+def _is_newer(error: DamagedIndexError) -> bool:
+    return isinstance(error, UnknownFormatError) and error.is_newer
+
+
+def _was_known(folder: Path) -> bool:
+    """Whether the seal says that a newer format is damage: this hashret reads what was sealed."""
+    seal = Seal.read(folder)
+    sealed = None if seal is None else seal.settings.get("format")
+    return isinstance(sealed, int) and sealed <= FORMAT
+
+
 def _part_with_foreign_log(path: Path, lost: list[str]) -> None:
     """Where the log belongs to another index, move it out of the way."""
     store = ItemStore.open(path)
@@ -155,8 +167,8 @@ def _repair_database(path: Path, repaired: list[str], lost: list[str]) -> bool:
                 store.accept()
         finally:
             store.close()
-    except DamagedIndexError:
-        if not path.is_file():
+    except DamagedIndexError as error:
+        if not path.is_file() or (_is_newer(error) and not _was_known(path.parent)):
             raise
         is_whole = False
     if not is_whole:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import Limit, index_option, open_index, where_option
 from hashret.cli.output import Output, output_options
-from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.cli.progress import ProgressDisplay
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,10 +97,9 @@ def duplicates(
                 found.store.field_names(),
             )
             shown = "" if limit is None or limit >= len(found) else f", the first {limit:,} shown"
-            click.echo(
+            say(
                 f"{len(found):,} groups of {sum(found.sizes):,} items{shown}; "
-                f"{found.compared:,} compared",
-                err=True,
+                f"{found.compared:,} compared"
             )
 
 
@@ -115,7 +115,7 @@ def _write_pairs(
             yield pair._asdict()
 
     output.write(rows(), ["distance", "key_a", "key_b"])
-    click.echo(f"{'the first ' if count == limit else ''}{count:,} pairs", err=True)
+    say(f"{'the first ' if count == limit else ''}{count:,} pairs")
 
 
 def _write_page(
@@ -134,7 +134,7 @@ def _write_page(
             progress=progress,
         )
         out.write(page.encode("utf-8", "backslashreplace"))
-    click.echo(f"Wrote {file}", err=True)
+    say(f"Wrote {file}")
 
 
 def _superfluous(items: Iterable[DuplicateItem]) -> Iterator[DuplicateItem]:

@@ -12,8 +12,9 @@ from hashret.cli.learning_options import (
     LearningOptions,
     learning_options,
 )
+from hashret.cli.messages import on_one_line, say, warnings_to_stderr
 from hashret.cli.options import KINDS, index_path, new_index_option
-from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.cli.progress import ProgressDisplay
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def _index_sources(
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
     source = open_source(list(sources), kind=kind, key_prefix=key_prefix)
-    click.echo(f"Source: {source.description}.", err=True)
+    say(f"Source: {source.description}.")
     with ProgressDisplay() as progress:
         if not exists:
             learn_index(path, source, hasher=hasher, progress=progress, keep_vectors=keep_vectors)
@@ -214,9 +215,7 @@ def _check_learned(
     useless = [flag for flag in learning.flags if flag != "--bits"]
     if useless:
         changes = "change" if len(useless) > 1 else "changes"
-        click.echo(
-            f"{path} has learned already: {' and '.join(useless)} {changes} nothing.", err=True
-        )
+        say(f"{path} has learned already: {' and '.join(useless)} {changes} nothing.")
     if keep_vectors and not opened.keeps_vectors:
         raise UsageError(
             f"{path} was made without --keep-vectors: leave it out to add to it, or choose "
@@ -234,13 +233,10 @@ def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
         *([f"{report.pruned:,} pruned"] if report.pruned else []),
         f"{len(report.skipped):,} skipped",
     ]
-    click.echo(
-        f"{', '.join(counts)}: {total:,} item{'s' * (total != 1)} in {path} ({seconds:.1f} s)",
-        err=True,
-    )
+    say(f"{', '.join(counts)}: {total:,} item{'s' * (total != 1)} in {path} ({seconds:.1f} s)")
 
 
 def tell_skipped(skipped: Sequence[Skipped]) -> None:
     """Name the inputs that were left out, and why."""
     for one in skipped:
-        click.echo(f"Skipped {one.name}: {one.reason}", err=True)
+        say(on_one_line(f"Skipped {one.name}: {one.reason}"))

@@ -7,22 +7,24 @@ import json
 import stat
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
 from hashret.codes import Codes, as_codes, from_hex
 from hashret.errors import InputError, UsageError
+from hashret.files import open_regular
 from hashret.sources.array_files import read_npy
 from hashret.sources.metadata import check_fields, check_key
 
 BLOCK_ITEMS = 16_384
 _LINES_AT_A_TIME = 4096
+MOST_LINE_BYTES = 1 << 24
 
 _LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
@@ -245,8 +247,7 @@ def _line_key(path: str | PathLike[str], number: int, line: bytes) -> str:
 
 def _objects(path: str | PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Numbers, from 1, and contents of the lines of a file, a JSON object each."""
-    lines = _lines(path)
-    while block := list(islice(lines, _LINES_AT_A_TIME)):
+    for block in _blocks(_lines(path)):
         first = block[0][0]
         try:
             # Many at once are six times as fast. Where lines look like objects, one that goes on
@@ -259,6 +260,20 @@ def _objects(path: str | PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         if len(records) != len(block) or not all(type(one) is dict for one in records):
             records = (_object(path, number, line) for number, line in block)
         yield from enumerate(records, start=first)
+
+
+def _blocks(lines: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    """Some thousand lines at a time, fewer where they are long."""
+    block: list[tuple[int, bytes]] = []
+    n_bytes = 0
+    for number, line in lines:
+        block.append((number, line))
+        n_bytes += len(line)
+        if len(block) == _LINES_AT_A_TIME or n_bytes > MOST_LINE_BYTES:
+            yield block
+            block, n_bytes = [], 0
+    if block:
+        yield block
 
 
 def _object(path: str | PathLike[str], number: int, line: bytes) -> dict[str, Any]:
@@ -274,7 +289,15 @@ def _object(path: str | PathLike[str], number: int, line: bytes) -> dict[str, An
 def _lines(path: str | PathLike[str]) -> Iterator[tuple[int, bytes]]:
     """Numbers, from 1, and contents of the lines of a file."""
     with _reading(Path(path)) as file:
-        for number, line in enumerate(file, start=1):
+        for number in count(1):
+            line = file.readline(MOST_LINE_BYTES + 1)
+            if not line:
+                return
+            if len(line) > MOST_LINE_BYTES:
+                raise InputError(
+                    f"Line {number} of {path} has more than {MOST_LINE_BYTES >> 20} MiB, which no "
+                    "item has; it is no file of one item a line."
+                )
             yield number, line.rstrip(b"\r\n")
 
 
@@ -294,12 +317,15 @@ def _check_regular(path: Path) -> None:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Iterable[bytes]]:
+def _reading(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
     _check_regular(path)
-    opened: Callable[..., Any] = gzip.open if path.name.lower().endswith(".gz") else Path.open
     try:
-        with opened(path, "rb") as file:
-            yield file
+        with open_regular(path) as raw:
+            if path.name.lower().endswith(".gz"):
+                with gzip.open(raw, "rb") as file:
+                    yield file
+            else:
+                yield raw
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."

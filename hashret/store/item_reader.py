@@ -74,10 +74,11 @@ class ItemReader:
             return None
         try:
             return json.loads(found[0])
-        except (TypeError, ValueError) as error:
-            raise DamagedIndexError(
-                f"The setting {name!r} in {self.path} is damaged. {RESTORE}"
-            ) from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self._damaged_setting(name) from error
+
+    def _damaged_setting(self, name: str) -> DamagedIndexError:
+        return DamagedIndexError(f"The setting {name!r} in {self.path} is damaged. {RESTORE}")
 
     def settings(self) -> dict[str, Any]:
         """All settings by name."""
@@ -87,7 +88,10 @@ class ItemReader:
     @property
     def generation(self) -> int:
         """A number that grows with every committed change."""
-        return int(self.setting("generation") or 0)
+        number = self.setting("generation") or 0
+        if not isinstance(number, int):
+            raise self._damaged_setting("generation")
+        return number
 
     @property
     def commit(self) -> str:
@@ -223,7 +227,9 @@ class ItemReader:
     def vector_length(self) -> int | None:
         """How many values a kept feature row has; None where none are kept."""
         length = self.setting("vector_length")
-        return None if length is None else int(length)
+        if length is not None and (type(length) is not int or length < 1):
+            raise self._damaged_setting("vector_length")
+        return length
 
     def vectors_of(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """The kept feature rows of items, ``float32``, ``(len(rows), vector_length)``, in order.
