@@ -154,6 +154,7 @@ class Index(QueryableIndex):
             InputError: something cannot be read, lengths differ, or a key comes twice.
 
         Example:
+            >>> import numpy as np
             >>> codes = np.random.default_rng(0).integers(256, size=(9, 8), dtype=np.uint8)
             >>> index = hashret.create_from_codes("i", codes)  # doctest: +SKIP
         """
