@@ -138,10 +138,10 @@ def index(
         else:
             raise UsageError("Name a SOURCE to index, or give --codes.")
     with opened:
-        for name in field_indexes:
-            opened.index_field(name)
         if report is not None:
             _tell(report, len(opened), path, time.perf_counter() - started)
+        for name in field_indexes:
+            opened.index_field(name)
     if strict and report is not None and report.skipped:
         context.exit(SKIPPED_EXIT_CODE)
 
@@ -157,9 +157,10 @@ def _index_codes(
 ) -> tuple[Index, AddReport]:
     from hashret.index import Index
     from hashret.ingest import AddReport
+    from hashret.place import has_items
 
     with ProgressDisplay() as progress:
-        if not (path / "items.db").is_file():
+        if not has_items(path):
             made = Index.create_from_codes(
                 path, codes, keys, fields, fingerprint=encoder, progress=progress
             )
@@ -182,9 +183,10 @@ def _index_sources(
     from hashret.index import Index
     from hashret.learning import checked_copy, learn_index
     from hashret.new_folder import refuse_existing
+    from hashret.place import has_items
     from hashret.sources import open_source
 
-    exists = (path / "items.db").is_file()
+    exists = has_items(path)
     if exists:
         opened = Index.open(path)
         _check_learned(opened, path, learning, keep_vectors)

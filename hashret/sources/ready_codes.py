@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import stat
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,6 +68,8 @@ class ReadyCodes:
         self._fields: Any = fields
         shown = name or "the codes"
         if self._lines is None:
+            if name:
+                _check_regular(Path(name))
             self.codes = as_codes(read_npy(Path(name)) if name else codes)
             if name and not name.lower().endswith(".npy"):
                 raise InputError(f"Codes are read from .npy or {', '.join(_LINES)}, got {name}.")
@@ -94,14 +97,29 @@ class ReadyCodes:
         """Codes, keys and fields of some thousand items at a time, in order.
 
         Raises:
-            InputError: the fields of an item are not what can be stored; the line is named.
+            InputError: the fields of an item are not what can be stored; the line is named. Or
+                there are not as many keys or fields any more as when they were counted.
         """
         keys = self._all_keys()
         fields = self._all_fields()
         for start in range(0, len(self), BLOCK_ITEMS):
             codes = self.codes[start : start + BLOCK_ITEMS]
             some = list(islice(keys, len(codes)))
-            yield codes, some, list(islice(fields, len(codes)))
+            own = list(islice(fields, len(codes)))
+            self._check_unchanged(len(some) == len(codes), len(own) == len(codes))
+            yield codes, some, own
+        self._check_unchanged(next(keys, None) is None, next(fields, None) is None)
+
+    def _check_unchanged(self, keys: bool, fields: bool) -> None:
+        """Refuse files that were changed after their lines were counted."""
+        if not keys or not fields:
+            what, given = ("fields", self._fields) if keys else ("keys", self._keys)
+            given = self._lines or given
+            name = fspath(given) if isinstance(given, str | PathLike) else f"the {what}"
+            raise InputError(
+                f"There are not as many {what} in {name} any more as when they were counted: it "
+                "was changed meanwhile. Nothing was added; try again when it is finished."
+            )
 
     # Keys
 
@@ -283,8 +301,24 @@ def _lines(path: str | PathLike[str]) -> Iterator[tuple[int, bytes]]:
             yield number, line.rstrip(b"\r\n")
 
 
+def _check_regular(path: Path) -> None:
+    """Refuse what cannot be read more than once, such as a pipe."""
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."
+        ) from error
+    if not is_file:
+        raise InputError(
+            f"{path} is no regular file: codes, keys and fields are read more than once, which a "
+            "pipe or a folder cannot be. Write them into a file first."
+        )
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+    _check_regular(path)
     try:
         with open_regular(path) as raw:
             if path.name.lower().endswith(".gz"):
