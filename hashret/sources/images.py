@@ -54,13 +54,18 @@ class ImageFile(Source):
     length = 1
 
     def __init__(self, path: Path, location: str) -> None:
-        """Take a file and its absolute path; nothing is read yet."""
+        """Take a file, and where it can be found again; nothing is read yet."""
         super().__init__()
         self.description = f"1 image, {printable(path.name)}"
-        self.location = self._path = location
+        self.location = location
+        self._path = path.absolute()
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
-        yield from _read_items([(self._path, {}) for _ in positions], self._skipped)
+        for _ in positions:
+            try:
+                yield Item(self.location or "", read_image_bytes(self._path))
+            except InputError as error:
+                self._skipped.append(Skipped(self.location or "", str(error)))
 
 
 class ImageFolder(Source):
@@ -95,9 +100,7 @@ class ImageFolder(Source):
                 else:
                     others[os.path.splitext(name)[1].lower()] += 1  # noqa: PTH122
         self.ignored = others.total()
-        notes = _ignored_text(others) + (
-            f"; links to folders not followed: {links:,}" * bool(links)
-        )
+        notes = ignored_text(others) + (f"; links to folders not followed: {links:,}" * bool(links))
         if not paths:
             notes += "".join(
                 f"; {unlisted.name} is {unlisted.reason}" for unlisted in self._unlisted
@@ -160,7 +163,8 @@ def _read_items(
         yield Item(path, content, fields)
 
 
-def _ignored_text(others: Counter[str]) -> str:
+def ignored_text(others: Counter[str]) -> str:
+    """How many files were left alone, by the suffixes that were met most often."""
     if not others:
         return ""
     by_suffix = ", ".join(

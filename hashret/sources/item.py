@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hashret.errors import InputError
+from hashret.sources.inside import split_inside
+from hashret.sources.remote import is_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -104,11 +106,19 @@ class Source(ABC):
 
 
 def is_gone(path: str) -> bool:
-    """Whether there is certainly nothing at a path; not so where it cannot be looked at."""
+    """Whether there is certainly nothing at a path; not so where it cannot be looked at.
+
+    What lies in a file, such as an archive, is there as long as that file is; and nothing is
+    certain of a URL.
+    """
+    if is_url(path):
+        return False
     try:
         Path(path).lstat()
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return True
+    except NotADirectoryError:
+        return split_inside(path) is None
     except OSError:
         return False
     return False
