@@ -72,6 +72,8 @@ class Index(QueryableIndex):
         random_state: int | None = None,
         key_prefix: str = "",
         keep_vectors: bool = False,
+        metric: str = "l2",
+        column: str | None = None,
         progress: ProgressCallback = no_progress,
     ) -> Self:
         """Learn codes from a source, and store its items.
@@ -98,6 +100,10 @@ class Index(QueryableIndex):
                 file's name without its suffixes.
             keep_vectors: also keep the features of every item that is ever added, as float16 (two
                 bytes a value), so that queries can be re-ranked by them.
+            metric: what near means for vectors: ``"l2"``, their distance, or ``"cosine"``, their
+                angle; then they are scaled to length one before learning and encoding, and so
+                are queries.
+            column: the array or data set that is meant in a file that holds several.
             progress: called often with a :class:`~hashret.ingest.Progress`.
 
         Raises:
@@ -106,13 +112,14 @@ class Index(QueryableIndex):
             UsageError: a parameter is out of its range.
         """
         hasher = _hasher(hasher, n_bits, epochs, random_state)
-        opened = _opened(source, kind, key_prefix)
+        opened = _opened(source, kind, key_prefix, column)
         learn_index(
             index_folder(path),
             opened,
             hasher=hasher,
             progress=progress,
             keep_vectors=keep_vectors,
+            metric=metric,
         )
         index = cls.open(path)
         skipped = index.add(opened, progress=progress).skipped
@@ -258,6 +265,7 @@ class Index(QueryableIndex):
         source: Any,
         *,
         key_prefix: str = "",
+        column: str | None = None,
         replace: bool = False,
         prune: bool = False,
         progress: ProgressCallback = no_progress,
@@ -270,6 +278,7 @@ class Index(QueryableIndex):
         Args:
             source: as for :meth:`create`.
             key_prefix: as for :meth:`create`.
+            column: as for :meth:`create`.
             replace: let items take keys that belong to different items of another file.
             prune: then remove items that came from these folders and files before and are not in
                 them any more; not those that merely cannot be read.
@@ -280,7 +289,7 @@ class Index(QueryableIndex):
             UsageError: ``prune`` with a source that is not on disk.
             IndexLockedError: another process is writing.
         """
-        opened = _opened(source, self.kind, key_prefix)
+        opened = _opened(source, self.kind, key_prefix, column)
         self.encoder.check_kind(opened)
         with self._changes() as store:
             with store.writing() as writer:
@@ -408,7 +417,7 @@ def _hasher(
     return hasher
 
 
-def _opened(source: Any, kind: str, key_prefix: str) -> Source:
+def _opened(source: Any, kind: str, key_prefix: str, column: str | None = None) -> Source:
     if isinstance(source, Source):
         return source
-    return open_source(source, kind=kind, key_prefix=key_prefix)
+    return open_source(source, kind=kind, key_prefix=key_prefix, column=column)

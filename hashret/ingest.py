@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hashret.codes import Codes
 from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
-from hashret.features import Features, learn_features
+from hashret.features import Features, VectorFeatures, learn_features
 from hashret.sources import Item, Skipped, Source
 
 CHUNK_ITEMS = 4096
@@ -90,7 +90,10 @@ class AddReport:
 
 
 def training_matrix(
-    source: Source, random: np.random.Generator, progress: ProgressCallback
+    source: Source,
+    random: np.random.Generator,
+    progress: ProgressCallback,
+    metric: str = "l2",
 ) -> tuple[Features, NDArray[np.float32]]:
     """Read what an encoder learns from.
 
@@ -98,6 +101,7 @@ def training_matrix(
         source: a sample of it is read.
         random: draws the sample.
         progress: told of the items read.
+        metric: ``"cosine"`` scales vectors to length one.
 
     Returns:
         The features, and ``float32`` ``(n, d)`` in the order of the source.
@@ -109,6 +113,8 @@ def training_matrix(
     features = learn_features(source.kind, sample) if sample else None
     if features is None:
         raise _nothing_to_learn_from(source)
+    if isinstance(features, VectorFeatures):
+        features = replace(features, metric=metric)
     n_rows = min(source.length, TRAINING_ITEMS, TRAINING_BYTES // (4 * features.n_features))
     matrix = np.empty((n_rows, features.n_features), dtype=np.float32)
     filled = 0

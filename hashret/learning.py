@@ -17,6 +17,7 @@ from hashret.codes import check_n_bits
 from hashret.encoder.recipe import RECIPES
 from hashret.errors import UsageError
 from hashret.features import ImageFeatures
+from hashret.features.vectors import check_metric
 from hashret.files import write_durably
 from hashret.ingest import Progress, ProgressCallback, training_matrix
 from hashret.new_folder import new_folder
@@ -36,6 +37,7 @@ def learn_index(
     hasher: CodeEstimator,
     progress: ProgressCallback,
     keep_vectors: bool = False,
+    metric: str = "l2",
 ) -> None:
     """Learn from a source and make an index folder without items.
 
@@ -48,6 +50,7 @@ def learn_index(
             was not told, it is told.
         progress: called often.
         keep_vectors: whether the index keeps the features of its items.
+        metric: ``"cosine"`` scales vectors to length one.
 
     Raises:
         IndexExistsError: something is at ``folder`` already.
@@ -55,9 +58,12 @@ def learn_index(
         UsageError: a parameter of the hasher is out of its range.
     """
     hasher = checked_copy(hasher)
+    check_metric(metric, source.kind)
     # The folder comes first: that it cannot be written must not be found out after learning.
     with new_folder(folder.absolute()) as unfinished:
-        settings = _learn_into(unfinished / "encoder", source, hasher, progress, keep_vectors)
+        settings = _learn_into(
+            unfinished / "encoder", source, hasher, progress, keep_vectors, metric
+        )
         (unfinished / "segments").mkdir()
         ItemStore.create(unfinished / "items.db", settings).close()
 
@@ -68,11 +74,12 @@ def _learn_into(
     hasher: CodeEstimator,
     progress: ProgressCallback,
     keep_vectors: bool,
+    metric: str,
 ) -> dict[str, Any]:
     """Learn, write the encoder's files into ``folder``, and return the settings of the index."""
     parameters = hasher.get_params(deep=False)
     rng = np.random.default_rng(parameters["random_state"])
-    features, matrix = training_matrix(source, rng, progress)
+    features, matrix = training_matrix(source, rng, progress, metric)
     if isinstance(features, ImageFeatures) and parameters.get("image_shape", ()) is None:
         hasher.set_params(image_shape=(features.height, features.width, features.channels))
 

@@ -46,6 +46,16 @@ key_prefix_option = click.option(
 )
 @key_prefix_option
 @click.option(
+    "--column",
+    metavar="NAME",
+    help="The data set of an HDF5 file, or the array of a .npz file, that holds the items.",
+)
+@click.option(
+    "--metric",
+    type=click.Choice(("l2", "cosine")),
+    help="What near means for vectors: their distance, or their angle.  [default: l2]",
+)
+@click.option(
     "--replace",
     is_flag=True,
     help="Let items take keys that belong to different items of another file.",
@@ -88,6 +98,8 @@ def index(
     index_name: str | None,
     kind: str,
     key_prefix: str,
+    column: str | None,
+    metric: str | None,
     replace: bool,
     prune: bool,
     keep_vectors: bool,
@@ -101,8 +113,10 @@ def index(
 ) -> None:
     """Learn codes from SOURCE and store its items, or add to an index.
 
-    SOURCE is a folder of images, an image, an IDX file (.gz too), or a .npy or .npz file of
-    vectors or images. Labels beside the data become the field "label".
+    SOURCE is a folder or archive (.zip, .tar, .tar.gz, ...) of images, an image, an IDX file (.gz
+    too), a .npy, .npz or HDF5 file of vectors or images, a .fvecs, .bvecs or .ivecs file, or the
+    URL of any of these files (needs fsspec). FILE.hdf5/NAME is a data set in it. Labels beside the
+    data become the field "label".
 
     A new index first learns its codes, without labels. An index that exists keeps its encoder:
     items with a new key are added, changed ones are updated, the others stay untouched.
@@ -114,12 +128,14 @@ def index(
     started = time.perf_counter()
     report = None
     if codes is not None:
-        used = {
+        used: dict[str, object] = {
             "SOURCE": sources,
             "--replace": replace,
             "--prune": prune,
             "--keep-vectors": keep_vectors,
             "--key-prefix": key_prefix,
+            "--column": column,
+            "--metric": metric,
             **dict.fromkeys(learning.flags, True),
         }
         _refuse(used, "--codes brings codes that are ready: leave out {}.")
@@ -128,7 +144,16 @@ def index(
         _refuse({"--keys": keys, "--fields": fields, "--encoder": encoder}, "{} goes with --codes.")
         if sources:
             opened, report = _index_sources(
-                path, sources, kind, key_prefix, learning, replace, prune, keep_vectors
+                path,
+                sources,
+                kind,
+                key_prefix,
+                column,
+                metric,
+                learning,
+                replace,
+                prune,
+                keep_vectors,
             )
         elif field_indexes:
             from hashret.index import Index
@@ -173,6 +198,8 @@ def _index_sources(
     sources: tuple[str, ...],
     kind: str,
     key_prefix: str,
+    column: str | None,
+    metric: str | None,
     learning: LearningOptions,
     replace: bool,
     prune: bool,
@@ -186,22 +213,33 @@ def _index_sources(
     exists = (path / "items.db").is_file()
     if exists:
         opened = Index.open(path)
-        _check_learned(opened, path, learning, keep_vectors)
+        _check_learned(opened, path, learning, keep_vectors, metric)
         kind = opened.kind if kind == "auto" else kind
     else:
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
-    source = open_source(list(sources), kind=kind, key_prefix=key_prefix)
+    source = open_source(list(sources), kind=kind, key_prefix=key_prefix, column=column)
     click.echo(f"Source: {source.description}.", err=True)
     with ProgressDisplay() as progress:
         if not exists:
-            learn_index(path, source, hasher=hasher, progress=progress, keep_vectors=keep_vectors)
+            learn_index(
+                path,
+                source,
+                hasher=hasher,
+                progress=progress,
+                keep_vectors=keep_vectors,
+                metric=metric or "l2",
+            )
             opened = Index.open(path)
         return opened, opened.add(source, replace=replace, prune=prune, progress=progress)
 
 
 def _check_learned(
-    opened: Index, path: Path, learning: LearningOptions, keep_vectors: bool
+    opened: Index,
+    path: Path,
+    learning: LearningOptions,
+    keep_vectors: bool,
+    metric: str | None,
 ) -> None:
     """Refuse, or tell of, what cannot be chosen any more."""
     if learning.given.get("n_bits") not in (None, opened.n_bits):
@@ -214,6 +252,12 @@ def _check_learned(
         changes = "change" if len(useless) > 1 else "changes"
         click.echo(
             f"{path} has learned already: {' and '.join(useless)} {changes} nothing.", err=True
+        )
+    own_metric = getattr(opened.encoder.features, "metric", "l2") if metric else None
+    if metric != own_metric:
+        raise UsageError(
+            f"{path} was made with --metric {own_metric}: leave out --metric {metric} to add to "
+            "it, or choose another name to learn anew."
         )
     if keep_vectors and not opened.keeps_vectors:
         raise UsageError(
