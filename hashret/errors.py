@@ -19,6 +19,10 @@ class UsageError(HashretError, ValueError):
     exit_code = 2
 
 
+class IndexChangedError(HashretError):
+    """An index was changed while it was read by someone who may not lock it; ask again."""
+
+
 class NoEncoderError(UsageError):
     """An index of ready codes was asked for what only an encoder can do."""
 

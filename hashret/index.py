@@ -371,8 +371,8 @@ class Index(QueryableIndex):
     def _changes(self) -> Iterator[ItemStore]:
         """Hold the writer's lock, and a store of its own: who reads this index need not wait."""
         with self._changing, WriterLock(self.path):
-            with self._reader.state(checked=False):
-                pass  # raises where the index was closed
+            with self._reader.state():
+                pass  # raises where the index was closed, or is another one by now
             store = ItemStore.open(self.path / "items.db")
             try:
                 yield store

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
-from hashret.errors import HashretError, IndexNotFoundError, UsageError
+from hashret.errors import HashretError, IndexChangedError, IndexNotFoundError, UsageError
 from hashret.ordering import check_order, refined
 from hashret.reader import Reader
 from hashret.report import facts
@@ -21,6 +23,25 @@ from hashret.store import ItemStore, StoredItem
 from hashret.trained import TrainedEncoder
 
 DEFAULT_LIMIT = 10
+_PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)  # seconds
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _asked_again(ask: Callable[P, T]) -> Callable[P, T]:
+    """Ask once more, and again, where the index changed under a reader who may not lock it."""
+
+    @wraps(ask)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+        for pause in _PAUSES:
+            try:
+                return ask(*args, **kwargs)
+            except IndexChangedError:
+                time.sleep(pause)
+        return ask(*args, **kwargs)
+
+    return asked
 
 
 class QueryableIndex:
@@ -69,8 +90,9 @@ class QueryableIndex:
             raise
 
     def close(self) -> None:
-        """Close the database; the index cannot be used afterwards."""
-        self._store.close()
+        """Close the database, once nobody reads; the index cannot be used afterwards."""
+        with self._reader.lock:
+            self._store.close()
 
     def __enter__(self) -> Self:
         """Use the index in a ``with`` block that closes it."""
@@ -97,11 +119,13 @@ class QueryableIndex:
         """Its committed states, for what looks at all of the index, as evaluation does."""
         return self._reader
 
+    @_asked_again
     def __len__(self) -> int:
         """How many items there are."""
         with self._reader.state():
             return self._store.count()
 
+    @_asked_again
     def __contains__(self, key: object) -> bool:
         """Whether an item has this key."""
         with self._reader.state():
@@ -115,6 +139,7 @@ class QueryableIndex:
         """Place, size and code length."""
         return f"<Index {self.path}: {len(self):,} {self.kind}, {self.n_bits} bits>"
 
+    @_asked_again
     def __getitem__(self, key: str) -> StoredItem:
         """The item with this key.
 
@@ -124,23 +149,27 @@ class QueryableIndex:
         with self._reader.state():
             return self._reader.item(key)
 
+    @_asked_again
     def items(self, limit: int | None = None, where: str | None = None) -> list[StoredItem]:
         """Items in the order they were added, at most ``limit``, those that satisfy ``where``."""
         with self._reader.state():
             return self._store.items_in_order(limit, where)
 
     @property
+    @_asked_again
     def field_names(self) -> list[str]:
         """The names of all fields that an item was ever given, in alphabetical order."""
         with self._reader.state():
             return self._store.field_names()
 
     @property
+    @_asked_again
     def keeps_vectors(self) -> bool:
         """Whether the features of its items are kept, for :meth:`vectors` and re-ranking."""
         with self._reader.state():
             return self._store.vector_length is not None
 
+    @_asked_again
     def vectors(self, keys: Iterable[str]) -> NDArray[np.float32]:
         """The kept features of items, ``float32``, shape ``(n, d)``, in the order of ``keys``.
 
@@ -155,6 +184,7 @@ class QueryableIndex:
         with self._reader.state():
             return self._reader.vectors([self._reader.item(key).row for key in keys])
 
+    @_asked_again
     def info(self) -> dict[str, Any]:
         """What the index is and holds, as JSON values; sizes in bytes."""
         return facts(self._reader, self.encoder, self.path)
@@ -203,6 +233,7 @@ class QueryableIndex:
             [value], radius, limit, where, order=order, rerank=rerank, shortlist=shortlist
         )[0]
 
+    @_asked_again
     def query_key(
         self,
         key: str,
@@ -227,6 +258,7 @@ class QueryableIndex:
             refinement = refined(None, vectors, limit, shortlist)
             return self._reader.search(item.code[None], radius, limit, where, refinement)[0]
 
+    @_asked_again
     def query_code(
         self,
         code: ArrayLike | str,
@@ -263,6 +295,7 @@ class QueryableIndex:
         own = self.encoder.own_code(code)
         return self._reader.search(own, radius, limit, where, refinement)[0]
 
+    @_asked_again
     def query_many(
         self,
         values: Iterable[Any],

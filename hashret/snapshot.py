@@ -52,7 +52,7 @@ class Snapshot:
     """What a query needs of one committed state.
 
     Attributes:
-        generation: the number of the state, as the store counts.
+        commit: the name of the state in the store.
         parts: the segments, mapped, and the tail, in memory; their rows are disjoint.
         live: bitmap of the rows, as ``numpy.packbits`` makes it from a mask by row, without those
             that stand in a part but are no items any more; None if there are no such rows.
@@ -62,7 +62,7 @@ class Snapshot:
         stamps: of the files of the segments, by their paths, when they were found whole.
     """
 
-    generation: int
+    commit: str
     parts: list[CodeIndex]
     live: NDArray[np.uint8] | None
     last_row: int
@@ -141,7 +141,7 @@ def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) 
     deletions = store.deletions()
     deletions = deletions[deletions <= last_row]
     live = ~_bitmap(deletions, last_row) if len(deletions) else None
-    return Snapshot(store.generation, parts, live, last_row, len(rows), bool(segments), stamps)
+    return Snapshot(store.commit, parts, live, last_row, len(rows), bool(segments), stamps)
 
 
 def _open_segment(store: ItemStore, path: Path, stamps: dict[str, Stamp]) -> CodeIndex:

@@ -10,7 +10,7 @@ from hashret.reader import Reader
 from hashret.search import CodeIndex
 from hashret.snapshot import TablesProgress, publish_all, segment_problems, without_remedy
 from hashret.store import ItemStore, WriterLock
-from hashret.store.salvage import salvage
+from hashret.store.salvage import keep_damaged, remove_log, salvage
 from hashret.trained import TrainedEncoder
 
 
@@ -105,9 +105,24 @@ def repair(folder: Path, progress: TablesProgress) -> RepairReport:
     return RepairReport(repaired, lost, items)
 
 
+def _part_with_foreign_log(path: Path, lost: list[str]) -> None:
+    """Where the log belongs to another index, move it out of the way."""
+    store = ItemStore.open(path)
+    try:
+        with store.reading(checked=False):
+            is_foreign = store.guard.is_log_foreign(store)
+    finally:
+        store.close()
+    if is_foreign:
+        kept = keep_damaged(path)
+        remove_log(path)
+        lost.append(f"{path.name}-wal: it belongs to another index or copy, and is now in {kept}")
+
+
 def _repair_database(path: Path, repaired: list[str], lost: list[str]) -> bool:
     """Make the database whole; returns whether segments must be made anew."""
     try:
+        _part_with_foreign_log(path, lost)
         store = ItemStore.open(path)
         try:
             with store.reading(checked=False):

@@ -9,7 +9,8 @@ import pytest
 
 import hashret
 from hashret.errors import DamagedIndexError
-from hashret.store.seal import Seal, chunk_checksums, chunks_in_log, fresh_stamp, stamp_of
+from hashret.store.log import bytes_in_log
+from hashret.store.seal import Seal, chunk_checksums, fresh_stamp, stamp_of
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_a_log_that_was_lost_is_noticed(path):
         shutil.rmtree(spoilt)
     with hashret.open(copy) as index:
         assert "late" in index
-        assert chunks_in_log(copy / "items.db-wal") >= {0}
+        assert bytes_in_log(copy / "items.db", 10**6).size
 
 
 def test_a_seal_that_is_damaged_or_missing_is_renewed(path, caplog):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hashret.errors import DamagedIndexError, HashretError, IndexLockedError
+from hashret.store.log import has_log
 
 BUSY_SECONDS = 5.0
 _ACTING = """
@@ -53,19 +54,6 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")) or not name:
             raise DamagedIndexError(damaged % error) from error
         raise HashretError(f"{path} could not be used: {error} ({name}).") from error
-
-
-def log_of(path: Path) -> Path:
-    """The write-ahead log of the database at ``path``."""
-    return path.with_name(path.name + "-wal")
-
-
-def has_log(path: Path) -> bool:
-    """Whether commits may be in the write-ahead log of the database at ``path``."""
-    try:
-        return log_of(path).stat().st_size > 0
-    except OSError:
-        return False
 
 
 def is_writable(path: Path) -> bool:

@@ -75,6 +75,11 @@ class ItemReader:
         """A number that grows with every committed change."""
         return int(self.setting("generation") or 0)
 
+    @property
+    def commit(self) -> str:
+        """The name of the state that is shown, which no state of any other copy or index has."""
+        return str(self.setting("commit") or self.generation)
+
     # Items
 
     def count(self) -> int:
@@ -260,10 +265,13 @@ class ItemReader:
         found = self._connection.execute("select row from deletions order by row").fetchall()
         return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
 
-    def _free_pages(self) -> tuple[int, int]:
-        """How many pages of the database hold nothing, and how many there are."""
-        free = self._connection.execute("pragma freelist_count").fetchone()[0]
-        return int(free), int(self._connection.execute("pragma page_count").fetchone()[0])
+    def page_count(self) -> int:
+        """How many pages the database has."""
+        return int(self._connection.execute("pragma page_count").fetchone()[0])
+
+    def free_page_count(self) -> int:
+        """How many pages of the database hold nothing."""
+        return int(self._connection.execute("pragma freelist_count").fetchone()[0])
 
     # Verification
 

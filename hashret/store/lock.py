@@ -17,6 +17,19 @@ LOCK_FILE = "write.lock"
 PATIENCE_SECONDS = 0.25
 
 
+_held: set[FileIO] = set()
+
+
+def _let_go() -> None:
+    """In a child that was forked: the locks are those of its parent, who may die before it."""
+    for file in _held:
+        file.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 def is_locked(folder: Path) -> bool:
     """Whether anyone is writing to the index in ``folder`` just now."""
     try:
@@ -66,6 +79,7 @@ class WriterLock:
             file.truncate(0)
             file.write(str(os.getpid()).encode())
         self._file = file
+        _held.add(file)
         return self
 
     def _taken(self, file: FileIO) -> bool:
@@ -89,5 +103,7 @@ class WriterLock:
     ) -> None:
         """Release the lock."""
         if self._file is not None:
-            self._file.close()
+            _held.discard(self._file)
+            with self._file:  # a child that was forked meanwhile may have it open still
+                fcntl.flock(self._file, fcntl.LOCK_UN)
             self._file = None

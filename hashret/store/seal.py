@@ -18,13 +18,12 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-import numpy as np
-
 from hashret.files import write_durably
+from hashret.store.log import LogEnd
 
 SEAL_FILE = "seal.json"
 CHUNK_BYTES = 1 << 16
@@ -81,6 +80,7 @@ class Seal:
         database: the stamp of the database.
         segments: the stamps of the files of each segment, by its name and theirs.
         settings: a copy of the settings, for the repair of a database that has lost them.
+        log: how far the write-ahead log had come, where it could not be emptied.
     """
 
     generation: int
@@ -88,6 +88,7 @@ class Seal:
     database: Stamp | None
     segments: Mapping[str, Mapping[str, Stamp]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    log: LogEnd | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -98,14 +99,15 @@ class Seal:
             if written != _crc32_of(content) or content.pop("format") != _FORMAT:
                 return None
             seal = cls(**content)
+            segments = {
+                name: {file: _as_stamp(stamp) for file, stamp in files.items()}
+                for name, files in seal.segments.items()
+            }
+            stamp = None if seal.database is None else _as_stamp(seal.database)
+            log = seal.log and LogEnd(seal.log[0], seal.log[1], (seal.log[2][0], seal.log[2][1]))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
-        segments = {
-            name: {file: _as_stamp(stamp) for file, stamp in files.items()}
-            for name, files in seal.segments.items()
-        }
-        stamp = None if seal.database is None else _as_stamp(seal.database)
-        return cls(seal.generation, seal.chunks, stamp, segments, seal.settings)
+        return replace(seal, database=stamp, segments=segments, log=log)
 
     def write(self, folder: Path) -> None:
         """Put the seal in the place of the one before.
@@ -176,27 +178,3 @@ def _read(file: Any, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
-
-
-def chunks_in_log(log: Path) -> set[int]:
-    """The chunks of the database that the pages in its write-ahead log belong to.
-
-    The format is that of https://www.sqlite.org/fileformat.html, section 4: a header of 32 bytes,
-    then frames of 24 bytes and a page, whose number is the first field. Pages of transactions that
-    were undone, or of a log before, may be among them.
-    """
-    try:
-        size = log.stat().st_size
-    except OSError:
-        return set()
-    if size <= 32:
-        return set()
-    content = np.memmap(log, dtype=np.uint8, mode="r")
-    page_bytes = int.from_bytes(content[8:12].tobytes(), "big")
-    frame_bytes = 24 + page_bytes
-    n_frames = (size - 32) // frame_bytes
-    frames = content[32 : 32 + n_frames * frame_bytes].reshape(n_frames, frame_bytes)
-    numbers = np.ascontiguousarray(frames[:, :4]).view(">u4")[:, 0].astype(np.int64)
-    # Page 1 tells the size of the file, and is written whenever that changes.
-    chunks = (numbers - 1) * page_bytes // CHUNK_BYTES
-    return {0, *np.unique(chunks).tolist()}
