@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace as replace_in
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,7 +24,7 @@ from hashret.snapshot import TablesProgress, publish_all, publish_due
 from hashret.sources import Source, open_source
 from hashret.sources.ready_codes import FieldSets, ReadyCodes, Texts
 from hashret.store import ItemStore, WriterLock
-from hashret.storing import store_source
+from hashret.storing import BATCH_ITEMS, store_source
 from hashret.verification import RepairReport, VerifyReport, repair, verify
 
 if TYPE_CHECKING:
@@ -79,8 +81,8 @@ class Index(QueryableIndex):
         """Learn codes from a source, and store its items.
 
         Inputs that cannot be used are skipped and named in a warning of the logger ``hashret``.
-        Interrupted while learning, this leaves nothing; interrupted while storing, an index without
-        items, to which they can be added.
+        Interrupted while learning, this leaves nothing; interrupted while storing, an index with
+        each whole million of items so far, to which the same source can be added again.
 
         Args:
             path: the folder to make.
@@ -122,7 +124,7 @@ class Index(QueryableIndex):
             metric=metric,
         )
         index = cls.open(path)
-        skipped = index.add(opened, progress=progress).skipped
+        skipped = index.add(opened, batch_items=BATCH_ITEMS, progress=progress).skipped
         if skipped:
             names = ", ".join(f"{one.name} ({one.reason})" for one in skipped[:3])
             _log.warning(
@@ -268,12 +270,14 @@ class Index(QueryableIndex):
         column: str | None = None,
         replace: bool = False,
         prune: bool = False,
+        batch_items: int | None = None,
         progress: ProgressCallback = no_progress,
     ) -> AddReport:
         """Add or update items, by key and content, in one transaction.
 
         When the call returns, the items are on disk. When it raises, or its process dies before
-        that, either all of them are or none.
+        that, either all of them are or none. With ``batch_items``, that holds for each batch:
+        those that were committed stay, and the same call again goes on where they end.
 
         Args:
             source: as for :meth:`create`.
@@ -282,6 +286,8 @@ class Index(QueryableIndex):
             replace: let items take keys that belong to different items of another file.
             prune: then remove items that came from these folders and files before and are not in
                 them any more; not those that merely cannot be read.
+            batch_items: commit whenever so many items were added or changed, so that work that is
+                stopped can go on; None commits all at the end.
             progress: called often with a :class:`~hashret.ingest.Progress`.
 
         Raises:
@@ -292,18 +298,21 @@ class Index(QueryableIndex):
         opened = _opened(source, self.kind, key_prefix, column)
         self.encoder.check_kind(opened)
         with self._changes() as store:
-            with store.writing() as writer:
-                report = store_source(
-                    writer,
-                    opened,
-                    self.encoder.features,
-                    self.encoder.runtime,
-                    replace=replace,
-                    prune=prune,
-                    progress=progress,
-                )
+            report = store_source(
+                store,
+                opened,
+                self.encoder.features,
+                self.encoder.runtime,
+                replace=replace,
+                prune=prune,
+                progress=progress,
+                batch_items=batch_items,
+            )
+            started = time.perf_counter()
             publish_due(store, self.path, _tables(progress))
-        return report
+        return replace_in(
+            report, seconds={**report.seconds, "tables": time.perf_counter() - started}
+        )
 
     def add_codes(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -14,6 +14,7 @@ from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
 from hashret.features import Features, VectorFeatures, learn_features
 from hashret.sources import Item, Skipped, Source
+from hashret.stopwatch import Stopwatch
 
 CHUNK_ITEMS = 4096
 """Items that are read, encoded and written at a time, unless they are large."""
@@ -66,6 +67,7 @@ class AddReport:
         skipped: inputs that could not be used, each with its name and the reason.
         recognized: of the added, files whose content was stored already under another name.
         pruned: items that were removed because their source no longer holds them.
+        seconds: what it took, by stage: see :class:`~hashret.stopwatch.Stopwatch`.
     """
 
     added: int = 0
@@ -74,6 +76,7 @@ class AddReport:
     skipped: list[Skipped] = field(default_factory=list)
     recognized: int = 0
     pruned: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False, hash=False)
 
     @classmethod
     def sum(cls, reports: Iterable[Self]) -> Self:
@@ -94,6 +97,7 @@ def training_matrix(
     random: np.random.Generator,
     progress: ProgressCallback,
     metric: str = "l2",
+    clock: Stopwatch | None = None,
 ) -> tuple[Features, NDArray[np.float32]]:
     """Read what an encoder learns from.
 
@@ -102,6 +106,7 @@ def training_matrix(
         random: draws the sample.
         progress: told of the items read.
         metric: ``"cosine"`` scales vectors to length one.
+        clock: told of the seconds.
 
     Returns:
         The features, and ``float32`` ``(n, d)`` in the order of the source.
@@ -109,8 +114,11 @@ def training_matrix(
     Raises:
         InputError: no item can be used.
     """
-    sample = [item.value for item in source.sample(_SHAPE_ITEMS, random)]
-    features = learn_features(source.kind, sample) if sample else None
+    clock = clock or Stopwatch()
+    with clock.time("read"):
+        sample = [item.value for item in source.sample(_SHAPE_ITEMS, random)]
+    with clock.time("features"):
+        features = learn_features(source.kind, sample) if sample else None
     if features is None:
         raise _nothing_to_learn_from(source)
     if isinstance(features, VectorFeatures):
@@ -119,8 +127,14 @@ def training_matrix(
     matrix = np.empty((n_rows, features.n_features), dtype=np.float32)
     filled = 0
     reasons = []
-    for chunk in chunks(source.sample(n_rows, random)):
-        rows, failures = features.matrix([item.value for item in chunk])
+    stream = chunks(source.sample(n_rows, random))
+    while True:
+        with clock.time("read"):
+            chunk = next(stream, None)
+        if chunk is None:
+            break
+        with clock.time("features"):
+            rows, failures = features.matrix([item.value for item in chunk])
         matrix[filled : filled + len(rows)] = rows
         filled += len(rows)
         reasons += [f"{chunk[failure.position].key}: {failure.reason}" for failure in failures]

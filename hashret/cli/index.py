@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from hashret.index import Index
@@ -89,6 +90,9 @@ key_prefix_option = click.option(
 )
 @click.option("--fields", metavar="FILE", help="Fields of --codes, one JSON object a line.")
 @click.option("--encoder", metavar="FINGERPRINT", help="The encoder that made --codes.")
+@click.option(
+    "--timings", is_flag=True, help="Tell the seconds of each stage, and the most memory used."
+)
 @click.option("--strict", is_flag=True, help="Exit with 3 when an input was skipped.")
 @learning_options
 @click.pass_context
@@ -108,6 +112,7 @@ def index(
     keys: str | None,
     fields: str | None,
     encoder: str | None,
+    timings: bool,
     strict: bool,
     learning: LearningOptions,
 ) -> None:
@@ -119,7 +124,9 @@ def index(
     data become the field "label".
 
     A new index first learns its codes, without labels. An index that exists keeps its encoder:
-    items with a new key are added, changed ones are updated, the others stay untouched.
+    items with a new key are added, changed ones are updated, the others stay untouched. Each
+    million of items is on disk as soon as it is stored: what was stopped goes on when it is
+    started again.
     """
     if index_name is None:
         raise UsageError("Name the index to make or to add to with -i.")
@@ -166,6 +173,8 @@ def index(
             opened.index_field(name)
         if report is not None:
             _tell(report, len(opened), path, time.perf_counter() - started)
+            if timings:
+                _tell_timings(report.seconds)
     if strict and report is not None and report.skipped:
         context.exit(SKIPPED_EXIT_CODE)
 
@@ -209,6 +218,8 @@ def _index_sources(
     from hashret.learning import checked_copy, learn_index
     from hashret.new_folder import refuse_existing
     from hashret.sources import open_source
+    from hashret.stopwatch import Stopwatch
+    from hashret.storing import BATCH_ITEMS
 
     exists = (path / "items.db").is_file()
     if exists:
@@ -221,8 +232,9 @@ def _index_sources(
     source = open_source(list(sources), kind=kind, key_prefix=key_prefix, column=column)
     click.echo(f"Source: {source.description}.", err=True)
     with ProgressDisplay() as progress:
+        learned: dict[str, float] = {}
         if not exists:
-            learn_index(
+            learned = learn_index(
                 path,
                 source,
                 hasher=hasher,
@@ -231,7 +243,13 @@ def _index_sources(
                 metric=metric or "l2",
             )
             opened = Index.open(path)
-        return opened, opened.add(source, replace=replace, prune=prune, progress=progress)
+        report = opened.add(
+            source, replace=replace, prune=prune, batch_items=BATCH_ITEMS, progress=progress
+        )
+    clock = Stopwatch()
+    for seconds in (learned, report.seconds):
+        clock.add(seconds)
+    return opened, dataclasses.replace(report, seconds=clock.seconds)
 
 
 def _check_learned(
@@ -280,6 +298,14 @@ def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
         f"{', '.join(counts)}: {total:,} item{'s' * (total != 1)} in {path} ({seconds:.1f} s)",
         err=True,
     )
+
+
+def _tell_timings(seconds: Mapping[str, float]) -> None:
+    from hashret.stopwatch import STAGES, peak_memory
+
+    parts = [f"{stage} {seconds[stage]:.1f}" for stage in STAGES if stage in seconds]
+    memory = f"at most {peak_memory() >> 20:,} MiB of memory"
+    click.echo(f"Seconds: {', '.join(parts)}; {memory}" if parts else memory.capitalize(), err=True)
 
 
 def tell_skipped(skipped: Sequence[Skipped]) -> None:

@@ -7,7 +7,7 @@ iterated more than once; :func:`read_value` reads the one value of a query.
 from __future__ import annotations
 
 from hashret.sources.idx import read_idx
-from hashret.sources.item import Item, Skipped, Source, content_hash, is_gone
+from hashret.sources.item import Item, Skipped, Source, content_hash, content_hashes, is_gone
 from hashret.sources.opening import open_source, read_value
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Skipped",
     "Source",
     "content_hash",
+    "content_hashes",
     "is_gone",
     "open_source",
     "read_idx",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.sources.inside import split_inside
@@ -152,12 +153,41 @@ def content_hash(value: Any) -> bytes:
         native = np.asarray(value, dtype=value.dtype.newbyteorder("="), order="C")
         # A zero-dimensional or empty array has no buffer that casts to bytes.
         content = native.data.cast("B") if native.ndim and native.size else native.tobytes()
-        return _digest(f"array {native.dtype.str} {native.shape}", content)
+        return _digest(_tag(native), content)
     if is_pil_image(value):
         return _pil_hash(value)
     raise InputError(
         f"Expected bytes, text, a numeric array or a PIL image to hash, got {type(value).__name__}."
     )
+
+
+def content_hashes(values: Sequence[Any]) -> list[bytes]:
+    """Hash many values, each as :func:`content_hash` does, those of one array in less time."""
+    first = values[0] if values else None
+    if (
+        not isinstance(first, np.ndarray)
+        or first.dtype.kind not in "biuf"
+        or not first.dtype.isnative
+        or not first.size
+        or not first.ndim
+    ):
+        return [content_hash(value) for value in values]
+    dtype, shape = first.dtype, first.shape
+    begun = blake2b(_tag(first), digest_size=HASH_BYTES)
+    hashes = []
+    for value in values:
+        if (
+            type(value) is np.ndarray
+            and value.dtype is dtype
+            and value.shape == shape
+            and value.flags.c_contiguous
+        ):
+            digest = begun.copy()
+            digest.update(value.data)
+            hashes.append(digest.digest())
+        else:
+            hashes.append(content_hash(value))
+    return hashes
 
 
 def is_pil_image(value: object) -> bool:
@@ -187,7 +217,12 @@ def _pil_hash(image: Image) -> bytes:
     return _digest(f"image {image.mode} {image.size} {orientation}", pixels.tobytes())
 
 
-def _digest(tag: str, content: bytes | bytearray | memoryview) -> bytes:
-    digest = blake2b(tag.encode() + b"\0", digest_size=HASH_BYTES)
+def _tag(array: NDArray[Any]) -> bytes:
+    return f"array {array.dtype.str} {array.shape}\0".encode()
+
+
+def _digest(tag: str | bytes, content: bytes | bytearray | memoryview) -> bytes:
+    begin = tag if isinstance(tag, bytes) else tag.encode() + b"\0"
+    digest = blake2b(begin, digest_size=HASH_BYTES)
     digest.update(content)
     return digest.digest()
