@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
-from hashret.errors import HashretError, IndexChangedError, IndexNotFoundError, UsageError
+from hashret.errors import IndexChangedError, UsageError
 from hashret.ordering import check_order, refined
+from hashret.place import check_is_index, index_folder
 from hashret.reader import Reader
 from hashret.report import facts
 from hashret.result import Result
@@ -23,6 +24,7 @@ from hashret.store import ItemStore, StoredItem
 from hashret.trained import TrainedEncoder
 
 DEFAULT_LIMIT = 10
+ITEMS_AT_A_TIME = 4096
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)  # seconds
 
 P = ParamSpec("P")
@@ -68,20 +70,7 @@ class QueryableIndex:
             DamagedIndexError: its database is damaged or of a newer format.
         """
         folder = index_folder(path)
-        try:
-            is_there, has_encoder = (folder / "items.db").is_file(), (folder / "encoder").is_dir()
-        except OSError as error:
-            raise HashretError(
-                f"{folder} cannot be read ({error.strerror or error}); an index is read by a user "
-                "who may enter its folder."
-            ) from error
-        if not is_there:
-            if has_encoder:
-                ItemStore.open(folder / "items.db")  # raises, naming the missing file
-            raise IndexNotFoundError(
-                f"There is no index at {folder}. Make one with `hashret index SOURCE -i NAME` or "
-                "hashret.create(path, source)."
-            )
+        check_is_index(folder)
         store = ItemStore.open(folder / "items.db")
         try:
             return cls(folder, store)
@@ -132,8 +121,19 @@ class QueryableIndex:
             return isinstance(key, str) and self._reader.find(key) is not None
 
     def __iter__(self) -> Iterator[str]:
-        """The keys, in the order of being added."""
-        return iter([item.key for item in self.items()])
+        """The keys, in the order of being added.
+
+        They are read as they are asked for, from one committed state: the index may be read and
+        changed meanwhile.
+        """
+        with self._reader.state():
+            pass  # raises where the index was closed
+        return self._keys()
+
+    def _keys(self) -> Iterator[str]:
+        with closing(ItemStore.open(self.path / "items.db")) as store, store.reading():
+            for block in store.item_blocks(ITEMS_AT_A_TIME):
+                yield from [item.key for item in block]
 
     def __repr__(self) -> str:
         """Place, size and code length."""
@@ -337,14 +337,3 @@ def _only_by_row(order: str, asked: str) -> None:
             f"order={order!r} needs the logits of a value, and {asked} has none; query with the "
             "value itself, or in the order of rows."
         )
-
-
-def index_folder(path: str | Path) -> Path:
-    """The folder of an index, absolute.
-
-    Raises:
-        UsageError: it is not named by a path.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise UsageError(f"The folder of an index is named by a path, got {path!r}.")
-    return Path(path).expanduser().absolute()

@@ -160,10 +160,17 @@ def test_a_seal_that_is_damaged_or_missing_is_renewed(path, caplog):
         settle()
         caplog.clear()
         with hashret.open(path) as index:
-            assert not index.verify().ok
             assert hits(index) == answer
             assert "every item was checked" in caplog.text
             assert index.verify().ok
+
+
+def test_verify_tells_a_damaged_seal_once_and_renews_it(path):
+    (path / "seal.json").write_bytes(b"{}")
+    settle()
+    with hashret.open(path) as index:
+        assert ["seal.json" in line for line in index.verify().problems] == [True]
+        assert index.verify().ok
 
 
 def test_a_write_within_the_same_tick_changes_the_stamp(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hashret.errors import DamagedIndexError, UsageError
+from hashret.errors import DamagedIndexError, UnknownFormatError, UsageError
 from hashret.features.contract import FORMAT, Features
 from hashret.features.images import ImageFeatures
 from hashret.features.vectors import COSINE_FORMAT, VectorFeatures
@@ -47,11 +47,15 @@ def features_from_json(settings: dict[str, Any]) -> Features:
             f"Expected features of kind {' or '.join(KINDS)}, found {kind!r}: features.json is "
             "damaged, or was written by a newer version of hashret."
         )
-    if type(settings.get("format")) is not int or settings["format"] not in _FORMATS.get(
-        kind, (FORMAT,)
+    formats = _FORMATS.get(kind, (FORMAT, FORMAT))
+    if type(settings.get("format")) is not int or not (
+        formats[0] <= settings["format"] <= formats[1]
     ):
-        raise DamagedIndexError(
-            f"Expected features of format {FORMAT}, found {settings.get('format')!r}: "
-            "features.json is damaged, or was written by a newer version of hashret."
+        raise UnknownFormatError(
+            "features.json",
+            settings.get("format"),
+            formats,
+            "It is damaged, or was written by a newer version of hashret: use that, or restore the "
+            "encoder folder from a copy.",
         )
     return KINDS[kind].from_json(settings)

@@ -13,7 +13,8 @@ from hashret.store.log import has_log
 
 BUSY_SECONDS = 5.0
 _ACTING = """
-select type from sqlite_master where type in ('trigger', 'view') or sql like '%virtual table%'
+select type from sqlite_master
+where type in ('trigger', 'view') or (type = 'table' and sql like 'create virtual table%')
 """
 """What could act when a table is read or written. SQLite's own setting against it, trusted_schema,
 takes the expressions of field indexes for unsafe too."""

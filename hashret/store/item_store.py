@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hashret.errors import DamagedIndexError, HashretError, IndexChangedError
+from hashret.errors import DamagedIndexError, HashretError, IndexChangedError, UnknownFormatError
 from hashret.store.connection import (
     connect,
     connect_to_write,
@@ -19,8 +19,9 @@ from hashret.store.connection import (
 from hashret.store.guard import Guard
 from hashret.store.item_reader import ItemReader
 from hashret.store.item_writer import ItemWriter
+from hashret.store.items import RESTORE
 from hashret.store.log import has_log, log_of
-from hashret.store.migrations import FORMAT, update_schema
+from hashret.store.migrations import FORMAT, OLDEST_FORMAT, update_schema
 from hashret.store.seal import Seal, stamp_of
 
 _log = logging.getLogger("hashret")
@@ -77,18 +78,22 @@ class ItemStore(ItemReader):
         """Open an existing database; whether it is whole is looked at when it is first read.
 
         Raises:
-            DamagedIndexError: the file is missing, no database, or of a newer format.
+            DamagedIndexError: the file is missing or no database.
+            UnknownFormatError: it is of a newer format.
         """
         store = cls(path)
         try:
             with sqlite_errors(path):
-                version = store.setting("format")
-                if not isinstance(version, int) or version > FORMAT:
-                    raise DamagedIndexError(
-                        f"{path} has index format {version!r}; this hashret reads up to format "
-                        f"{FORMAT}. Upgrade hashret to open it."
-                    )
+                version, maker = store.setting("format"), store.setting("hashret")
                 store._identity = store.setting("identity")
+            if type(version) is not int or not OLDEST_FORMAT <= version <= FORMAT:
+                raise UnknownFormatError(
+                    str(path),
+                    version,
+                    (OLDEST_FORMAT, FORMAT),
+                    f"Open it with the version that made it or a newer one. {RESTORE}",
+                    maker,
+                )
         except BaseException:
             store.close()
             raise

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from hashret.errors import HashretError, IndexLockedError
+from hashret.files import open_regular
 
 LOCK_FILE = "write.lock"
 PATIENCE_SECONDS = 0.25
@@ -33,7 +34,7 @@ os.register_at_fork(after_in_child=_let_go)
 def is_locked(folder: Path) -> bool:
     """Whether anyone is writing to the index in ``folder`` just now."""
     try:
-        with (folder / LOCK_FILE).open("rb") as file:
+        with open_regular(folder / LOCK_FILE) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

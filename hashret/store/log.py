@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import DamagedIndexError
+from hashret.files import regular_only
 
 _HEADER_BYTES = 32
 _FRAME_HEADER_BYTES = 24
@@ -50,7 +51,7 @@ def bytes_in_log(path: Path, n_pages: int) -> NDArray[np.int64]:
     """
     found = [np.empty(0, dtype=np.int64)]
     try:
-        with log_of(path).open("rb", buffering=0) as file:
+        with FileIO(log_of(path), opener=regular_only) as file:
             header = file.read(_HEADER_BYTES)
             page_bytes = _page_bytes(header)
             for frames in _frames(file, page_bytes, 0, None):
@@ -87,7 +88,7 @@ def end_of_log(path: Path, known: LogEnd | None = None, until: int | None = None
         until: the number of frames to look at; None for all.
     """
     try:
-        with log_of(path).open("rb", buffering=0) as file:
+        with FileIO(log_of(path), opener=regular_only) as file:
             header = file.read(_HEADER_BYTES)
             page_bytes = _page_bytes(header)
             order = _ORDERS[int.from_bytes(header[:4], "big")]

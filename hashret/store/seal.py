@@ -18,16 +18,18 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from hashret.files import write_durably
+from hashret.files import open_regular, read_regular, write_durably
 from hashret.store.log import LogEnd
 
 SEAL_FILE = "seal.json"
 CHUNK_BYTES = 1 << 16
 _FORMAT = 1
+_MOST_BYTES = 1 << 28
+"""A seal has some 12 bytes for each chunk: this is that of a database of 1.4 TB."""
 _READ_BYTES = 1 << 24
 _TICK_NANOSECONDS = 20_000_000
 
@@ -94,7 +96,7 @@ class Seal:
     def read(cls, folder: Path) -> Self | None:
         """The seal of the index in ``folder``; None if it has none that is whole."""
         try:
-            content = json.loads((folder / SEAL_FILE).read_bytes())
+            content = json.loads(read_regular(folder / SEAL_FILE, _MOST_BYTES))
             written = content.pop("crc32")
             if written != _crc32_of(content) or content.pop("format") != _FORMAT:
                 return None
@@ -105,9 +107,10 @@ class Seal:
             }
             stamp = None if seal.database is None else _as_stamp(seal.database)
             log = seal.log and LogEnd(seal.log[0], seal.log[1], (seal.log[2][0], seal.log[2][1]))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            chunks = [None if chunk is None else int(chunk) for chunk in seal.chunks]
+            return cls(int(seal.generation), chunks, stamp, segments, dict(seal.settings), log)
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
             return None
-        return replace(seal, database=stamp, segments=segments, log=log)
 
     def write(self, folder: Path) -> None:
         """Put the seal in the place of the one before.
@@ -121,7 +124,7 @@ class Seal:
 
 
 def _as_stamp(values: Any) -> Stamp:
-    inode, size, modified, changed = values
+    inode, size, modified, changed = map(int, values)
     return (inode, size, modified, changed)
 
 
@@ -136,7 +139,7 @@ def chunk_checksums(path: Path) -> list[int]:
         OSError: it cannot be read.
     """
     checksums: list[int] = []
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         while block := _read(file, _READ_BYTES):
             view = memoryview(block)
             checksums += [
@@ -162,7 +165,7 @@ def completed(known: Sequence[int | None], path: Path) -> list[int | None]:
         OSError: it cannot be read.
     """
     checksums: list[int | None] = []
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         for number in range(-(-os.fstat(file.fileno()).st_size // CHUNK_BYTES)):
             checksum = known[number] if number < len(known) else None
             if checksum is None:
