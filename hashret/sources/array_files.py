@@ -18,6 +18,7 @@ from hashret.sources.hdf5 import Hdf5Rows
 from hashret.sources.idx import check_fits, is_idx_name, labels_beside, read_idx
 from hashret.sources.inside import is_hdf5_name
 from hashret.sources.metadata import check_key, scalar
+from hashret.sources.npz_files import mapped_members
 from hashret.sources.vecs import is_vecs_name, read_vecs
 
 T = TypeVar("T")
@@ -159,8 +160,15 @@ def _read_npz(path: Path, name: str | None) -> ArrayFile:
             raise InputError(f"{path} is damaged or not a .npz file; get or make it again.")
         file.seek(0)
         archive = _guarded(path, lambda: np.load(file, allow_pickle=False))
-        check_fits(path, sum(member.file_size for member in archive.zip.infolist()))
-        members = {name: _guarded(path, partial(archive.__getitem__, name)) for name in archive}
+        mapped = _guarded(path, lambda: mapped_members(path, file, archive.zip))
+        held = (one.file_size for one in archive.zip.infolist() if one.filename not in mapped)
+        check_fits(path, sum(held))
+        members = {
+            name: mapped[member]
+            if (member := f"{name}.npy") in mapped
+            else _guarded(path, partial(archive.__getitem__, name))
+            for name in archive
+        }
     # NumPy returns the bytes of a member that is no array.
     arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
     return _choose(path, arrays, name)
