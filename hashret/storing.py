@@ -14,7 +14,6 @@ from hashret.errors import InputError, UsageError
 from hashret.features import Features
 from hashret.ingest import AddReport, Progress, ProgressCallback, chunks, skipped_item
 from hashret.sources import Item, Skipped, Source, content_hash, is_gone
-from hashret.sources.arrays import ArraySource
 from hashret.store import ItemWriter, NewItem, encode_fields
 from hashret.store.items import KnownItem
 
@@ -244,8 +243,7 @@ def _sweep(store: ItemWriter, source: Source) -> int:
     In a folder, those are all files below it, whichever folder they were once given with.
     """
     place = source.location or ""
-    from_file = isinstance(source, ArraySource)
-    items = store.rows_from(place) if from_file else store.files_under(place)
+    items = store.rows_from(place) if source.has_rows else store.files_under(place)
     gone = array("q", (row for row, key in items if not source.holds(key)))
     for start in range(0, len(gone), _SWEPT_AT_A_TIME):
         store.delete_rows(gone[start : start + _SWEPT_AT_A_TIME])

@@ -14,6 +14,7 @@ from hashret.cli.learning_options import (
 )
 from hashret.cli.options import KINDS, index_path, new_index_option
 from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.cli.source_options import source_options
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
 
 SKIPPED_EXIT_CODE = 3
 
-key_prefix_option = click.option(
-    "--key-prefix",
-    default="",
-    metavar="TEXT",
-    help="Put before the row numbers of array files; {stem} stands for the file's name.",
-)
-
 
 @click.command(cls=CommandThatLearns)
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
@@ -44,7 +38,7 @@ key_prefix_option = click.option(
     show_default=True,
     help="What the source holds.",
 )
-@key_prefix_option
+@source_options
 @click.option(
     "--replace",
     is_flag=True,
@@ -87,7 +81,7 @@ def index(
     sources: tuple[str, ...],
     index_name: str | None,
     kind: str,
-    key_prefix: str,
+    opening: dict[str, str],
     replace: bool,
     prune: bool,
     keep_vectors: bool,
@@ -101,8 +95,10 @@ def index(
 ) -> None:
     """Learn codes from SOURCE and store its items, or add to an index.
 
-    SOURCE is a folder of images, an image, an IDX file (.gz too), or a .npy or .npz file of
-    vectors or images. Labels beside the data become the field "label".
+    SOURCE is a folder of images or texts; a .npy, .npz or IDX file of vectors or images; a table
+    (.csv, .tsv, .json, .jsonl, .parquet, an SQLite file, .txt of one text a line) with a column
+    of texts, paths of images or lists of numbers; or - for a table on standard input. Text may be
+    gzipped. Labels beside the data become the field "label", other columns fields of their name.
 
     A new index first learns its codes, without labels. An index that exists keeps its encoder:
     items with a new key are added, changed ones are updated, the others stay untouched.
@@ -119,7 +115,7 @@ def index(
             "--replace": replace,
             "--prune": prune,
             "--keep-vectors": keep_vectors,
-            "--key-prefix": key_prefix,
+            **{f"--{name.replace('_', '-')}": value for name, value in opening.items()},
             **dict.fromkeys(learning.flags, True),
         }
         _refuse(used, "--codes brings codes that are ready: leave out {}.")
@@ -128,7 +124,7 @@ def index(
         _refuse({"--keys": keys, "--fields": fields, "--encoder": encoder}, "{} goes with --codes.")
         if sources:
             opened, report = _index_sources(
-                path, sources, kind, key_prefix, learning, replace, prune, keep_vectors
+                path, sources, kind, opening, learning, replace, prune, keep_vectors
             )
         elif field_indexes:
             from hashret.index import Index
@@ -172,7 +168,7 @@ def _index_sources(
     path: Path,
     sources: tuple[str, ...],
     kind: str,
-    key_prefix: str,
+    opening: dict[str, str],
     learning: LearningOptions,
     replace: bool,
     prune: bool,
@@ -191,7 +187,7 @@ def _index_sources(
     else:
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
-    source = open_source(list(sources), kind=kind, key_prefix=key_prefix)
+    source = open_source(list(sources), kind=kind, **opening)
     click.echo(f"Source: {source.description}.", err=True)
     with ProgressDisplay() as progress:
         if not exists:
