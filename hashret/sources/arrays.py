@@ -208,6 +208,8 @@ def row_kind(dtype: np.dtype[Any], shape: tuple[int, ...], kind: str, name: str)
     Raises:
         InputError: it can be neither, or not what the user says.
     """
+    if kind == "text":
+        raise InputError(f"Expected text, got numbers in {name}; leave kind at 'auto'.")
     if dtype.kind not in "biuf":
         raise InputError(
             f"Expected numbers in {name}, got dtype {dtype}; convert with .astype('float32')."

@@ -13,6 +13,9 @@ from hashret.errors import InputError
 from hashret.sources.item import Item, Skipped, Source, is_gone
 from hashret.sources.metadata import is_unicode, printable
 
+TEXT_SUFFIXES = frozenset({".md", ".markdown", ".txt"})
+"""Of the files that are texts, each of them one, in a folder."""
+
 
 class NoSuchFilesError(InputError):
     """A folder holds no file of the kind that was looked for."""
@@ -29,6 +32,8 @@ class FileFolder(Source):
         noun: what an item is called.
         suffixes: what the names of its files end in, in lower case.
         otherwise: what to do where there is none.
+        rivals: suffixes of files that may have been meant, where there are more of them, and what
+            to do then.
 
     Raises:
         NoSuchFilesError: there is not one such file in it.
@@ -37,6 +42,7 @@ class FileFolder(Source):
     noun: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]
     otherwise: ClassVar[str]
+    rivals: ClassVar[tuple[frozenset[str], str]] = (frozenset(), "")
 
     def __init__(self, location: str) -> None:
         """List the folder of this absolute path; no file is read yet."""
@@ -69,6 +75,8 @@ class FileFolder(Source):
                 f"No {self.noun}s in {printable(location)} or its sub-folders: looked for "
                 f"{', '.join(sorted(self.suffixes))}{notes or '; it is empty'}. {self.otherwise}"
             )
+        if sum(others[suffix] for suffix in self.rivals[0]) > len(paths):
+            notes += f"; {self.rivals[1]}"
         self._paths = sorted(paths)
         self._label_start = len(location.rstrip("/")) + 1
         self.length = len(paths)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hashret.errors import InputError
-from hashret.sources.folders import FileFolder, read_files
+from hashret.sources.folders import TEXT_SUFFIXES, FileFolder, read_files
 from hashret.sources.item import Item, Source
 from hashret.sources.metadata import printable
 
@@ -69,6 +69,7 @@ class ImageFolder(FileFolder):
     kind = "images"
     noun = "image"
     suffixes = SUFFIXES
+    rivals = (TEXT_SUFFIXES, "--kind text takes the texts instead")
     otherwise = "Array files (IDX, .npy, .npz) are given one by one, by their own path."
 
     def _read(self, path: str) -> bytes:

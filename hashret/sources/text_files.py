@@ -8,15 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hashret.errors import InputError
-from hashret.sources.folders import FileFolder, read_files
+from hashret.sources.folders import TEXT_SUFFIXES, FileFolder, read_files
 from hashret.sources.item import Item, Source
 from hashret.sources.metadata import printable
 from hashret.sources.reading import DEFAULT_ENCODING, check_encoding, not_decoded
 
-DOCUMENT_SUFFIXES = frozenset({".md", ".markdown"})
+DOCUMENT_SUFFIXES = TEXT_SUFFIXES - {".txt"}
 """A file of these is one text wherever it is; one of ``.txt`` is, in a folder."""
 
-SUFFIXES = DOCUMENT_SUFFIXES | {".txt"}
 MAX_FILE_BYTES = 1 << 26
 
 
@@ -27,7 +26,7 @@ def is_text_name(name: str) -> bool:
 
 def is_readable_text(name: str) -> bool:
     """Whether a file of this name can be read as one text."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
+    return os.path.splitext(name)[1].lower() in TEXT_SUFFIXES  # noqa: PTH122
 
 
 def read_text(path: str | os.PathLike[str], encoding: str = DEFAULT_ENCODING) -> str:
@@ -83,7 +82,7 @@ class TextFolder(FileFolder):
 
     kind = "text"
     noun = "text"
-    suffixes = SUFFIXES
+    suffixes = TEXT_SUFFIXES
     otherwise = "Tables (CSV, JSON lines, ...) are given one by one, by their own path."
 
     def __init__(self, location: str, encoding: str | None = None) -> None:
