@@ -39,14 +39,14 @@ def encode(
 ) -> None:
     """Print the codes an index gives to SOURCE, in hexadecimal; nothing is stored."""
     from hashret.codes import to_hex
-    from hashret.sources import open_source
+    from hashret.sources import open_paths
 
     if file is not None and file.suffix != ".npy":
         raise UsageError(f"-o takes the name of a .npy file, got {str(file)!r}.")
     if file is not None and Output.of(context).format != "table":
         raise UsageError("-o writes an array; leave out the format, or -o.")
     with open_index(index_name) as index, ProgressDisplay() as progress:
-        source = open_source(list(sources), kind=index.kind, **opening)
+        source = open_paths(sources, kind=index.kind, **opening)
         keys, codes, skipped = index.encoder.encode_source(source, progress)
         fingerprint = index.fingerprint
     tell_skipped(skipped)

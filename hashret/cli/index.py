@@ -177,7 +177,7 @@ def _index_sources(
     from hashret.index import Index
     from hashret.learning import checked_copy, learn_index
     from hashret.new_folder import refuse_existing
-    from hashret.sources import open_source
+    from hashret.sources import open_paths
 
     exists = (path / "items.db").is_file()
     if exists:
@@ -187,7 +187,7 @@ def _index_sources(
     else:
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
-    source = open_source(list(sources), kind=kind, **opening)
+    source = open_paths(sources, kind=kind, **opening)
     click.echo(f"Source: {source.description}.", err=True)
     with ProgressDisplay() as progress:
         if not exists:

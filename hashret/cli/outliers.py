@@ -42,12 +42,12 @@ def outliers(
     if opening and not sources:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in opening)
         raise UsageError(f"{flags} tells how SOURCE is read; name one, or leave it out.")
-    from hashret.sources import open_source
+    from hashret.sources import open_paths
 
     warnings_to_stderr()
     with open_index(index_name) as index:
         with ProgressDisplay() as progress:
-            source = open_source(list(sources), kind=index.kind, **opening) if sources else None
+            source = open_paths(sources, kind=index.kind, **opening) if sources else None
             found = index.outliers(source, limit, progress=progress)
         fields = index.field_names
     tell_skipped(found.skipped)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from hashret.sources.idx import read_idx
 from hashret.sources.item import Item, Skipped, Source, content_hash, is_gone
-from hashret.sources.opening import ValueReader, open_source, read_value
+from hashret.sources.opening import open_paths, open_source
+from hashret.sources.values import ValueReader, read_value
 
 __all__ = [
     "Item",
@@ -17,6 +18,7 @@ __all__ = [
     "ValueReader",
     "content_hash",
     "is_gone",
+    "open_paths",
     "open_source",
     "read_idx",
     "read_value",

@@ -32,8 +32,8 @@ class FileFolder(Source):
         noun: what an item is called.
         suffixes: what the names of its files end in, in lower case.
         otherwise: what to do where there is none.
-        rivals: suffixes of files that may have been meant, where there are more of them, and what
-            to do then.
+        rivals: suffixes of files that may have been meant, where there are far more of them, and
+            what to do then.
 
     Raises:
         NoSuchFilesError: there is not one such file in it.
@@ -75,7 +75,7 @@ class FileFolder(Source):
                 f"No {self.noun}s in {printable(location)} or its sub-folders: looked for "
                 f"{', '.join(sorted(self.suffixes))}{notes or '; it is empty'}. {self.otherwise}"
             )
-        if sum(others[suffix] for suffix in self.rivals[0]) > len(paths):
+        if sum(others[suffix] for suffix in self.rivals[0]) > 2 * len(paths):
             notes += f"; {self.rivals[1]}"
         self._paths = sorted(paths)
         self._label_start = len(location.rstrip("/")) + 1

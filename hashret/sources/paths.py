@@ -1,0 +1,124 @@
+"""Folders and files as sources."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+
+from hashret.errors import InputError, UsageError
+from hashret.sources.array_files import is_array_name
+from hashret.sources.arrays import open_array_file
+from hashret.sources.folders import NoSuchFilesError
+from hashret.sources.images import SUFFIXES, ImageFile, ImageFolder, is_image_name
+from hashret.sources.item import Source
+from hashret.sources.metadata import is_unicode, printable
+from hashret.sources.standard_input import open_standard_input
+from hashret.sources.table_source import TableSource
+from hashret.sources.tables import SUFFIXES as TABLE_SUFFIXES
+from hashret.sources.tables import Reading, table_format
+from hashret.sources.text_files import TextFile, TextFolder, is_text_name
+
+UNDERSTOOD = (
+    f"a folder of images or texts, an image ({', '.join(sorted(SUFFIXES))}), an IDX file "
+    "(x-idx3-ubyte or x.idx, gzipped or not), .npy or .npz, a table "
+    f"({', '.join(TABLE_SUFFIXES)}; text also .gz), or .md"
+)
+
+
+def open_path(source: str | PathLike[str], kind: str, key_prefix: str, reading: Reading) -> Source:
+    """Open a folder, a file or standard input; as :func:`hashret.sources.open_source` says."""
+    if source == "-":
+        return open_standard_input(kind, reading, key_prefix)
+    path = Path(source)
+    shown = printable(str(path))
+    if not str(source) or not path_exists(path):
+        raise InputError(f"No such file or folder: {shown if str(source) else repr(source)}")
+    location = _absolute(path)
+    if not is_unicode(location):
+        raise InputError(f"The name of {shown} is not valid UTF-8; rename it.")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{shown} is neither a file nor a folder.")
+    if path.is_file() and (reading.format or table_format(path.name)):
+        return TableSource(path, location, kind, reading, key_prefix)
+    encoding = reading.encoding
+    if path.is_dir() or is_text_name(path.name):
+        reading = replace(reading, encoding=None)
+    refuse_reading(reading, shown)
+    if path.is_file() and is_array_name(path.name):
+        return open_array_file(path, location, kind, key_prefix)
+    if key_prefix:
+        raise UsageError(
+            f"key_prefix is for array files and tables; in {shown} the keys are paths."
+        )
+    if path.is_dir():
+        return _open_folder(location, kind, shown, encoding)
+    if is_text_name(path.name):
+        _expect(kind, "text", shown)
+        return TextFile(path, location, encoding)
+    if is_image_name(path.name):
+        _expect(kind, "images", shown)
+        return ImageFile(path, location)
+    raise InputError(f"Cannot tell what {shown} is. Understood are {UNDERSTOOD}.")
+
+
+def _open_folder(location: str, kind: str, shown: str, encoding: str | None) -> Source:
+    """A folder of images if there is one in it, of texts otherwise."""
+    if kind == "text":
+        return TextFolder(location, encoding)
+    _expect(kind, "images", shown)
+    try:
+        return ImageFolder(location)
+    except NoSuchFilesError as error:
+        if kind == "images":
+            raise
+        try:
+            return TextFolder(location, encoding)
+        except NoSuchFilesError:
+            raise error from None
+
+
+def _expect(kind: str, held: str, shown: str) -> None:
+    if kind not in ("auto", held):
+        wanted = "vectors (.npy, .npz or IDX)" if kind == "vectors" else kind
+        raise InputError(f"Expected {wanted}, got {held}: {shown}")
+
+
+def refuse_reading(reading: Reading, shown: str) -> None:
+    """Refuse options of tables for something else.
+
+    Raises:
+        UsageError: one was given.
+    """
+    given = reading.given()
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(
+            f"{flags} ({', '.join(given)} in Python) {'is' if len(given) == 1 else 'are'} for "
+            f"tables, not for {shown}."
+        )
+
+
+def path_exists(path: Path) -> bool:
+    """Whether there is something at a path.
+
+    Raises:
+        InputError: it cannot be looked at, or is no path.
+    """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise InputError(
+            f"Cannot read {printable(str(path))}: {(error.strerror or str(error)).lower()}."
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is no path: {error}.") from error
+    return True
+
+
+def _absolute(path: Path) -> str:
+    """The absolute path, in which a file that is a link keeps its own name and place."""
+    resolved = path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+    return resolved.as_posix()
