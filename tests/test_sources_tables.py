@@ -1,7 +1,10 @@
 """Tables of every format as sources: values, keys, fields, positions, and what is broken."""
 
+import datetime as dt
+import decimal
 import gzip
 import json
+import math
 import re
 import sqlite3
 import subprocess
@@ -367,7 +370,7 @@ def test_a_broken_record_is_skipped_and_named(tmp_path, name, content, skipped):
         ("x.json", '[{"text": "a"}] x', "expected the end"),
         ("x.json", "[" * 200_000, "line 1"),
         ("x.json", b'[{"text": "\xff"}]', "not UTF-8"),
-        ("x.csv", 'text,b\na,1\n"b,2\nc,3\n', "line 3 of .*not closed"),
+        ("x.csv", 'text,b\na,1\n"b,2\nc,3\n', "line 3 of .*does not end"),
         ("x.txt", b"PNG\0\0\1", "no text.*null characters"),
         ("x.jsonl", b"\0", "null characters"),
         ("x.csv", b"\0", "null characters"),
@@ -466,6 +469,58 @@ def test_a_query_is_a_table(tmp_path):
     assert read_value(f"{source.location}#1") == ROWS[0]["body"].upper()
 
 
+def test_a_query_may_search_full_text_and_look_into_json(tmp_path):
+    path = tmp_path / "x.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create virtual table docs using fts5(body)")
+        connection.execute("insert into docs values ('some words'), ('others')")
+        connection.execute("create table nested as select '[\"in a list\"]' as list")
+    connection.close()
+    for sql, expected in (
+        ("select * from docs where docs match 'words'", "some words"),
+        ("select value from nested, json_each(list)", "in a list"),
+    ):
+        assert [item.value for item in open_source(path, sql=sql)] == [expected]
+
+
+def test_images_may_lie_in_the_table(tmp_path):
+    Image.new("L", (4, 4), 9).save(tmp_path / "p.png")
+    picture = (tmp_path / "p.png").read_bytes()
+    rows = [{"name": "x", "thumb": picture, "other": b"\0"}]
+    for write, name in ((write_sqlite, "t.db"), (write_parquet, "t.parquet")):
+        source = open_source(write(tmp_path / name, rows))
+        assert [(item.value, item.fields) for item in source] == [(picture, {"name": "x"})]
+        assert "not kept: other" in source.description
+        assert read_value(f"{source.location}#0") == picture
+
+
+def test_parquet_values_become_fields(tmp_path):
+    rows = [
+        {
+            "text": "words",
+            "when": dt.datetime(2020, 1, 2),
+            "day": dt.date(2020, 1, 2),
+            "price": decimal.Decimal("1.50"),
+            "who": {"n": 1},
+            "x": math.nan,
+            "took": dt.timedelta(1),
+            "id": 7,
+        }
+    ]
+    (item,) = open_source(write_parquet(tmp_path / "x.parquet", rows))
+    assert (item.key, item.fields) == (
+        "7",
+        {
+            "when": "2020-01-02T00:00:00",
+            "day": "2020-01-02",
+            "price": 1.5,
+            "who": '{"n": 1}',
+            "x": None,
+            "took": "1 day, 0:00:00",
+        },
+    )
+
+
 def test_which_table_must_be_said_where_there_are_several(tmp_path):
     path = write_sqlite(tmp_path / "x.db")
     with sqlite3.connect(path) as connection:
@@ -488,6 +543,8 @@ def test_which_table_must_be_said_where_there_are_several(tmp_path):
         "select * from pragma_table_info('docs')",
         "select 1; select 2",
         "vacuum",
+        "update sqlite_master set sql = ''",
+        "pragma data_version = 1",
         "",
         "no sql",
         "select * from gone",
@@ -594,3 +651,41 @@ def test_prune_removes_the_records_that_are_gone(make_index, vectors, tmp_path):
         assert index["n2"].location == f"{path}#0"
         with pytest.raises(HashretError, match="no column 'w'"):
             index.add(path, column="w")
+
+
+# Whatever the bytes are
+
+
+def mutated(content, random):
+    """A file with bytes changed, cut out, doubled or put in."""
+    content = bytearray(content)
+    for _ in range(random.integers(1, 6)):
+        start = int(random.integers(len(content)))
+        end = start + int(random.integers(1, 30))
+        content[start:end] = [
+            bytes(random.integers(256, size=int(random.integers(1, 5)), dtype=np.uint8)),
+            b"",
+            bytes(content[start:end]) * 2,
+            random.choice([b'"', b"\n", b"{", b"]", b"\0", b",", b"NaN", b"1e999", b"\\u"]),
+            b"[" * 3000,
+        ][random.integers(5)]
+        if not content:
+            break
+    return bytes(content)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_any_bytes_are_items_or_a_refusal(tmp_path, name):
+    random = np.random.default_rng(0)
+    whole = WRITERS[name](tmp_path / name).read_bytes()
+    path = tmp_path / f"mutated-{name}"
+    for _ in range(100):
+        path.write_bytes(mutated(whole, random))
+        try:
+            source = open_source(path)
+            items = list(source)
+            assert len(items) + len(source.skipped) <= source.length
+            for item in items:
+                assert read_value(f"{source.location}#{item.position}") == item.value
+        except HashretError as error:
+            assert "mutated-" in str(error)

@@ -37,6 +37,9 @@ _WANTED = {
     "images": "paths of images",
     "vectors": "lists of numbers",
 }
+_IMAGE_STARTS = (
+    *(b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"P5", b"P6"),
+)
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
 
@@ -47,7 +50,8 @@ class Column:
 
     Attributes:
         kinds: how often each kind of value came: ``text``, ``path`` (of an image), ``number``,
-            ``list`` (of numbers), ``bytes``, ``other``; missing ones are not counted.
+            ``list`` (of numbers), ``picture`` (as bytes), ``bytes``, ``other``; missing ones are not
+            counted.
         widths: how often a list had which length.
         characters: how long its texts are together.
         numeric: whether all its texts are numbers.
@@ -78,14 +82,14 @@ class Column:
         """What a source of it would be a source of; empty where it cannot be one."""
         if not self.kinds:
             return ""
-        if set(self.kinds) in ({"path"}, {"bytes"}):
+        if set(self.kinds) in ({"path"}, {"picture"}):
             return "images"
         most = self.kinds.most_common(1)[0][0]
         return {"text": "text", "path": "text", "list": "vectors"}.get(most, "")
 
     def can_be(self, kind: str) -> bool:
         """Whether values of it can be of this kind."""
-        needed = {"text": {"text", "path"}, "images": {"path", "bytes"}, "vectors": {"list"}}
+        needed = {"text": {"text", "path"}, "images": {"path", "picture"}, "vectors": {"list"}}
         return bool(needed[kind] & set(self.kinds))
 
     def describe(self) -> str:
@@ -98,6 +102,7 @@ class Column:
             "path": "paths of images",
             "number": "numbers",
             "list": "lists of numbers",
+            "picture": "images",
         }
         return words.get(most, most)
 
@@ -147,7 +152,7 @@ def kind_of_value(value: Any) -> str | None:
     if isinstance(value, int | float):
         return "other" if isinstance(value, bool) else "number"
     if isinstance(value, bytes):
-        return "bytes"
+        return "picture" if value.startswith(_IMAGE_STARTS) else "bytes"
     return "list" if is_number_list(value) else "other"
 
 
@@ -298,7 +303,7 @@ def _named(names: Iterable[str], columns: Iterable[str]) -> list[str]:
 def _are_there(facts: Column, folder: Path) -> bool:
     """Whether values are pictures, or paths of files that are there."""
     if not facts.paths:
-        return "bytes" in facts.kinds
+        return True
     try:
         return any((folder / path).is_file() for path in facts.paths)
     except (OSError, ValueError):

@@ -38,7 +38,10 @@ def open_path(source: str | PathLike[str], kind: str, key_prefix: str, reading: 
     if not is_unicode(location):
         raise InputError(f"The name of {shown} is not valid UTF-8; rename it.")
     if not path.is_dir() and not path.is_file():
-        raise InputError(f"{shown} is neither a file nor a folder.")
+        raise InputError(
+            f"{shown} is neither a file nor a folder; what comes through a pipe is given as - with "
+            "--format, on standard input."
+        )
     if path.is_file() and (reading.format or table_format(path.name)):
         return TableSource(path, location, kind, reading, key_prefix)
     encoding = reading.encoding

@@ -204,8 +204,8 @@ class CsvReader(RecordReader):
                 if "end of data" in str(error) or "field limit" in str(error):
                     raise InputError(
                         f"The row that begins on line {line:,} of {printable(str(self._path))} "
-                        f"has a quotation mark that is not closed within the file, or within "
-                        f"{MAX_CHARACTERS:,} characters; close it, or double it where it is part "
+                        f"does not end, or has a cell of more than {MAX_CHARACTERS:,} characters: "
+                        "is a quotation mark not closed? Close it, or double it where it is part "
                         "of the text."
                     ) from error
                 yield line, f"it is not CSV: {error}"

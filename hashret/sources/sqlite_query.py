@@ -22,6 +22,11 @@ _ALLOWED = frozenset(
         sqlite3.SQLITE_RECURSIVE,
     }
 )
+# What SQLite asks for itself where a table is virtual, as those of full-text search are: to declare
+# its columns, which writes nothing (no statement can change this table), and to see if it changed.
+_ALLOWED_BY_NAME = frozenset(
+    {(sqlite3.SQLITE_UPDATE, "sqlite_master"), (sqlite3.SQLITE_PRAGMA, "data_version")}
+)
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer", "writefile", "edit"})
 
 
@@ -88,7 +93,7 @@ class SqlReader(RecordReader):
             raise InputError(f"There is no table in {name}.")
         raise UsageError(
             f"Which rows of {name} are meant? Give --sql (sql= in Python), such as "
-            f'"select * from {_quote(tables[0])}"; the tables are {", ".join(tables)}.'
+            f"'select * from {_quote(tables[0])}'; the tables are {', '.join(tables)}."
         )
 
     @contextmanager
@@ -123,10 +128,11 @@ class SqlReader(RecordReader):
 
 def _authorize(action: int, first: str | None, second: str | None, *_: Any) -> int:
     """Let statements read; no pragma, no other file, nothing that changes anything."""
-    named = (second or first or "").lower()
-    if action == sqlite3.SQLITE_FUNCTION and named in _REFUSED_FUNCTIONS:
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
+    if action == sqlite3.SQLITE_FUNCTION:
+        allowed = (second or "").lower() not in _REFUSED_FUNCTIONS
+    else:
+        allowed = action in _ALLOWED or (action, first) in _ALLOWED_BY_NAME
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
 def _decoded(text: bytes) -> str:

@@ -65,6 +65,8 @@ class TableSource(Source):
         self._name = name or printable(path.name)
         self._table = open_table(path, kind, given, folder)
         self.kind = self._table.choice.kind
+        facts = self._table.found.columns[self._table.choice.column]
+        self._is_path = self.kind == "images" and bool(facts.paths)
         self.location = None if location is None else self._place(path, location, kind, given)
         self._prefix = key_prefix.replace("{stem}", table_stem(path.name))
         self.length, empty = self._table.reader.count()
@@ -142,7 +144,7 @@ class TableSource(Source):
         choice = self._table.choice
         fields = {}
         for name, given in (record.values or {}).items():
-            if name == choice.id_column or (name == choice.column and choice.kind != "images"):
+            if name == choice.id_column or (name == choice.column and not self._is_path):
                 continue
             if self._field_names.get(name) is None:
                 self._field_names[name] = self._usable(name)
@@ -186,9 +188,9 @@ class TableSource(Source):
         fields: list[str] = []
         left_out: list[str] = []
         for name, facts in found.columns.items():
-            if name == choice.id_column or (name == choice.column and choice.kind != "images"):
+            if name == choice.id_column or (name == choice.column and not self._is_path):
                 continue
-            nested = set(facts.kinds) and set(facts.kinds) <= {"list", "bytes"}
+            nested = set(facts.kinds) and set(facts.kinds) <= {"list", "bytes", "picture"}
             self._field_names[name] = usable = self._usable(name)
             (fields if usable and not nested else left_out).append(printable(name) or "''")
         notes = [
@@ -224,4 +226,6 @@ def _plain(value: Any) -> Any:
         return float(value) if np.isfinite(float(value)) else None
     if hasattr(value, "isoformat"):
         return value.isoformat()
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, list | dict | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
