@@ -50,8 +50,8 @@ class Column:
 
     Attributes:
         kinds: how often each kind of value came: ``text``, ``path`` (of an image), ``number``,
-            ``list`` (of numbers), ``picture`` (as bytes), ``bytes``, ``other``; missing ones are not
-            counted.
+            ``list`` (of numbers), ``picture`` (as bytes), ``bytes``, ``other``; missing ones do
+            not count.
         widths: how often a list had which length.
         characters: how long its texts are together.
         numeric: whether all its texts are numbers.
