@@ -46,7 +46,24 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise when ``folder`` is anything but absent or empty."""
+    """Refuse a ``folder`` that is anything but absent or empty.
+
+    Raises:
+        IndexExistsError: something is there.
+        HashretError: nobody can tell.
+    """
+    try:
+        _refuse_existing(folder)
+    except HashretError:
+        raise
+    except OSError as error:
+        raise HashretError(
+            f"{folder} cannot be looked into ({error.strerror or error}); choose another place, or "
+            "one that you may enter."
+        ) from error
+
+
+def _refuse_existing(folder: Path) -> None:
     if (folder / "items.db").exists():
         raise IndexExistsError(
             f"There is an index at {folder} already. `hashret index` and Index.add add items to "
@@ -67,10 +84,15 @@ def _unfinished_folder(folder: Path) -> Iterator[Path]:
     for path in folder.parent.glob(f"{glob.escape(prefix)}*"):
         with suppress(HashretError), WriterLock(path):
             shutil.rmtree(path, ignore_errors=True)
-    unfinished = folder.with_name(f"{prefix}{secrets.token_hex(4)}")
-    unfinished.mkdir()
+    name = secrets.token_hex(4)
+    unfinished = folder.with_name(f"{prefix}{name}")
+    # Under a name that nobody sweeps, until it is locked.
+    begun = folder.with_name(f".{folder.name}.begun-{name}")
+    begun.mkdir()
     try:
-        with WriterLock(unfinished):
+        with WriterLock(begun):
+            begun.rename(unfinished)
             yield unfinished
     finally:
+        shutil.rmtree(begun, ignore_errors=True)
         shutil.rmtree(unfinished, ignore_errors=True)

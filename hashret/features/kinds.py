@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hashret.errors import DamagedIndexError, UsageError
+from hashret.errors import DamagedIndexError, UnknownFormatError, UsageError
 from hashret.features.contract import FORMAT, Features
 from hashret.features.images import ImageFeatures
 from hashret.features.vectors import VectorFeatures
@@ -46,8 +46,11 @@ def features_from_json(settings: dict[str, Any]) -> Features:
             "damaged, or was written by a newer version of hashret."
         )
     if type(settings.get("format")) is not int or settings["format"] != FORMAT:
-        raise DamagedIndexError(
-            f"Expected features of format {FORMAT}, found {settings.get('format')!r}: "
-            "features.json is damaged, or was written by a newer version of hashret."
+        raise UnknownFormatError(
+            "features.json",
+            settings.get("format"),
+            (FORMAT, FORMAT),
+            "It is damaged, or was written by a newer version of hashret: use that, or restore the "
+            "encoder folder from a copy.",
         )
     return KINDS[kind].from_json(settings)
