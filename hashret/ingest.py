@@ -20,7 +20,7 @@ CHUNK_ITEMS = 4096
 """Items that are read, encoded and written at a time, unless they are large."""
 
 CHUNK_BYTES = 64 << 20
-"""Files, or the features of arrays, are held in memory up to so many bytes at a time."""
+"""Files, texts, or the features of arrays, are held in memory up to so many bytes at a time."""
 
 TRAINING_ITEMS = 100_000
 """The most items an encoder learns from; of more, a sample is drawn."""
@@ -184,7 +184,7 @@ def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     n_bytes = 0
     for item in items:
         chunk.append(item)
-        if isinstance(item.value, bytes):
+        if isinstance(item.value, bytes | str):
             n_bytes += len(item.value)
         elif isinstance(item.value, np.ndarray):
             n_bytes += 4 * item.value.size  # as features, float32

@@ -14,7 +14,6 @@ from hashret.features import Features
 from hashret.ingest import AddReport, Progress, ProgressCallback
 from hashret.source_writer import Coder, SourceWriter
 from hashret.sources import Source
-from hashret.sources.arrays import ArraySource
 from hashret.stopwatch import Stopwatch
 from hashret.store import ItemStore, ItemWriter
 
@@ -132,8 +131,7 @@ def _sweep(store: ItemWriter, source: Source) -> int:
     In a folder, those are all files below it, whichever folder they were once given with.
     """
     place = source.location or ""
-    from_file = isinstance(source, ArraySource)
-    items = store.rows_from(place) if from_file else store.files_under(place)
+    items = store.rows_from(place) if source.has_rows else store.files_under(place)
     gone = array("q", (row for row, key in items if not source.holds(key)))
     for start in range(0, len(gone), _SWEPT_AT_A_TIME):
         store.delete_rows(gone[start : start + _SWEPT_AT_A_TIME])

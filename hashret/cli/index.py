@@ -16,6 +16,7 @@ from hashret.cli.learning_options import (
 from hashret.cli.messages import on_one_line, say, warnings_to_stderr
 from hashret.cli.options import KINDS, index_path, new_index_option
 from hashret.cli.progress import ProgressDisplay
+from hashret.cli.source_options import source_options
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
 
 SKIPPED_EXIT_CODE = 3
 
-key_prefix_option = click.option(
-    "--key-prefix",
-    default="",
-    metavar="TEXT",
-    help="Put before the row numbers of array files; {stem} stands for the file's name.",
-)
-
 
 @click.command(cls=CommandThatLearns)
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
@@ -46,12 +40,7 @@ key_prefix_option = click.option(
     show_default=True,
     help="What the source holds.",
 )
-@key_prefix_option
-@click.option(
-    "--column",
-    metavar="NAME",
-    help="The data set of an HDF5 file, or the array of a .npz file, that holds the items.",
-)
+@source_options
 @click.option(
     "--metric",
     type=click.Choice(("l2", "cosine")),
@@ -102,8 +91,7 @@ def index(
     sources: tuple[str, ...],
     index_name: str | None,
     kind: str,
-    key_prefix: str,
-    column: str | None,
+    opening: dict[str, str],
     metric: str | None,
     replace: bool,
     prune: bool,
@@ -119,10 +107,12 @@ def index(
 ) -> None:
     """Learn codes from SOURCE and store its items, or add to an index.
 
-    SOURCE is a folder or archive (.zip, .tar, .tar.gz, ...) of images, an image, an IDX file (.gz
-    too), a .npy, .npz or HDF5 file of vectors or images, a .fvecs, .bvecs or .ivecs file, or the
-    URL of any of these files (needs fsspec). FILE.hdf5/NAME is a data set in it. Labels beside the
-    data become the field "label".
+    SOURCE is a folder of images or texts, or an archive (.zip, .tar, .tar.gz, ...) of images; a
+    .npy, .npz, .hdf5, .fvecs, .bvecs or IDX file of vectors or images, where FILE.hdf5/NAME is a
+    data set in it; a table (.csv, .tsv, .json, .jsonl, .parquet, an SQLite file, .txt of one text
+    a line) with a column of texts, paths of images or lists of numbers; the URL of such a file
+    (needs fsspec); or - for a table on standard input. Text may be gzipped. Labels beside the data
+    become the field "label", other columns fields of their name.
 
     A new index first learns its codes, without labels. An index that exists keeps its encoder:
     items with a new key are added, changed ones are updated, the others stay untouched. Each
@@ -141,9 +131,8 @@ def index(
             "--replace": replace,
             "--prune": prune,
             "--keep-vectors": keep_vectors,
-            "--key-prefix": key_prefix,
-            "--column": column,
             "--metric": metric,
+            **{f"--{name.replace('_', '-')}": value for name, value in opening.items()},
             **dict.fromkeys(learning.flags, True),
         }
         _refuse(used, "--codes brings codes that are ready: leave out {}.")
@@ -152,16 +141,7 @@ def index(
         _refuse({"--keys": keys, "--fields": fields, "--encoder": encoder}, "{} goes with --codes.")
         if sources:
             opened, report = _index_sources(
-                path,
-                sources,
-                kind,
-                key_prefix,
-                column,
-                metric,
-                learning,
-                replace,
-                prune,
-                keep_vectors,
+                path, sources, kind, opening, metric, learning, replace, prune, keep_vectors
             )
         elif field_indexes:
             from hashret.index import Index
@@ -208,8 +188,7 @@ def _index_sources(
     path: Path,
     sources: tuple[str, ...],
     kind: str,
-    key_prefix: str,
-    column: str | None,
+    opening: dict[str, str],
     metric: str | None,
     learning: LearningOptions,
     replace: bool,
@@ -220,7 +199,7 @@ def _index_sources(
     from hashret.learning import checked_copy, learn_index
     from hashret.new_folder import refuse_existing
     from hashret.place import has_items
-    from hashret.sources import open_source
+    from hashret.sources import open_paths
     from hashret.stopwatch import Stopwatch
     from hashret.storing import BATCH_ITEMS
 
@@ -232,7 +211,7 @@ def _index_sources(
     else:
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
-    source = open_source(list(sources), kind=kind, key_prefix=key_prefix, column=column)
+    source = open_paths(sources, kind=kind, **opening)
     say(f"Source: {source.description}.")
     with ProgressDisplay() as progress:
         learned: dict[str, float] = {}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from hashret.errors import InputError
 from hashret.sources.archive_files import Member, latest_archive
-from hashret.sources.images import SUFFIXES, ignored_text, is_image_name
+from hashret.sources.folders import ignored_text
+from hashret.sources.images import SUFFIXES, is_image_name
 from hashret.sources.item import Item, Skipped, Source
 from hashret.sources.metadata import is_unicode, printable
 
@@ -63,6 +64,10 @@ class ImageArchive(Source):
             f"{self.length:,} image{'s' * (self.length > 1)} in {printable(Path(location).name)}"
             f"{f', labelled by {len(labels):,} folders' if labels else ''}{notes}"
         )
+
+    def named_keys(self) -> Iterator[str]:
+        """The keys, in order."""
+        return (f"{self.location}/{member.name}" for member in self._members)
 
     def holds(self, key: str) -> bool:
         """Whether there is a file of this key in the archive."""

@@ -44,6 +44,8 @@ class ArraySource(Source):
         InputError: an array of another type or shape.
     """
 
+    has_rows = True
+
     def __init__(
         self,
         array: Rows,
@@ -74,13 +76,14 @@ class ArraySource(Source):
         self._labels = labels
         self._keys = keys
         self.prefix = prefix
+        self.row_prefix = prefix if keys is None else None
         self.location = location
         self.length = len(array)
         self.description = f"{self.length:,} {self._shape_text()} from {name}{note}"
 
-    def explicit_keys(self) -> list[str] | None:
-        """The keys where the file gives them, and None where they are the numbers of the rows."""
-        return None if self._keys is None else [self.prefix + key for key in self._keys]
+    def named_keys(self) -> list[str]:
+        """The keys where the file gives them; none where they are the numbers of the rows."""
+        return [self.prefix + key for key in self._keys or ()]
 
     def holds(self, key: str) -> bool:
         """Whether a row has this key."""
@@ -93,7 +96,7 @@ class ArraySource(Source):
 
     @cached_property
     def _key_set(self) -> set[str]:
-        return set(self.explicit_keys() or ())
+        return set(self.named_keys())
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         for rows, values in self._blocks(positions):
@@ -247,6 +250,8 @@ def row_kind(dtype: np.dtype[Any], shape: tuple[int, ...], kind: str, name: str)
     Raises:
         InputError: it can be neither, or not what the user says.
     """
+    if kind == "text":
+        raise InputError(f"Expected text, got numbers in {name}; leave kind at 'auto'.")
     if dtype.kind not in "biuf":
         raise InputError(
             f"Expected numbers in {name}, got dtype {dtype}; convert with .astype('float32')."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.sources.inside import split_inside
+from hashret.sources.locations import split_location
 from hashret.sources.remote import is_url
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ class Item:
 
     Attributes:
         key: its name, unique in the source.
-        value: a vector or image array (a row of an array file), the bytes of an image file, or a
-            PIL image.
+        value: a text, a vector or image array (a row of an array file), the bytes of an image
+            file, or a PIL image.
         fields: what else is known about it, for instance ``{"label": 3}``; JSON scalars only.
-        position: its row in an array file; None elsewhere.
+        position: its row in an array file, its record in a table; None elsewhere.
     """
 
     key: str
@@ -52,12 +53,14 @@ class Source(ABC):
     """A stream of items that can be iterated more than once.
 
     Attributes:
-        kind: ``"images"`` or ``"vectors"``.
+        kind: ``"images"``, ``"text"`` or ``"vectors"``.
         description: one line about what was understood.
         location: the absolute path of the folder or file on disk; None for Python data and for
             several paths (each of ``parts`` has its own).
         length: how many items there are at most; those that turn out unreadable are skipped.
-        ignored: how many files beside the items were left alone because they are not images.
+        ignored: how many files beside the items were left alone because they are of another kind.
+        has_rows: whether its items lie in one file, each at a position.
+        row_prefix: what the keys begin with where they are row numbers; None where they are names.
     """
 
     kind: str
@@ -65,6 +68,8 @@ class Source(ABC):
     location: str | None = None
     length: int = 0
     ignored: int = 0
+    has_rows: bool = False
+    row_prefix: str | None = None
 
     def __init__(self) -> None:
         """Start with nothing skipped."""
@@ -84,6 +89,10 @@ class Source(ABC):
         """Start again from the first item, and with nothing skipped."""
         self._skipped = []
         return self._items(range(self.length))
+
+    def named_keys(self) -> Iterable[str]:
+        """The keys of a source on disk where they are names; none where they are row numbers."""
+        return [] if self.location is None else [self.location]
 
     def holds(self, key: str) -> bool:
         """Whether an item of this key is in the source, readable or not; for sources on disk."""
@@ -107,7 +116,7 @@ class Source(ABC):
 
 
 def is_gone(path: str) -> bool:
-    """Whether there is certainly nothing at a path; not so where it cannot be looked at.
+    """Whether there is certainly nothing at a location; not so where it cannot be looked at.
 
     What lies in a file, such as an archive, is there as long as that file is; and nothing is
     certain of a URL.
@@ -117,7 +126,8 @@ def is_gone(path: str) -> bool:
     try:
         Path(path).lstat()
     except FileNotFoundError:
-        return True
+        file, options = split_location(path)
+        return not options or is_gone(file)
     except NotADirectoryError:
         return split_inside(path) is None
     except OSError:
