@@ -14,6 +14,7 @@ from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
 from hashret.features import Features, VectorFeatures, learn_features
 from hashret.sources import Item, Skipped, Source
+from hashret.sources.item import is_pil_image
 from hashret.stopwatch import Stopwatch
 
 CHUNK_ITEMS = 4096
@@ -188,6 +189,8 @@ def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
             n_bytes += len(item.value)
         elif isinstance(item.value, np.ndarray):
             n_bytes += 4 * item.value.size  # as features, float32
+        elif is_pil_image(item.value):
+            n_bytes += 4 * item.value.width * item.value.height
         if len(chunk) == CHUNK_ITEMS or n_bytes >= CHUNK_BYTES:
             yield chunk
             chunk, n_bytes = [], 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from hashret.errors import InputError
 from hashret.sources.images import is_image_name
+from hashret.sources.item import is_pil_image
 from hashret.sources.records import RecordReader
 
 SAMPLE_RECORDS = 1000
@@ -50,8 +51,8 @@ class Column:
 
     Attributes:
         kinds: how often each kind of value came: ``text``, ``path`` (of an image), ``number``,
-            ``list`` (of numbers), ``picture`` (as bytes), ``bytes``, ``other``; missing ones do
-            not count.
+            ``list`` (of numbers), ``picture`` (as bytes, or a PIL image), ``bytes``, ``other``;
+            missing ones do not count.
         widths: how often a list had which length.
         characters: how long its texts are together.
         numeric: whether all its texts are numbers.
@@ -153,7 +154,14 @@ def kind_of_value(value: Any) -> str | None:
         return "other" if isinstance(value, bool) else "number"
     if isinstance(value, bytes):
         return "picture" if value.startswith(_IMAGE_STARTS) else "bytes"
-    return "list" if is_number_list(value) else "other"
+    if is_number_list(value):
+        return "list"
+    return "picture" if is_picture(value) else "other"
+
+
+def is_picture(value: Any) -> bool:
+    """Whether this is a PIL image, which is only known where Pillow was imported."""
+    return type(value).__module__.partition(".")[0] == "PIL" and is_pil_image(value)
 
 
 def is_number_list(value: Any) -> bool:

@@ -11,6 +11,7 @@ from hashret.errors import InputError, NoEncoderError, UsageError
 from hashret.sources.arrays import open_array
 from hashret.sources.item import Source
 from hashret.sources.metadata import is_unicode
+from hashret.sources.objects import open_object
 from hashret.sources.pairs import PairSource, is_pair
 from hashret.sources.paths import UNDERSTOOD, open_path, refuse_reading
 from hashret.sources.several import Several
@@ -40,7 +41,8 @@ def open_source(
             table on standard input, with its ``format``. Or Python data: an array of
             shape (n, d) of vectors, (n, height, width) or (n, height, width, 1 or 3) of ``uint8``
             images, or an iterable of (key, value) or (key, value, fields). An iterator is read
-            into a list at once, because a source is iterated more than once.
+            into a list at once, because a source is iterated more than once. Or a table of pandas,
+            pyarrow, polars or Hugging Face datasets, or a Bunch of scikit-learn.
         kind: ``"images"``, ``"text"`` or ``"vectors"`` overrule what ``"auto"`` sees.
         key_prefix: what the keys of an array file, array or table begin with, before the number of
             the row or the key in the table; ``{stem}`` stands for the file's name without suffixes.
@@ -67,6 +69,8 @@ def open_source(
     reading = Reading(column=column, id_column=id_column, sql=sql, encoding=encoding, format=format)
     if isinstance(source, str | PathLike):
         return open_path(source, kind, key_prefix, reading)
+    if (opened := open_object(source, kind, key_prefix, reading)) is not None:
+        return opened
     entries = _entries(source)
     if entries and all(isinstance(entry, str | PathLike) for entry in entries):
         return _open_paths(entries, kind, key_prefix, reading)

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
-from hashret.sources.columns import Choice, is_number_list, number
+from hashret.sources.columns import Choice, is_number_list, is_picture, number
 from hashret.sources.item import Item, Skipped, Source
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import check_fields, is_field_name, printable
-from hashret.sources.records import Record
+from hashret.sources.records import Record, RecordReader
 from hashret.sources.tables import Reading, open_table, table_stem
 
 _SHOWN_FIELDS = 12
@@ -41,6 +41,7 @@ class TableSource(Source):
         key_prefix: what each key begins with; ``{stem}`` stands for the file's name.
         name: what messages call the file, if not by its name.
         folder: where paths of images start from, if not where the file lies.
+        reader: reads a table that is no file, which ``path`` then only names.
 
     Raises:
         InputError: it cannot be read, holds nothing, or has no such column.
@@ -58,12 +59,13 @@ class TableSource(Source):
         key_prefix: str = "",
         name: str = "",
         folder: Path | None = None,
+        reader: RecordReader | None = None,
     ) -> None:
         """Count the records, and read their keys."""
         super().__init__()
         given = reading or Reading()
         self._name = name or printable(path.name)
-        self._table = open_table(path, kind, given, folder)
+        self._table = open_table(path, kind, given, folder, reader)
         self.kind = self._table.choice.kind
         facts = self._table.found.columns[self._table.choice.column]
         self._is_path = self.kind == "images" and bool(facts.paths)
@@ -215,7 +217,7 @@ def _shortened(names: list[str]) -> str:
 
 
 def _is_left_out(value: Any) -> bool:
-    return isinstance(value, bytes | np.ndarray) or is_number_list(value)
+    return isinstance(value, bytes | np.ndarray) or is_number_list(value) or is_picture(value)
 
 
 def _plain(value: Any) -> Any:

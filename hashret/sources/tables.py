@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError, UsageError
-from hashret.sources.columns import Choice, Survey, choose, is_number_list, survey
+from hashret.sources.columns import Choice, Survey, choose, is_number_list, is_picture, survey
 from hashret.sources.images import read_image_bytes
 from hashret.sources.json_stream import JsonReader
 from hashret.sources.metadata import (
@@ -121,7 +121,7 @@ class Table:
             return self._vector(value)
         if value is None or value == "" or (isinstance(value, str) and value.isspace()):
             raise InputError(f"there is nothing in its column {column!r}")
-        if self.choice.kind == "images" and isinstance(value, bytes):
+        if self.choice.kind == "images" and (isinstance(value, bytes) or is_picture(value)):
             return value
         if not isinstance(value, str):
             kind = type(value).__name__
@@ -178,7 +178,13 @@ class Table:
             ) from None
 
 
-def open_table(path: Path, kind: str, reading: Reading, folder: Path | None = None) -> Table:
+def open_table(
+    path: Path,
+    kind: str,
+    reading: Reading,
+    folder: Path | None = None,
+    reader: RecordReader | None = None,
+) -> Table:
     """Open a file of records, reading the first of them.
 
     Args:
@@ -186,15 +192,18 @@ def open_table(path: Path, kind: str, reading: Reading, folder: Path | None = No
         kind: ``"auto"``, ``"text"``, ``"images"`` or ``"vectors"``.
         reading: what :class:`Reading` says.
         folder: where paths of images start from, if not where the file lies.
+        reader: reads a table that is no file, which ``path`` then only names.
 
     Raises:
         InputError: it cannot be read, or has no such column.
         UsageError: an option that does not go with this file.
     """
     form = reading.format or table_format(path.name) or "lines"
+    if reader is not None:
+        form = "object"
     shown = printable(path.name)
     folder = path.parent if folder is None else folder
-    reader = _reader(path, form, reading)
+    reader = reader or _reader(path, form, reading)
     found = survey(reader)
     if not found.records:
         why = f"; {found.problem}" if found.problem else ""
