@@ -162,6 +162,7 @@ class Index(QueryableIndex):
             InputError: something cannot be read, lengths differ, or a key comes twice.
 
         Example:
+            >>> import numpy as np
             >>> codes = np.random.default_rng(0).integers(256, size=(9, 8), dtype=np.uint8)
             >>> index = hashret.create_from_codes("i", codes)  # doctest: +SKIP
         """
@@ -388,7 +389,7 @@ class Index(QueryableIndex):
     def verify(self) -> VerifyReport:
         """Check every item, segment and encoder file against its checksum.
 
-        Nothing is changed, but that a missing or damaged seal is made anew where all items are whole.
+        Nothing is changed, but that a missing or damaged seal is made anew if all items are whole.
         """
         return verify(self._reader, self.encoder, self.path)
 

@@ -41,7 +41,7 @@ class VerifyReport:
 def verify(reader: Reader, encoder: TrainedEncoder, folder: Path) -> VerifyReport:
     """Check every item, segment and encoder file against its checksum.
 
-    Nothing is changed, but that an index of whole items is sealed, if it has no seal or a damaged one.
+    Nothing is changed, but that a missing or damaged seal is made anew if all items are whole.
     """
     store = reader.store
     with reader.state(checked=False):
