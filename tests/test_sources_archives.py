@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import hashret
 from hashret.errors import InputError, UsageError
 from hashret.sources import archive_files, is_gone, open_source, read_value
 from hashret.sources.archives import ImageArchive
@@ -259,3 +260,31 @@ def test_what_lies_in_an_archive_goes_with_it(archive):
     assert not ImageArchive(str(archive), str(archive)).holds(f"{archive}/x.png")
     archive.unlink()
     assert is_gone(key)
+
+
+def test_an_archive_is_indexed_pruned_and_its_outliers_found(tmp_path):
+    random = np.random.default_rng(0)
+
+    def picture():
+        buffer = io.BytesIO()
+        Image.fromarray(random.integers(256, size=(8, 8), dtype=np.uint8)).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    files = {f"{'ab'[n % 2]}/{n}.png": picture() for n in range(40)}
+    files["a/broken.png"] = b"no image"
+    path = make_zip(tmp_path / "p.zip", files)
+    index = hashret.create(tmp_path / "i", path, n_bits=16, epochs=1, random_state=0)
+    assert len(index) == 40
+    key = f"{path}/b/7.png"
+    assert index.query(key, limit=None, radius=0, where="label = 'b'")
+    assert index[key].location == key
+    outliers = index.outliers(limit=3)
+    assert (outliers.measured, outliers.skipped) == (40, [])
+    (tmp_path / "other.png").write_bytes(picture())
+    report = index.add(tmp_path / "other.png")
+    assert index.add(tmp_path, prune=True).pruned == 0
+    del files["b/7.png"]
+    report = index.add(make_zip(path, files), prune=True)
+    assert (report.pruned, report.unchanged) == (1, 39)
+    path.unlink()
+    assert index.add(tmp_path, prune=True).pruned == 39
