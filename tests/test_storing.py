@@ -1,6 +1,9 @@
 """Storing in batches: what was stopped goes on; what is told of time and memory."""
 
 import logging
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -43,6 +46,37 @@ def test_what_was_stopped_keeps_its_batches_and_goes_on(index, caplog):
     assert index.verify().ok
     codes = index.encoder.encode(list(ROWS[[0, 5000, 9999]]))
     assert [index[str(row)].code.tolist() for row in (0, 5000, 9999)] == codes.tolist()
+
+
+ADD = """
+import sys
+import numpy as np
+import hashret
+
+def progress(state):
+    if state.note:
+        print(state.note, flush=True)
+
+hashret.open(sys.argv[1]).add(np.load(sys.argv[2]), batch_items=4096, progress=progress)
+"""
+
+
+def test_what_was_told_to_be_on_disk_outlives_a_kill(index, tmp_path):
+    np.save(tmp_path / "a.npy", np.tile(ROWS, (4, 1)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", ADD, str(index.path), str(tmp_path / "a.npy")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    told = [process.stdout.readline() for _ in range(5)][-1]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert len(index) >= int(told.split()[0].replace(",", "")) > 0
+    assert index.verify().ok
+    report = index.add(np.tile(ROWS, (4, 1)))
+    assert report.added + report.unchanged == 40_000
+    assert report.unchanged >= 4096
 
 
 def test_without_batches_it_is_all_or_nothing(index, caplog):
