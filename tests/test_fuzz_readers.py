@@ -446,7 +446,7 @@ def fielded(tmp_path_factory):
         reference.close()
 
 
-@settings(fuzzed, max_examples=1500)
+@settings(fuzzed, max_examples=800)
 @given(condition=CONDITIONS)
 def test_conditions(fielded, condition):
     index, reference = fielded

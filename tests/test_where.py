@@ -125,6 +125,12 @@ def test_what_is_refused_changes_nothing(store, condition):
     assert store._connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) >= 10**9
 
 
+@pytest.mark.parametrize("column", ["fields", "code", "rowid", "items.row", "source"])
+def test_a_condition_sees_no_column_but_those_of_items(store, column):
+    with pytest.raises(UsageError, match="no such column"):
+        store.rows_where(f"{column} is not null")
+
+
 def test_a_condition_without_end_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr("hashret.store.where._MIN_STEPS", 1_000_000)
     store = ItemStore.create(tmp_path / "items.db", {"n_bits": 32})

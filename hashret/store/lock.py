@@ -69,12 +69,13 @@ class WriterLock:
                 "only by a user who may write to its folder."
             ) from error
         if not self._taken(file):
-            file.seek(0)
-            holder = file.read(20).decode("ascii", "replace").strip() or "unknown"
-            file.close()
+            holder = ""
+            with suppress(OSError), file:
+                file.seek(0)
+                holder = file.read(20).decode("ascii", "replace").strip()
             raise IndexLockedError(
-                f"{self._path.parent} is being written by process {holder}; try again when it "
-                "has finished."
+                f"{self._path.parent} is being written by process {holder or 'unknown'}; try "
+                "again when it has finished."
             )
         with suppress(OSError):  # on a full disk, the lock holds all the same
             file.truncate(0)

@@ -146,7 +146,8 @@ def where_sql(field_names: Iterable[str], condition: str) -> str:
     return (
         f"with item as ({_items_sql(used)}), "
         f"chosen as (select row from item where (\n{condition}\n)) "
-        "select row from items where row in (select row from chosen) order by row"
+        # Not from items: the condition would see the columns of that around it.
+        "select row from chosen order by row"
     )
 
 
