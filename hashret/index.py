@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace as replace_in
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,7 +25,7 @@ from hashret.snapshot import TablesProgress, publish_all, publish_due
 from hashret.sources import Source, open_source
 from hashret.sources.ready_codes import FieldSets, ReadyCodes, Texts
 from hashret.store import ItemStore, WriterLock
-from hashret.storing import store_source
+from hashret.storing import BATCH_ITEMS, store_source
 from hashret.verification import RepairReport, VerifyReport, repair, verify
 
 if TYPE_CHECKING:
@@ -44,8 +46,8 @@ class Index(QueryableIndex):
         path: the folder, absolute.
         n_bits: code length in bits.
         encoder: turns values into codes and codes into values.
-        kind: what its values are, ``"images"`` or ``"vectors"``; ``"codes"`` where it was made of
-            ready codes.
+        kind: what its values are, ``"images"``, ``"text"`` or ``"vectors"``; ``"codes"`` where it
+            was made of ready codes.
 
     Example:
         >>> import hashret, numpy as np
@@ -72,33 +74,47 @@ class Index(QueryableIndex):
         epochs: int | None = None,
         random_state: int | None = None,
         key_prefix: str = "",
+        column: str | None = None,
+        id_column: str | None = None,
+        sql: str | None = None,
         keep_vectors: bool = False,
+        metric: str = "l2",
         progress: ProgressCallback = no_progress,
     ) -> Self:
         """Learn codes from a source, and store its items.
 
         Inputs that cannot be used are skipped and named in a warning of the logger ``hashret``.
-        Interrupted while learning, this leaves nothing; interrupted while storing, an index without
-        items, to which they can be added.
+        Interrupted while learning, this leaves nothing; interrupted while storing, an index with
+        each whole million of items so far, to which the same source can be added again.
 
         Args:
             path: the folder to make.
-            source: a path (a folder of images, an IDX, ``.npy`` or ``.npz`` file) or several; an
+            source: a path (a folder of images or texts, an archive of images, an
+                IDX, ``.npy``, ``.npz``, HDF5 or ``.fvecs`` file, a table
+                such as ``.csv``, ``.jsonl``, ``.parquet`` or an SQLite file) or several; an
                 array, ``(n, d)`` vectors or ``(n, height, width[, channels])`` images, whose keys
-                are the row numbers as strings; or an iterable of ``(key, value)`` or
-                ``(key, value, fields)``.
+                are the row numbers as strings; an iterable of ``(key, value)`` or
+                ``(key, value, fields)``; or what :func:`hashret.sources.open_source` returns.
             n_bits: code length in bits, a multiple of 8 from 8 to 1024.
             hasher: what learns the codes, such as ``hashret.SemanticHasher(32, effort="high")`` or
                 one of ``hashret.encoder.baselines``; a copy of it is fitted. It has a code length,
                 passes and a seed of its own: ``n_bits``, ``epochs`` and ``random_state`` are
                 then left alone.
-            kind: ``"images"`` or ``"vectors"``; ``"auto"`` guesses from the source.
+            kind: ``"images"``, ``"text"`` or ``"vectors"``; ``"auto"`` guesses from the source.
             epochs: passes over the training data; None for the default.
             random_state: a seed; the same seed gives the same codes on the same machine.
-            key_prefix: put before the row numbers of array files; ``{stem}`` in it stands for the
-                file's name without its suffixes.
+            key_prefix: put before the keys of array files and tables; ``{stem}`` in it stands for
+                the file's name without its suffixes.
+            column: of a table, the column that holds the values; of an HDF5 or .npz file, the data
+                set; None guesses by names.
+            id_column: of a table, the column that holds the keys; None guesses by names, and takes
+                the numbers of the rows where none looks like it.
+            sql: of an SQLite file, the query whose rows are the table.
             keep_vectors: also keep the features of every item that is ever added, as float16 (two
                 bytes a value), so that queries can be re-ranked by them.
+            metric: what near means for vectors: ``"l2"``, their distance, or ``"cosine"``, their
+                angle; then they are scaled to length one before learning and encoding, and so
+                are queries.
             progress: called often with a :class:`~hashret.ingest.Progress`.
 
         Raises:
@@ -107,16 +123,17 @@ class Index(QueryableIndex):
             UsageError: a parameter is out of its range.
         """
         hasher = _hasher(hasher, n_bits, epochs, random_state)
-        opened = _opened(source, kind, key_prefix)
+        opened = _opened(source, kind, key_prefix, column=column, id_column=id_column, sql=sql)
         learn_index(
             index_folder(path),
             opened,
             hasher=hasher,
             progress=progress,
             keep_vectors=keep_vectors,
+            metric=metric,
         )
         index = cls.open(path)
-        skipped = index.add(opened, progress=progress).skipped
+        skipped = index.add(opened, batch_items=BATCH_ITEMS, progress=progress).skipped
         if skipped:
             names = ", ".join(f"{one.name} ({one.reason})" for one in skipped[:3])
             _log.warning(
@@ -260,21 +277,31 @@ class Index(QueryableIndex):
         source: Any,
         *,
         key_prefix: str = "",
+        column: str | None = None,
+        id_column: str | None = None,
+        sql: str | None = None,
         replace: bool = False,
         prune: bool = False,
+        batch_items: int | None = None,
         progress: ProgressCallback = no_progress,
     ) -> AddReport:
         """Add or update items, by key and content, in one transaction.
 
         When the call returns, the items are on disk. When it raises, or its process dies before
-        that, either all of them are or none.
+        that, either all of them are or none. With ``batch_items``, that holds for each batch:
+        those that were committed stay, and the same call again goes on where they end.
 
         Args:
             source: as for :meth:`create`.
             key_prefix: as for :meth:`create`.
+            column: as for :meth:`create`.
+            id_column: as for :meth:`create`.
+            sql: as for :meth:`create`.
             replace: let items take keys that belong to different items of another file.
             prune: then remove items that came from these folders and files before and are not in
                 them any more; not those that merely cannot be read.
+            batch_items: commit whenever so many items were added or changed, so that work that is
+                stopped can go on; None commits all at the end.
             progress: called often with a :class:`~hashret.ingest.Progress`.
 
         Raises:
@@ -282,21 +309,24 @@ class Index(QueryableIndex):
             UsageError: ``prune`` with a source that is not on disk.
             IndexLockedError: another process is writing.
         """
-        opened = _opened(source, self.kind, key_prefix)
+        opened = _opened(source, self.kind, key_prefix, column=column, id_column=id_column, sql=sql)
         self.encoder.check_kind(opened)
         with self._changes() as store:
-            with store.writing() as writer:
-                report = store_source(
-                    writer,
-                    opened,
-                    self.encoder.features,
-                    self.encoder.runtime,
-                    replace=replace,
-                    prune=prune,
-                    progress=progress,
-                )
+            report = store_source(
+                store,
+                opened,
+                self.encoder.features,
+                self.encoder.runtime,
+                replace=replace,
+                prune=prune,
+                progress=progress,
+                batch_items=batch_items,
+            )
+            started = time.perf_counter()
             publish_due(store, self.path, _tables(progress))
-        return report
+        return replace_in(
+            report, seconds={**report.seconds, "tables": time.perf_counter() - started}
+        )
 
     def add_codes(
         self,
@@ -416,7 +446,12 @@ def _hasher(
     return hasher
 
 
-def _opened(source: Any, kind: str, key_prefix: str) -> Source:
-    if isinstance(source, Source):
-        return source
-    return open_source(source, kind=kind, key_prefix=key_prefix)
+def _opened(source: Any, kind: str, key_prefix: str, **table: str | None) -> Source:
+    if not isinstance(source, Source):
+        return open_source(source, kind=kind, key_prefix=key_prefix, **table)
+    given = [name for name, value in table.items() if value is not None]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)}: this source is open already; say it to open_source instead."
+        )
+    return source

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from hashret.codes import Codes
 from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
-from hashret.features import Features, learn_features
+from hashret.features import Features, VectorFeatures, learn_features
 from hashret.sources import Item, Skipped, Source
+from hashret.sources.item import is_pil_image
+from hashret.stopwatch import Stopwatch
 
 CHUNK_ITEMS = 4096
 """Items that are read, encoded and written at a time, unless they are large."""
 
 CHUNK_BYTES = 64 << 20
-"""Files, or the features of arrays, are held in memory up to so many bytes at a time."""
+"""Files, texts, or the features of arrays, are held in memory up to so many bytes at a time."""
 
 TRAINING_ITEMS = 100_000
 """The most items an encoder learns from; of more, a sample is drawn."""
@@ -66,6 +68,7 @@ class AddReport:
         skipped: inputs that could not be used, each with its name and the reason.
         recognized: of the added, files whose content was stored already under another name.
         pruned: items that were removed because their source no longer holds them.
+        seconds: what it took, by stage: see :class:`~hashret.stopwatch.Stopwatch`.
     """
 
     added: int = 0
@@ -74,6 +77,7 @@ class AddReport:
     skipped: list[Skipped] = field(default_factory=list)
     recognized: int = 0
     pruned: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False, hash=False)
 
     @classmethod
     def sum(cls, reports: Iterable[Self]) -> Self:
@@ -90,7 +94,11 @@ class AddReport:
 
 
 def training_matrix(
-    source: Source, random: np.random.Generator, progress: ProgressCallback
+    source: Source,
+    random: np.random.Generator,
+    progress: ProgressCallback,
+    metric: str = "l2",
+    clock: Stopwatch | None = None,
 ) -> tuple[Features, NDArray[np.float32]]:
     """Read what an encoder learns from.
 
@@ -98,6 +106,8 @@ def training_matrix(
         source: a sample of it is read.
         random: draws the sample.
         progress: told of the items read.
+        metric: ``"cosine"`` scales vectors to length one.
+        clock: told of the seconds.
 
     Returns:
         The features, and ``float32`` ``(n, d)`` in the order of the source.
@@ -105,16 +115,27 @@ def training_matrix(
     Raises:
         InputError: no item can be used.
     """
-    sample = [item.value for item in source.sample(_SHAPE_ITEMS, random)]
-    features = learn_features(source.kind, sample) if sample else None
+    clock = clock or Stopwatch()
+    with clock.time("read"):
+        sample = [item.value for item in source.sample(_SHAPE_ITEMS, random)]
+    with clock.time("features"):
+        features = learn_features(source.kind, sample) if sample else None
     if features is None:
         raise _nothing_to_learn_from(source)
+    if isinstance(features, VectorFeatures):
+        features = replace(features, metric=metric)
     n_rows = min(source.length, TRAINING_ITEMS, TRAINING_BYTES // (4 * features.n_features))
     matrix = np.empty((n_rows, features.n_features), dtype=np.float32)
     filled = 0
     reasons = []
-    for chunk in chunks(source.sample(n_rows, random)):
-        rows, failures = features.matrix([item.value for item in chunk])
+    stream = chunks(source.sample(n_rows, random))
+    while True:
+        with clock.time("read"):
+            chunk = next(stream, None)
+        if chunk is None:
+            break
+        with clock.time("features"):
+            rows, failures = features.matrix([item.value for item in chunk])
         matrix[filled : filled + len(rows)] = rows
         filled += len(rows)
         reasons += [f"{chunk[failure.position].key}: {failure.reason}" for failure in failures]
@@ -164,10 +185,12 @@ def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     n_bytes = 0
     for item in items:
         chunk.append(item)
-        if isinstance(item.value, bytes):
+        if isinstance(item.value, bytes | str):
             n_bytes += len(item.value)
         elif isinstance(item.value, np.ndarray):
             n_bytes += 4 * item.value.size  # as features, float32
+        elif is_pil_image(item.value):
+            n_bytes += 4 * item.value.width * item.value.height
         if len(chunk) == CHUNK_ITEMS or n_bytes >= CHUNK_BYTES:
             yield chunk
             chunk, n_bytes = [], 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hashret.errors import InputError
 from hashret.features import Features
 from hashret.ingest import CHUNK_BYTES, CHUNK_ITEMS, Progress, ProgressCallback, chunks, no_progress
-from hashret.sources import Item, Skipped, content_hash, read_value
+from hashret.sources import Item, Skipped, ValueReader, content_hash
 from hashret.store import ItemStore, StoredItem
 
 
@@ -95,13 +95,16 @@ class ItemFeatures:
 
         Items that cannot be read again are absent and named in ``unread``.
         """
+        reader = ValueReader()
         for block in self._blocks(keys, CHUNK_ITEMS):
             known = self._store.by_keys([item.key for item in block])
             for item in block:
                 try:
-                    yield Item(item.key, self._value(item, known[item.key].content_hash))
+                    value = self._value(reader, item, known[item.key].content_hash)
                 except InputError as error:
                     self.unread.append(Skipped(item.key, str(error)))
+                    continue
+                yield Item(item.key, value)
 
     def _blocks(self, keys: Sequence[str] | None, size: int) -> Iterable[list[StoredItem]]:
         if keys is None:
@@ -116,7 +119,7 @@ class ItemFeatures:
             items = self._store.items_of(block)
             yield [items[row] for row in block]
 
-    def _value(self, item: StoredItem, digest: bytes) -> object:
+    def _value(self, reader: ValueReader, item: StoredItem, digest: bytes) -> object:
         """The item's value as it was stored.
 
         Raises:
@@ -124,7 +127,7 @@ class ItemFeatures:
         """
         if item.location is None:
             raise InputError("it came from Python and is not on disk")
-        value = read_value(item.location)
+        value = reader.read(item.location)
         if self._features.kind == "vectors" and isinstance(value, np.ndarray):
             value = value.reshape(-1)  # as a source of vectors gives what has more dimensions
         if content_hash(value) != digest:

@@ -17,10 +17,12 @@ from hashret.codes import check_n_bits
 from hashret.encoder.recipe import RECIPES
 from hashret.errors import UsageError
 from hashret.features import ImageFeatures
+from hashret.features.vectors import check_metric
 from hashret.files import write_durably
 from hashret.ingest import Progress, ProgressCallback, training_matrix
 from hashret.new_folder import new_folder
 from hashret.sources import Source
+from hashret.stopwatch import Stopwatch
 from hashret.store import ItemStore
 from hashret.trained import FEATURES_FILE
 
@@ -36,7 +38,8 @@ def learn_index(
     hasher: CodeEstimator,
     progress: ProgressCallback,
     keep_vectors: bool = False,
-) -> None:
+    metric: str = "l2",
+) -> dict[str, float]:
     """Learn from a source and make an index folder without items.
 
     The folder is made beside its place and renamed, so that it is there whole or not at all.
@@ -48,6 +51,10 @@ def learn_index(
             was not told, it is told.
         progress: called often.
         keep_vectors: whether the index keeps the features of its items.
+        metric: ``"cosine"`` scales vectors to length one.
+
+    Returns:
+        Seconds by stage: see :class:`~hashret.stopwatch.Stopwatch`.
 
     Raises:
         IndexExistsError: something is at ``folder`` already.
@@ -55,11 +62,16 @@ def learn_index(
         UsageError: a parameter of the hasher is out of its range.
     """
     hasher = checked_copy(hasher)
+    check_metric(metric, source.kind)
+    clock = Stopwatch()
     # The folder comes first: that it cannot be written must not be found out after learning.
     with new_folder(folder.absolute()) as unfinished:
-        settings = _learn_into(unfinished / "encoder", source, hasher, progress, keep_vectors)
+        settings = _learn_into(
+            unfinished / "encoder", source, hasher, progress, keep_vectors, metric, clock
+        )
         (unfinished / "segments").mkdir()
         ItemStore.create(unfinished / "items.db", settings).close()
+    return clock.seconds
 
 
 def _learn_into(
@@ -68,11 +80,13 @@ def _learn_into(
     hasher: CodeEstimator,
     progress: ProgressCallback,
     keep_vectors: bool,
+    metric: str,
+    clock: Stopwatch,
 ) -> dict[str, Any]:
     """Learn, write the encoder's files into ``folder``, and return the settings of the index."""
     parameters = hasher.get_params(deep=False)
     rng = np.random.default_rng(parameters["random_state"])
-    features, matrix = training_matrix(source, rng, progress)
+    features, matrix = training_matrix(source, rng, progress, metric, clock)
     if isinstance(features, ImageFeatures) and parameters.get("image_shape", ()) is None:
         hasher.set_params(image_shape=(features.height, features.width, features.channels))
 
@@ -92,6 +106,7 @@ def _learn_into(
     if bottleneck is not None:
         progress(replace(latest, note=f"{latest.note}, {bottleneck} bits"))
     seconds = time.perf_counter() - started
+    clock.add({"learn": seconds})
     hasher.save(folder)
     write_durably(folder / FEATURES_FILE, json.dumps(features.to_json()).encode())
     return {

@@ -89,8 +89,11 @@ def test_names_of_the_text_are_the_package_s():
         "search.code_index",
         "search.components",
         "sources.array_files",
+        "sources.columns",
         "sources.item",
+        "sources.locations",
         "sources.opening",
+        "sources.tables",
         "features.kinds",
     ],
 )

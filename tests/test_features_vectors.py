@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hashret.errors import InputError
-from hashret.features import Failure, VectorFeatures, learn_features
+from hashret.errors import DamagedIndexError, InputError
+from hashret.features import Failure, VectorFeatures, features_from_json, learn_features
 
 V3 = VectorFeatures(3)
 
@@ -105,3 +105,35 @@ def test_the_matrix_is_a_copy():
 
 def test_description():
     assert VectorFeatures(1536).describe() == "vectors of 1,536 values"
+
+
+COSINE = VectorFeatures(3, "cosine")
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays("f4", st.tuples(st.integers(1, 40), st.just(3)), elements=st.floats(width=32)))
+def test_by_the_cosine_rows_have_length_one_in_whatever_batch(rows):
+    matrix, failures = COSINE.matrix(list(rows))
+    good = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
+    assert [failure.position for failure in failures] == list(np.flatnonzero(~good))
+    np.testing.assert_allclose(np.linalg.norm(matrix.astype(float), axis=1), 1, rtol=1e-6)
+    for row, kept in zip(rows[good], matrix, strict=True):
+        np.testing.assert_array_equal(COSINE.vector(row), kept)
+
+
+def test_a_vector_of_zeros_has_no_cosine_and_is_named():
+    matrix, failures = COSINE.matrix([[0, 0, 0], [0, 3, 4]])
+    np.testing.assert_allclose(matrix, [[0, 0.6, 0.8]])
+    assert failures == [
+        Failure(0, "holds zeros only, which has no direction to compare by the cosine")
+    ]
+
+
+def test_the_metric_is_kept_and_older_settings_are_still_read():
+    assert features_from_json(COSINE.to_json()) == COSINE
+    old = {"kind": "vectors", "format": 1, "n_features": 3}
+    assert features_from_json(old) == V3
+    assert V3.to_json() == old
+    assert COSINE.to_json()["format"] == 2
+    with pytest.raises(DamagedIndexError, match="metric"):
+        features_from_json({**COSINE.to_json(), "metric": "angular"})

@@ -59,8 +59,10 @@ def test_kind_overrules(tmp_path):
     assert open_source(floats, kind="images").kind == "images"
     with pytest.raises(InputError, match="height"):
         open_source(save(tmp_path / "x.npy", X), kind="images")
-    with pytest.raises(UsageError, match="text"):
+    with pytest.raises(InputError, match="Expected text, got numbers"):
         open_source(path, kind="text")
+    with pytest.raises(UsageError, match="sounds"):
+        open_source(path, kind="sounds")
 
 
 @pytest.mark.parametrize(
@@ -259,3 +261,67 @@ def test_arrays_from_python():
 def test_a_row_of_two_numbers_is_no_pair():
     source = open_source([[1, 2], [3, 4]])
     assert values(source).tolist() == [[1, 2], [3, 4]]
+
+
+def test_an_npz_file_that_is_not_compressed_is_mapped_not_read(tmp_path):
+    vectors = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.savez(tmp_path / "a.npz", X=vectors, y=np.arange(3), keys=np.array(["a", "b", "c"]))
+    np.savez(tmp_path / "f.npz", X=np.asfortranarray(vectors))
+    for name in ("a.npz", "f.npz"):
+        source = open_source(tmp_path / name)
+        assert np.array_equal([item.value for item in source], vectors)
+        assert is_mapped(source._values)
+    items = list(open_source(tmp_path / "a.npz"))
+    assert [(item.key, item.fields["label"]) for item in items] == [("a", 0), ("b", 1), ("c", 2)]
+    np.savez_compressed(tmp_path / "c.npz", X=vectors)
+    source = open_source(tmp_path / "c.npz")
+    assert np.array_equal([item.value for item in source], vectors)
+
+
+@pytest.mark.parametrize("at", [0, 20, 40, 60, 100, 130, 200])
+def test_a_damaged_npz_file_is_refused_or_read_as_it_is(tmp_path, at):
+    np.savez(tmp_path / "a.npz", X=np.ones((3, 4)))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[at] ^= 0x55
+    (tmp_path / "a.npz").write_bytes(content)
+    try:
+        source = open_source(tmp_path / "a.npz")
+    except InputError as error:
+        assert "a.npz" in str(error)
+    else:
+        assert len(list(source)) == source.length
+
+
+def is_mapped(array):
+    while array is not None and not isinstance(array, np.memmap):
+        array = array.base
+    return array is not None
+
+
+def test_a_mapped_array_is_never_copied_whole(tmp_path):
+    array = np.lib.format.open_memmap(
+        tmp_path / "a.npy", mode="w+", dtype=np.float32, shape=(4000, 6, 4), fortran_order=True
+    )
+    array[:] = np.arange(4000)[:, None, None]
+    array.flush()
+    source = open_source(tmp_path / "a.npy", kind="vectors")
+    assert is_mapped(source._values)
+    items = list(source)
+    assert [item.value[0] for item in items] == list(range(4000))
+    assert all(item.value.shape == (24,) for item in items)
+
+
+def test_what_was_read_of_a_mapped_file_is_let_go(tmp_path, monkeypatch):
+    from hashret.sources import arrays
+
+    np.save(tmp_path / "a.npy", np.arange(80_000, dtype=np.float32).reshape(20_000, 4))
+    calls = []
+    monkeypatch.setattr(arrays, "LET_GO_BYTES", 1 << 16)
+    monkeypatch.setattr(arrays, "let_go", calls.append)
+    source = open_source(tmp_path / "a.npy")
+    assert sum(1 for _ in source) == 20_000
+    assert len(calls) == 4
+    monkeypatch.undo()
+    arrays.let_go(source._values)
+    arrays.let_go(np.zeros(3))
+    assert [item.value[0] for item in source] == list(range(0, 80_000, 4))

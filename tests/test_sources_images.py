@@ -189,12 +189,12 @@ def test_a_path_to_nothing(tmp_path, monkeypatch, given):
 
 
 def test_an_unknown_suffix_says_what_is_understood(tmp_path):
-    path = tmp_path / "table.csv"
+    path = tmp_path / "table.xyz"
     path.write_text("a,b")
     for read in (open_source, read_value):
         with pytest.raises(InputError, match=r"\.png.*") as caught:
             read(path)
-        assert "table.csv" in str(caught.value)
+        assert "table.xyz" in str(caught.value)
         assert "npy" in str(caught.value)
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from hashret.cli.index import SKIPPED_EXIT_CODE, key_prefix_option, tell_skipped
+from hashret.cli.index import SKIPPED_EXIT_CODE, tell_skipped
 from hashret.cli.messages import say
 from hashret.cli.options import index_option, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
+from hashret.cli.source_options import source_options
 from hashret.errors import HashretError, UsageError
 
 
@@ -25,7 +26,7 @@ from hashret.errors import HashretError, UsageError
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the codes as an array, uint8, (n, bits / 8), instead of printing them.",
 )
-@key_prefix_option
+@source_options
 @click.option("--strict", is_flag=True, help="Exit with 3 when an input was skipped.")
 @output_options()
 @click.pass_context
@@ -34,19 +35,19 @@ def encode(
     sources: tuple[str, ...],
     index_name: str | None,
     file: Path | None,
-    key_prefix: str,
+    opening: dict[str, str],
     strict: bool,
 ) -> None:
     """Print the codes an index gives to SOURCE, in hexadecimal; nothing is stored."""
     from hashret.codes import to_hex
-    from hashret.sources import open_source
+    from hashret.sources import open_paths
 
     if file is not None and file.suffix != ".npy":
         raise UsageError(f"-o takes the name of a .npy file, got {str(file)!r}.")
     if file is not None and Output.of(context).format != "table":
         raise UsageError("-o writes an array; leave out the format, or -o.")
     with open_index(index_name) as index, ProgressDisplay() as progress:
-        source = open_source(list(sources), kind=index.kind, key_prefix=key_prefix)
+        source = open_paths(sources, kind=index.kind, **opening)
         keys, codes, skipped = index.encoder.encode_source(source, progress)
         fingerprint = index.fingerprint
     tell_skipped(skipped)

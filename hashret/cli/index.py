@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,11 @@ from hashret.cli.learning_options import (
 from hashret.cli.messages import on_one_line, say, warnings_to_stderr
 from hashret.cli.options import KINDS, index_path, new_index_option
 from hashret.cli.progress import ProgressDisplay
+from hashret.cli.source_options import source_options
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from hashret.index import Index
@@ -26,13 +28,6 @@ if TYPE_CHECKING:
     from hashret.sources import Skipped
 
 SKIPPED_EXIT_CODE = 3
-
-key_prefix_option = click.option(
-    "--key-prefix",
-    default="",
-    metavar="TEXT",
-    help="Put before the row numbers of array files; {stem} stands for the file's name.",
-)
 
 
 @click.command(cls=CommandThatLearns)
@@ -45,7 +40,12 @@ key_prefix_option = click.option(
     show_default=True,
     help="What the source holds.",
 )
-@key_prefix_option
+@source_options
+@click.option(
+    "--metric",
+    type=click.Choice(("l2", "cosine")),
+    help="What near means for vectors: their distance, or their angle.  [default: l2]",
+)
 @click.option(
     "--replace",
     is_flag=True,
@@ -80,6 +80,9 @@ key_prefix_option = click.option(
 )
 @click.option("--fields", metavar="FILE", help="Fields of --codes, one JSON object a line.")
 @click.option("--encoder", metavar="FINGERPRINT", help="The encoder that made --codes.")
+@click.option(
+    "--timings", is_flag=True, help="Tell the seconds of each stage, and the most memory used."
+)
 @click.option("--strict", is_flag=True, help="Exit with 3 when an input was skipped.")
 @learning_options
 @click.pass_context
@@ -88,7 +91,8 @@ def index(
     sources: tuple[str, ...],
     index_name: str | None,
     kind: str,
-    key_prefix: str,
+    opening: dict[str, str],
+    metric: str | None,
     replace: bool,
     prune: bool,
     keep_vectors: bool,
@@ -97,16 +101,23 @@ def index(
     keys: str | None,
     fields: str | None,
     encoder: str | None,
+    timings: bool,
     strict: bool,
     learning: LearningOptions,
 ) -> None:
     """Learn codes from SOURCE and store its items, or add to an index.
 
-    SOURCE is a folder of images, an image, an IDX file (.gz too), or a .npy or .npz file of
-    vectors or images. Labels beside the data become the field "label".
+    SOURCE is a folder of images or texts, or an archive (.zip, .tar, .tar.gz, ...) of images; a
+    .npy, .npz, .hdf5, .fvecs, .bvecs or IDX file of vectors or images, where FILE.hdf5/NAME is a
+    data set in it; a table (.csv, .tsv, .json, .jsonl, .parquet, an SQLite file, .txt of one text
+    a line) with a column of texts, paths of images or lists of numbers; the URL of such a file
+    (needs fsspec); or - for a table on standard input. Text may be gzipped. Labels beside the data
+    become the field "label", other columns fields of their name.
 
     A new index first learns its codes, without labels. An index that exists keeps its encoder:
-    items with a new key are added, changed ones are updated, the others stay untouched.
+    items with a new key are added, changed ones are updated, the others stay untouched. Each
+    million of items is on disk as soon as it is stored: what was stopped goes on when it is
+    started again.
     """
     if index_name is None:
         raise UsageError("Name the index to make or to add to with -i.")
@@ -115,12 +126,13 @@ def index(
     started = time.perf_counter()
     report = None
     if codes is not None:
-        used = {
+        used: dict[str, object] = {
             "SOURCE": sources,
             "--replace": replace,
             "--prune": prune,
             "--keep-vectors": keep_vectors,
-            "--key-prefix": key_prefix,
+            "--metric": metric,
+            **{f"--{name.replace('_', '-')}": value for name, value in opening.items()},
             **dict.fromkeys(learning.flags, True),
         }
         _refuse(used, "--codes brings codes that are ready: leave out {}.")
@@ -129,7 +141,7 @@ def index(
         _refuse({"--keys": keys, "--fields": fields, "--encoder": encoder}, "{} goes with --codes.")
         if sources:
             opened, report = _index_sources(
-                path, sources, kind, key_prefix, learning, replace, prune, keep_vectors
+                path, sources, kind, opening, metric, learning, replace, prune, keep_vectors
             )
         elif field_indexes:
             from hashret.index import Index
@@ -140,6 +152,8 @@ def index(
     with opened:
         if report is not None:
             _tell(report, len(opened), path, time.perf_counter() - started)
+            if timings:
+                _tell_timings(report.seconds)
         for name in field_indexes:
             opened.index_field(name)
     if strict and report is not None and report.skipped:
@@ -174,7 +188,8 @@ def _index_sources(
     path: Path,
     sources: tuple[str, ...],
     kind: str,
-    key_prefix: str,
+    opening: dict[str, str],
+    metric: str | None,
     learning: LearningOptions,
     replace: bool,
     prune: bool,
@@ -184,27 +199,47 @@ def _index_sources(
     from hashret.learning import checked_copy, learn_index
     from hashret.new_folder import refuse_existing
     from hashret.place import has_items
-    from hashret.sources import open_source
+    from hashret.sources import open_paths
+    from hashret.stopwatch import Stopwatch
+    from hashret.storing import BATCH_ITEMS
 
     exists = has_items(path)
     if exists:
         opened = Index.open(path)
-        _check_learned(opened, path, learning, keep_vectors)
+        _check_learned(opened, path, learning, keep_vectors, metric)
         kind = opened.kind if kind == "auto" else kind
     else:
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
-    source = open_source(list(sources), kind=kind, key_prefix=key_prefix)
+    source = open_paths(sources, kind=kind, **opening)
     say(f"Source: {source.description}.")
     with ProgressDisplay() as progress:
+        learned: dict[str, float] = {}
         if not exists:
-            learn_index(path, source, hasher=hasher, progress=progress, keep_vectors=keep_vectors)
+            learned = learn_index(
+                path,
+                source,
+                hasher=hasher,
+                progress=progress,
+                keep_vectors=keep_vectors,
+                metric=metric or "l2",
+            )
             opened = Index.open(path)
-        return opened, opened.add(source, replace=replace, prune=prune, progress=progress)
+        report = opened.add(
+            source, replace=replace, prune=prune, batch_items=BATCH_ITEMS, progress=progress
+        )
+    clock = Stopwatch()
+    for seconds in (learned, report.seconds):
+        clock.add(seconds)
+    return opened, dataclasses.replace(report, seconds=clock.seconds)
 
 
 def _check_learned(
-    opened: Index, path: Path, learning: LearningOptions, keep_vectors: bool
+    opened: Index,
+    path: Path,
+    learning: LearningOptions,
+    keep_vectors: bool,
+    metric: str | None,
 ) -> None:
     """Refuse, or tell of, what cannot be chosen any more."""
     if learning.given.get("n_bits") not in (None, opened.n_bits):
@@ -216,6 +251,12 @@ def _check_learned(
     if useless:
         changes = "change" if len(useless) > 1 else "changes"
         say(f"{path} has learned already: {' and '.join(useless)} {changes} nothing.")
+    own_metric = getattr(opened.encoder.features, "metric", "l2") if metric else None
+    if metric != own_metric:
+        raise UsageError(
+            f"{path} was made with --metric {own_metric}: leave out --metric {metric} to add to "
+            "it, or choose another name to learn anew."
+        )
     if keep_vectors and not opened.keeps_vectors:
         raise UsageError(
             f"{path} was made without --keep-vectors: leave it out to add to it, or choose "
@@ -234,6 +275,14 @@ def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
         f"{len(report.skipped):,} skipped",
     ]
     say(f"{', '.join(counts)}: {total:,} item{'s' * (total != 1)} in {path} ({seconds:.1f} s)")
+
+
+def _tell_timings(seconds: Mapping[str, float]) -> None:
+    from hashret.stopwatch import STAGES, peak_memory
+
+    parts = [f"{stage} {seconds[stage]:.1f}" for stage in STAGES if stage in seconds]
+    memory = f"at most {peak_memory() >> 20:,} MiB of memory"
+    say(f"Seconds: {', '.join(parts)}; {memory}" if parts else memory.capitalize())
 
 
 def tell_skipped(skipped: Sequence[Skipped]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from hashret.cli.index import SKIPPED_EXIT_CODE, key_prefix_option, tell_skipped
+from hashret.cli.index import SKIPPED_EXIT_CODE, tell_skipped
 from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import Limit, index_option, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
+from hashret.cli.source_options import source_options
 from hashret.errors import UsageError
 
 
@@ -18,7 +19,7 @@ from hashret.errors import UsageError
 @click.option(
     "-k", "--limit", type=Limit(), default=20, show_default=True, help="Most items, or 'all'."
 )
-@key_prefix_option
+@source_options
 @click.option("--strict", is_flag=True, help="Exit with 3 when an input was skipped.")
 @output_options(paths=True)
 @click.pass_context
@@ -27,7 +28,7 @@ def outliers(
     sources: tuple[str, ...],
     index_name: str | None,
     limit: int | None,
-    key_prefix: str,
+    opening: dict[str, str],
     strict: bool,
 ) -> None:
     """List the items that the learned codes describe worst, the worst first.
@@ -39,14 +40,16 @@ def outliers(
     SOURCE is new data, which is not stored. Without it, the items of the index are read again from
     where they came, or taken from its kept vectors.
     """
-    if key_prefix and not sources:
-        raise UsageError("--key-prefix is for the keys of SOURCE; name one, or leave it out.")
+    if opening and not sources:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in opening)
+        raise UsageError(f"{flags} tells how SOURCE is read; name one, or leave it out.")
+    from hashret.sources import open_paths
+
     warnings_to_stderr()
     with open_index(index_name) as index:
         with ProgressDisplay() as progress:
-            found = index.outliers(
-                list(sources) or None, limit, key_prefix=key_prefix, progress=progress
-            )
+            source = open_paths(sources, kind=index.kind, **opening) if sources else None
+            found = index.outliers(source, limit, progress=progress)
         fields = index.field_names
     tell_skipped(found.skipped)
     Output.of(context).write(

@@ -8,9 +8,11 @@ from typing import Any
 from hashret.errors import DamagedIndexError, UnknownFormatError, UsageError
 from hashret.features.contract import FORMAT, Features
 from hashret.features.images import ImageFeatures
-from hashret.features.vectors import VectorFeatures
+from hashret.features.vectors import COSINE_FORMAT, VectorFeatures
 
 KINDS: dict[str, type[Features]] = {"images": ImageFeatures, "vectors": VectorFeatures}
+
+_FORMATS = {"vectors": (FORMAT, COSINE_FORMAT)}
 
 
 def learn_features(kind: str, values: Iterable[Any]) -> Features:
@@ -45,11 +47,14 @@ def features_from_json(settings: dict[str, Any]) -> Features:
             f"Expected features of kind {' or '.join(KINDS)}, found {kind!r}: features.json is "
             "damaged, or was written by a newer version of hashret."
         )
-    if type(settings.get("format")) is not int or settings["format"] != FORMAT:
+    formats = _FORMATS.get(kind, (FORMAT, FORMAT))
+    if type(settings.get("format")) is not int or not (
+        formats[0] <= settings["format"] <= formats[1]
+    ):
         raise UnknownFormatError(
             "features.json",
             settings.get("format"),
-            (FORMAT, FORMAT),
+            formats,
             "It is damaged, or was written by a newer version of hashret: use that, or restore the "
             "encoder folder from a copy.",
         )

@@ -1,4 +1,4 @@
-"""Vectors as features: checked and cast, otherwise as they come."""
+"""Vectors as features: checked and cast, and scaled to length one where angles count."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.errors import DamagedIndexError, InputError
+from hashret.errors import DamagedIndexError, InputError, UsageError
 from hashret.features.contract import FORMAT, Failure
+
+METRICS = ("l2", "cosine")
+COSINE_FORMAT = 2
+"""Of ``features.json`` with a metric, which a reader of format 1 would pass over."""
 
 NOT_FINITE = "holds NaN or infinity"
 TOO_LARGE = "holds a value too large for float32"
+ALL_ZERO = "holds zeros only, which has no direction to compare by the cosine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +27,12 @@ class VectorFeatures:
 
     Attributes:
         n_features: the length.
+        metric: ``"l2"`` leaves rows as they are; ``"cosine"`` scales each to length one, so that
+            near means a small angle.
     """
 
     n_features: int
+    metric: str = "l2"
     kind: ClassVar[str] = "vectors"
 
     @classmethod
@@ -47,6 +55,8 @@ class VectorFeatures:
     def matrix(self, values: Sequence[Any]) -> tuple[NDArray[np.float32], list[Failure]]:
         """Stack vectors; those with NaN, infinity or too large a value are failures.
 
+        So are vectors of zeros, where the cosine counts.
+
         Raises:
             InputError: a value is no vector of this length.
         """
@@ -58,14 +68,15 @@ class VectorFeatures:
         rows = np.stack(vectors)
         with np.errstate(over="ignore"):
             matrix = rows.astype(np.float32)
-        good = np.isfinite(matrix).all(axis=1)
-        if good.all():
-            return matrix, []
-        failures = [
-            Failure(int(position), TOO_LARGE if np.isfinite(rows[position]).all() else NOT_FINITE)
-            for position in np.flatnonzero(~good)
-        ]
-        return matrix[good], failures
+        finite = np.asarray(np.isfinite(matrix).all(axis=1))
+        good = finite & matrix.any(axis=1) if self.metric == "cosine" else finite
+        failures = []
+        if not good.all():
+            for position in np.flatnonzero(~good).tolist():
+                large = TOO_LARGE if np.isfinite(rows[position]).all() else NOT_FINITE
+                failures.append(Failure(position, ALL_ZERO if finite[position] else large))
+            matrix = matrix[good]
+        return _of_length_one(matrix) if self.metric == "cosine" else matrix, failures
 
     def vector(self, value: Any) -> NDArray[np.float32]:
         """One vector as ``float32`` of shape ``(n_features,)``.
@@ -80,15 +91,18 @@ class VectorFeatures:
         return row
 
     def to_json(self) -> dict[str, Any]:
-        """The length, as JSON."""
-        return {"kind": self.kind, "format": FORMAT, "n_features": self.n_features}
+        """The length, and the metric where it is another than that of format 1, as JSON."""
+        settings = {"kind": self.kind, "format": FORMAT, "n_features": self.n_features}
+        if self.metric != "l2":
+            settings |= {"format": COSINE_FORMAT, "metric": self.metric}
+        return settings
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Self:
         """The inverse of :meth:`to_json`.
 
         Raises:
-            DamagedIndexError: the length is no positive whole number.
+            DamagedIndexError: the length is no positive whole number, or the metric unknown.
         """
         n_features = settings.get("n_features")
         if type(n_features) is not int or n_features < 1:
@@ -96,17 +110,45 @@ class VectorFeatures:
                 f"features.json is damaged: n_features must be a positive number, found "
                 f"{n_features!r}."
             )
-        return cls(n_features)
+        metric = settings.get("metric", "l2")
+        if metric not in METRICS:
+            raise DamagedIndexError(
+                f"features.json is damaged: metric must be one of {', '.join(METRICS)}, found "
+                f"{metric!r}."
+            )
+        return cls(n_features, metric)
 
     def describe(self) -> str:
         """``"vectors of 64 values"``."""
-        return f"vectors of {self.n_features:,} values"
+        scaled = ", scaled to length one" if self.metric == "cosine" else ""
+        return f"vectors of {self.n_features:,} values{scaled}"
 
     def _check_length(self, vector: NDArray[Any]) -> None:
         if vector.size != self.n_features:
             raise InputError(
                 f"Expected a vector of shape ({self.n_features},), got shape {vector.shape}."
             )
+
+
+def check_metric(metric: object, kind: str) -> str:
+    """Return a metric that the features of this kind know.
+
+    Raises:
+        UsageError: it is unknown, or means nothing for this kind.
+    """
+    if metric not in METRICS:
+        raise UsageError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}.")
+    if metric != "l2" and kind != "vectors":
+        raise UsageError(f"metric {metric!r} is for vectors, and the source holds {kind}.")
+    return str(metric)
+
+
+def _of_length_one(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    # In float64 no square is too large or too small, and each row is summed in the same order
+    # in whatever batch it comes.
+    lengths = np.sqrt(np.square(matrix, dtype=np.float64).sum(axis=1, keepdims=True))
+    scaled: NDArray[np.float32] = (matrix / lengths).astype(np.float32)
+    return scaled
 
 
 def _as_vector(value: Any) -> NDArray[Any]:

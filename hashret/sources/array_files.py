@@ -1,4 +1,4 @@
-"""Array files: IDX, .npy and .npz, with the labels and keys that belong to them."""
+"""Array files: IDX, .npy, .npz, HDF5, .fvecs: with the labels and keys that belong to them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.files import open_regular
+from hashret.sources.hdf5 import Hdf5Rows
 from hashret.sources.idx import check_fits, is_idx_name, labels_beside, read_idx
+from hashret.sources.inside import is_hdf5_name
 from hashret.sources.metadata import check_key, scalar
+from hashret.sources.npz_files import mapped_members
+from hashret.sources.vecs import is_vecs_name, read_vecs
 
 T = TypeVar("T")
+
+Rows: TypeAlias = NDArray[Any] | Hdf5Rows
+"""What can be asked for its shape, its type and some of its rows."""
 
 DATA_NAMES = ("X", "x", "data", "vectors", "embeddings", "images", "arr_0", "x_train")
 LABEL_NAMES = ("y", "labels", "label", "y_train")
 KEY_NAMES = ("keys", "ids")
 
-_SUFFIXES = re.compile(r"(\.npy|\.npz|[.]idx(\d+(-\w+)?)?)?(\.gz)?$", re.IGNORECASE)
+_SUFFIXES = re.compile(
+    r"(\.npy|\.npz|\.hdf5|\.h5|\.[fbi]vecs|[.]idx(\d+(-\w+)?)?)?(\.gz)?$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,7 @@ class ArrayFile:
         unused: arrays of the file that were left alone.
     """
 
-    values: NDArray[Any]
+    values: Rows
     labels: list[Any] | None = None
     labels_from: str = ""
     keys: list[str] | None = None
@@ -47,7 +56,17 @@ class ArrayFile:
 
 def is_array_name(name: str) -> bool:
     """Whether a file of this name is an array file."""
-    return name.lower().endswith((".npy", ".npz")) or is_idx_name(name)
+    return (
+        name.lower().endswith((".npy", ".npz"))
+        or is_idx_name(name)
+        or is_vecs_name(name)
+        or is_hdf5_name(name)
+    )
+
+
+def holds_several(name: str) -> bool:
+    """Whether a file of this name holds several arrays, each of which has a name."""
+    return name.lower().endswith(".npz") or is_hdf5_name(name)
 
 
 def stem_of(name: str) -> str:
@@ -60,8 +79,12 @@ def stem_of(name: str) -> str:
     return _SUFFIXES.sub("", name, count=1)
 
 
-def read_array_file(path: Path) -> ArrayFile:
+def read_array_file(path: Path, name: str | None = None) -> ArrayFile:
     """Read an array file and what belongs to it.
+
+    Args:
+        path: the file.
+        name: of the array that is meant, in a file that holds several; None guesses.
 
     Labels lie beside an IDX file of images (``train-labels-idx1-ubyte.gz``) or a .npy file
     (``X_labels.npy`` or ``X.labels.npy`` beside ``X.npy``), and inside a .npz file.
@@ -71,7 +94,12 @@ def read_array_file(path: Path) -> ArrayFile:
             is meant, or has labels or keys of another length.
     """
     if path.name.lower().endswith(".npz"):
-        return _read_npz(path)
+        return _read_npz(path, name)
+    if is_hdf5_name(path.name):
+        rows = Hdf5Rows(path, name)
+        return ArrayFile(rows, unused=rows.unused)
+    if is_vecs_name(path.name):
+        return ArrayFile(read_vecs(path))
     if is_idx_name(path.name):
         values, labels_path = read_idx(path), labels_beside(path)
     else:
@@ -88,14 +116,20 @@ def read_array_file(path: Path) -> ArrayFile:
     return ArrayFile(values, _label_list(labels, labels_path), labels_path.name)
 
 
-def read_values(path: Path) -> NDArray[Any]:
+def read_values(path: Path, name: str | None = None) -> Rows:
     """The values of an array file alone, without the labels beside them.
+
+    Whether the records of .fvecs and its like are all of one length is left to be checked.
 
     Raises:
         InputError: the file is missing or damaged.
     """
     if path.name.lower().endswith(".npz"):
-        return _read_npz(path).values
+        return _read_npz(path, name).values
+    if is_hdf5_name(path.name):
+        return Hdf5Rows(path, name)
+    if is_vecs_name(path.name):
+        return read_vecs(path, row=0)
     return read_idx(path) if is_idx_name(path.name) else read_npy(path)
 
 
@@ -119,36 +153,48 @@ def _npy_labels_beside(path: Path) -> Path | None:
     return None
 
 
-def _read_npz(path: Path) -> ArrayFile:
+def _read_npz(path: Path, name: str | None) -> ArrayFile:
     # NumPy leaves a file open that it was given by name and cannot read.
     with _guarded(path, lambda: open_regular(path)) as file:
         if file.read(2) != b"PK":
             raise InputError(f"{path} is damaged or not a .npz file; get or make it again.")
         file.seek(0)
         archive = _guarded(path, lambda: np.load(file, allow_pickle=False))
-        check_fits(path, sum(member.file_size for member in archive.zip.infolist()))
-        members = {name: _guarded(path, partial(archive.__getitem__, name)) for name in archive}
+        mapped = _guarded(path, lambda: mapped_members(path, file, archive.zip))
+        held = (one.file_size for one in archive.zip.infolist() if one.filename not in mapped)
+        check_fits(path, sum(held))
+        members = {
+            name: mapped[member]
+            if (member := f"{name}.npy") in mapped
+            else _guarded(path, partial(archive.__getitem__, name))
+            for name in archive
+        }
     # NumPy returns the bytes of a member that is no array.
     arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
-    return _choose(path, arrays)
+    return _choose(path, arrays, name)
 
 
-def _choose(path: Path, arrays: dict[str, NDArray[Any]]) -> ArrayFile:
+def _choose(path: Path, arrays: dict[str, NDArray[Any]], asked: str | None) -> ArrayFile:
     """Decide what each array of a .npz file is for."""
-    name = next((name for name in DATA_NAMES if name in arrays), None)
+    if asked is not None and asked not in arrays:
+        raise InputError(
+            f"There is no array {asked!r} in {path}; it has {', '.join(arrays) or 'none'}."
+        )
+    name = asked or next((name for name in DATA_NAMES if name in arrays), None)
     if name is None:
         tables = [name for name, array in arrays.items() if array.ndim >= 2]
         if len(tables) != 1:
             listed = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
             raise InputError(
                 f"Which array of {path} is meant? Expected one called {', '.join(DATA_NAMES)}, or "
-                f"a single one of two or more dimensions, got {listed or 'none at all'}; save the "
-                "one to index as a file of its own with numpy.save."
+                f"a single one of two or more dimensions, got {listed or 'none at all'}; name it "
+                f"with --column NAME, or as {path}/NAME."
             )
         name = tables[0]
     values = arrays[name]
     n_rows = len(values) if values.ndim else 0
-    label_names = ("y_train",) if name == "x_train" else LABEL_NAMES
+    set_of = name.removeprefix("x")
+    label_names = (f"y{set_of}",) if name.startswith("x_") else LABEL_NAMES
     label_name = next(
         (
             label

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -11,10 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError, UsageError
-from hashret.sources.array_files import read_array_file, read_values, stem_of
+from hashret.sources.array_files import Rows, read_array_file, read_values, stem_of
 from hashret.sources.item import Item, Source
+from hashret.sources.mapped import let_go
+from hashret.sources.vecs import is_vecs_name, read_vecs
 
 STEM = "{stem}"
+
+BLOCK_ROWS = 1024
+BLOCK_BYTES = 16 << 20
+"""Rows are read so many at a time, and of no more bytes."""
+
+LET_GO_BYTES = 256 << 20
+"""After so many bytes of a mapped file, what was read of it need not stay in memory."""
 
 
 class ArraySource(Source):
@@ -34,9 +44,11 @@ class ArraySource(Source):
         InputError: an array of another type or shape.
     """
 
+    has_rows = True
+
     def __init__(
         self,
-        array: NDArray[Any],
+        array: Rows,
         kind: str = "auto",
         *,
         prefix: str = "",
@@ -54,20 +66,24 @@ class ArraySource(Source):
                 f"{array.shape}; array.reshape(1, -1) makes one row of one vector, and labels are "
                 "read along with the file that they belong to."
             )
-        if not array.size:
+        if 0 in array.shape:
             raise InputError(f"There is nothing in {name}: its shape is {array.shape}.")
         self.kind = row_kind(array.dtype, array.shape[1:], kind, name)
-        self._values = array.reshape(len(array), -1) if self.kind == "vectors" else array
+        self._values = array
+        self._row_shape = (
+            (math.prod(array.shape[1:]),) if self.kind == "vectors" else array.shape[1:]
+        )
         self._labels = labels
         self._keys = keys
         self.prefix = prefix
+        self.row_prefix = prefix if keys is None else None
         self.location = location
         self.length = len(array)
         self.description = f"{self.length:,} {self._shape_text()} from {name}{note}"
 
-    def explicit_keys(self) -> list[str] | None:
-        """The keys where the file gives them, and None where they are the numbers of the rows."""
-        return None if self._keys is None else [self.prefix + key for key in self._keys]
+    def named_keys(self) -> list[str]:
+        """The keys where the file gives them; none where they are the numbers of the rows."""
+        return [self.prefix + key for key in self._keys or ()]
 
     def holds(self, key: str) -> bool:
         """Whether a row has this key."""
@@ -80,28 +96,49 @@ class ArraySource(Source):
 
     @cached_property
     def _key_set(self) -> set[str]:
-        return set(self.explicit_keys() or ())
+        return set(self.named_keys())
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
-        for row in positions:
-            yield Item(
-                self.prefix + (str(row) if self._keys is None else self._keys[row]),
-                self._values[row],
-                {} if self._labels is None else {"label": self._labels[row]},
-                None if self.location is None else row,
-            )
+        for rows, values in self._blocks(positions):
+            for row, value in zip(rows, values, strict=True):
+                yield Item(
+                    self.prefix + (str(row) if self._keys is None else self._keys[row]),
+                    value,
+                    {} if self._labels is None else {"label": self._labels[row]},
+                    None if self.location is None else row,
+                )
+
+    def _blocks(self, positions: Sequence[int]) -> Iterator[tuple[Sequence[int], NDArray[Any]]]:
+        """Some of the rows at a time, with their numbers."""
+        row_bytes = math.prod(self._row_shape) * self._values.dtype.itemsize
+        size = max(1, min(BLOCK_ROWS, BLOCK_BYTES // row_bytes))
+        n_bytes = 0
+        for start in range(0, len(positions), size):
+            rows = positions[start : start + size]
+            first, end = rows[0], rows[-1] + 1
+            if end - first == len(rows):
+                values = self._values[first:end]
+            else:
+                values = np.stack([self._values[row] for row in rows])
+            yield rows, np.ascontiguousarray(values).reshape(len(rows), *self._row_shape)
+            n_bytes += (end - first) * row_bytes
+            if n_bytes >= LET_GO_BYTES:
+                let_go(self._values)
+                n_bytes = 0
 
     def _shape_text(self) -> str:
         plural = "s" * (len(self._values) > 1)
         if self.kind == "vectors":
-            return f"vector{plural} of {self._values.shape[1]:,} values ({self._values.dtype})"
-        height, width = self._values.shape[1:3]
-        grey = self._values.shape[3:] in ((), (1,))
+            return f"vector{plural} of {self._row_shape[0]:,} values ({self._values.dtype})"
+        height, width = self._row_shape[:2]
+        grey = self._row_shape[2:] in ((), (1,))
         return f"image{plural} of {width} x {height} ({'grey' if grey else 'RGB'})"
 
 
-def open_array_file(path: Path, location: str, kind: str, key_prefix: str) -> ArraySource:
-    """Open an IDX, .npy or .npz file.
+def open_array_file(
+    path: Path, location: str, kind: str, key_prefix: str, name: str | None = None
+) -> ArraySource:
+    """Open an IDX, .npy, .npz, HDF5, .fvecs, .bvecs or .ivecs file.
 
     Args:
         path: the file.
@@ -109,11 +146,12 @@ def open_array_file(path: Path, location: str, kind: str, key_prefix: str) -> Ar
         kind: ``"auto"``, ``"images"`` or ``"vectors"``.
         key_prefix: what each key begins with; ``{stem}`` stands for the file's name without
             suffixes.
+        name: of one of several arrays in it; None for the one that is most likely meant.
 
     Raises:
         InputError: the file cannot be used.
     """
-    content = read_array_file(path)
+    content = read_array_file(path, name)
     if content.values.ndim == 1:
         raise InputError(
             f"{path} holds a single column of {len(content.values):,} values, as labels do, not "
@@ -128,11 +166,11 @@ def open_array_file(path: Path, location: str, kind: str, key_prefix: str) -> Ar
     return ArraySource(
         content.values,
         kind,
-        prefix=key_prefix.replace(STEM, stem_of(path.name)),
-        name=path.name,
+        prefix=key_prefix.replace(STEM, stem_of(path.name) + (f"/{name}" if name else "")),
+        name=path.name + (f"/{name}" if name else ""),
         labels=content.labels,
         keys=content.keys,
-        location=location,
+        location=location + (f"/{name}" if name else ""),
         note=note,
     )
 
@@ -156,14 +194,21 @@ def open_array(data: Any, kind: str, key_prefix: str) -> ArraySource:
     return ArraySource(array, kind, prefix=key_prefix)
 
 
-def read_row(path: Path, row: int | None) -> NDArray[Any]:
+def read_row(path: Path, row: int | None, name: str | None = None) -> NDArray[Any]:
     """Read one value from an array file: the given row, or the only one.
+
+    Args:
+        path: the file.
+        row: counted from 0.
+        name: of one of several arrays in the file.
 
     Raises:
         InputError: there is no such row, or several and none is given.
     """
     status = path.stat()
-    values = _latest_values(path, status.st_size, status.st_mtime_ns)
+    values = _latest_values(path, name, status.st_size, status.st_mtime_ns)
+    if is_vecs_name(path.name):
+        read_vecs(path, row or 0)
     if row is not None:
         if values.ndim < 2 or row >= len(values):
             raise InputError(
@@ -178,16 +223,16 @@ def read_row(path: Path, row: int | None) -> NDArray[Any]:
         values.dtype == np.uint8
         and (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (1, 3)))
     ):
-        return np.array(values)
+        return np.array(values[:])
     raise InputError(
         f"Expected one value in {path}, got the shape {values.shape}; name a row: {path}#0"
     )
 
 
 @lru_cache(maxsize=1)
-def _latest_values(path: Path, _size: int, _modified: int) -> NDArray[Any]:
+def _latest_values(path: Path, name: str | None, _size: int, _modified: int) -> Rows:
     """The values of the file that was read last, for row after row is asked of the same one."""
-    return read_values(path)
+    return read_values(path, name)
 
 
 def row_kind(dtype: np.dtype[Any], shape: tuple[int, ...], kind: str, name: str) -> str:
@@ -205,6 +250,8 @@ def row_kind(dtype: np.dtype[Any], shape: tuple[int, ...], kind: str, name: str)
     Raises:
         InputError: it can be neither, or not what the user says.
     """
+    if kind == "text":
+        raise InputError(f"Expected text, got numbers in {name}; leave kind at 'auto'.")
     if dtype.kind not in "biuf":
         raise InputError(
             f"Expected numbers in {name}, got dtype {dtype}; convert with .astype('float32')."

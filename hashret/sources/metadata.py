@@ -65,7 +65,7 @@ def check_fields(key: str, fields: object) -> dict[str, Any]:
             f"{type(fields).__name__}."
         )
     return {
-        name if _is_field_name(name) else _refuse_name(key, name): (
+        name if is_field_name(name) else _refuse_name(key, name): (
             # Most are short: those that need no look are passed by.
             value if type(value) is str and value.isascii() else scalar(key, name, value)
         )
@@ -102,7 +102,8 @@ def scalar(key: str, name: str, value: Any) -> str | int | float | bool | None:
 
 
 @lru_cache(maxsize=1024)
-def _is_field_name(name: object) -> bool:
+def is_field_name(name: object) -> bool:
+    """Whether a field can have this name, so that conditions can use it."""
     return (
         type(name) is str
         and name.isprintable()

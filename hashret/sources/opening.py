@@ -1,60 +1,110 @@
-"""Understand what is given as a source, and read the value of a query."""
+"""Understand what is given as a source."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from os import PathLike, fspath
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 from hashret.errors import InputError, NoEncoderError, UsageError
-from hashret.sources.array_files import is_array_name
-from hashret.sources.arrays import open_array, open_array_file, read_row
-from hashret.sources.images import (
-    SUFFIXES,
-    ImageFile,
-    ImageFolder,
-    is_image_name,
-    read_image_bytes,
-)
+from hashret.sources.arrays import open_array
 from hashret.sources.item import Source
-from hashret.sources.metadata import is_unicode, printable
+from hashret.sources.metadata import is_unicode
+from hashret.sources.objects import open_object
 from hashret.sources.pairs import PairSource, is_pair
+from hashret.sources.paths import UNDERSTOOD, open_path, refuse_reading
 from hashret.sources.several import Several
+from hashret.sources.tables import Reading
 
-KINDS = ("auto", "images", "vectors")
-UNDERSTOOD = (
-    f"a folder of images, an image ({', '.join(sorted(SUFFIXES))}), an IDX file (x-idx3-ubyte or "
-    "x.idx, gzipped or not), .npy or .npz"
-)
+KINDS = ("auto", "images", "text", "vectors")
 
 
-def open_source(source: Any, kind: str = "auto", key_prefix: str = "") -> Source:
+def open_source(
+    source: Any,
+    kind: str = "auto",
+    key_prefix: str = "",
+    *,
+    column: str | None = None,
+    id_column: str | None = None,
+    sql: str | None = None,
+    encoding: str | None = None,
+    format: str | None = None,  # noqa: A002, what users of other libraries look for
+) -> Source:
     """Open what a user gives as data.
 
     Args:
-        source: a path, or a list of paths: a folder of images (with its sub-folders, whose names
-            become the field ``label``), an image file, an IDX file (gzipped or not; the labels
-            file beside it becomes ``label``), a .npy or .npz file. Or Python data: an array of
+        source: a path, or a list of paths: a folder of images or texts (with its sub-folders, whose
+            names become the field ``label``), an image or ``.md`` file, an IDX file (gzipped or
+            not; the labels file beside it becomes ``label``), a .npy or .npz file, a table (CSV,
+            TSV, JSON, JSON lines, ``.txt`` of one text a line, Parquet, SQLite), or ``"-"``, a
+            table on standard input, with its ``format``. Or Python data: an array of
             shape (n, d) of vectors, (n, height, width) or (n, height, width, 1 or 3) of ``uint8``
             images, or an iterable of (key, value) or (key, value, fields). An iterator is read
-            into a list at once, because a source is iterated more than once.
-        kind: ``"images"`` or ``"vectors"`` overrule what ``"auto"`` sees.
-        key_prefix: what the keys of an array file or array begin with, before the number of the
-            row; ``{stem}`` stands for the file's name without suffixes.
+            into a list at once, because a source is iterated more than once. Or a table of pandas,
+            pyarrow, polars or Hugging Face datasets, or a Bunch of scikit-learn.
+        kind: ``"images"``, ``"text"`` or ``"vectors"`` overrule what ``"auto"`` sees.
+        key_prefix: what the keys of an array file, array or table begin with, before the number of
+            the row or the key in the table; ``{stem}`` stands for the file's name without suffixes.
+        column: the column of a table that holds the values; None guesses by names and contents.
+        id_column: the column of a table that holds the keys; None guesses by names.
+        sql: the query whose rows are the table, for an SQLite file, which is only read.
+        encoding: of text files, such as ``"latin-1"``; None for UTF-8.
+        format: ``"csv"``, ``"tsv"``, ``"json"``, ``"jsonl"``, ``"lines"``, ``"parquet"`` or
+            ``"sqlite"``, whatever the file's name says.
 
     Returns:
-        A source; nothing but arrays is read before it is iterated.
+        A source. Arrays are read, and the records of tables counted, before it is iterated.
 
     Raises:
         InputError: there is no such file, or it cannot be used as the message says.
-        UsageError: an unknown ``kind``, or a ``key_prefix`` where the keys are not row numbers.
+        UsageError: an unknown ``kind``, a ``key_prefix`` where keys are paths, or options of tables
+            for something else.
 
     Example:
         >>> [item.key for item in open_source([[0.0, 1.0], [2.0, 3.0]])]
         ['0', '1']
     """
+    _check_options(kind, key_prefix)
+    reading = Reading(column=column, id_column=id_column, sql=sql, encoding=encoding, format=format)
+    if isinstance(source, str | PathLike):
+        return open_path(source, kind, key_prefix, reading)
+    if (opened := open_object(source, kind, key_prefix, reading)) is not None:
+        return opened
+    entries = _entries(source)
+    if entries and all(isinstance(entry, str | PathLike) for entry in entries):
+        return _open_paths(entries, kind, key_prefix, reading)
+    refuse_reading(reading, "Python data")
+    if hasattr(source, "__array__"):
+        return open_array(source, kind, key_prefix)
+    if not entries:
+        raise InputError("The source is empty: expected paths, rows or (key, value) pairs.")
+    if not is_pair(entries[0]):
+        return open_array(entries, kind, key_prefix)
+    if key_prefix:
+        raise UsageError("key_prefix is for row numbers; pairs have keys of their own.")
+    return PairSource(entries, kind)
+
+
+def open_paths(
+    paths: Sequence[str | PathLike[str]],
+    kind: str = "auto",
+    key_prefix: str = "",
+    **reading: str | None,
+) -> Source:
+    """Open paths, which strings always are here; otherwise as :func:`open_source`."""
+    _check_options(kind, key_prefix)
+    return _open_paths(paths, kind, key_prefix, Reading(**reading))
+
+
+def _open_paths(
+    paths: Sequence[str | PathLike[str]], kind: str, key_prefix: str, reading: Reading
+) -> Source:
+    parts = [open_path(path, kind, key_prefix, reading) for path in paths]
+    return parts[0] if len(parts) == 1 else Several(parts)
+
+
+def _check_options(kind: str, key_prefix: str) -> None:
     if kind == "codes":
         raise NoEncoderError  # the kind of an index of ready codes, which encodes no source
     if kind not in KINDS:
@@ -63,109 +113,17 @@ def open_source(source: Any, kind: str = "auto", key_prefix: str = "") -> Source
         raise UsageError(f"key_prefix must be text, got {key_prefix!r}.")
     if re.search(r"[{}]", key_prefix.replace("{stem}", "")):
         raise UsageError(f"key_prefix knows only {{stem}} between braces, got {key_prefix!r}.")
-    if isinstance(source, str | PathLike):
-        return _open_path(source, kind, key_prefix)
+
+
+def _entries(source: Any) -> Sequence[Any]:
+    """What an iterable gives; nothing of an array, whose rows are not looked at one by one."""
     if hasattr(source, "__array__"):
-        return open_array(source, kind, key_prefix)
+        return ()
     if isinstance(source, Mapping):
         raise InputError("Expected (key, value) pairs, got a mapping; pass mapping.items().")
     if isinstance(source, bytes | bytearray) or not isinstance(source, Iterable):
         raise InputError(_unknown(source))
-    entries = source if isinstance(source, list | tuple) else list(source)
-    if not entries:
-        raise InputError("The source is empty: expected paths, rows or (key, value) pairs.")
-    if all(isinstance(entry, str | PathLike) for entry in entries):
-        parts = [_open_path(entry, kind, key_prefix) for entry in entries]
-        return parts[0] if len(parts) == 1 else Several(parts)
-    if not is_pair(entries[0]):
-        return open_array(entries, kind, key_prefix)
-    if key_prefix:
-        raise UsageError("key_prefix is for row numbers; pairs have keys of their own.")
-    return PairSource(entries, kind)
-
-
-def read_value(path: str | PathLike[str]) -> Any:
-    """Read the one value of a query from a file.
-
-    Args:
-        path: an image file, an array file that holds one value, or one row of an array file,
-            counted from 0: ``"t10k-images-idx3-ubyte.gz#17"``.
-
-    Returns:
-        The bytes of an image file, undecoded, or an array.
-
-    Raises:
-        InputError: there is no such file or row, or several values and no row is named.
-    """
-    given = Path(path)
-    row = None
-    if (locator := re.fullmatch(r"(.+)#([0-9]{1,18})", fspath(path), re.DOTALL)) and not _exists(
-        given
-    ):
-        given, row = Path(locator[1]), int(locator[2])
-    shown = printable(str(given))
-    if not _exists(given):
-        raise InputError(f"No such file: {shown}")
-    if given.is_dir():
-        raise InputError(f"Expected one image or array file, got the folder {shown}.")
-    if is_array_name(given.name):
-        return read_row(given, row)
-    if not is_image_name(given.name) or row is not None:
-        raise InputError(
-            f"Expected an image ({', '.join(sorted(SUFFIXES))}), an array file, or one row of it "
-            f"(images-idx3-ubyte.gz#17, vectors.npy#17), got {shown}."
-        )
-    try:
-        return read_image_bytes(given)
-    except InputError as error:
-        raise InputError(f"Cannot read {shown}: {error}.") from error
-
-
-def _open_path(source: str | PathLike[str], kind: str, key_prefix: str) -> Source:
-    path = Path(source)
-    shown = printable(str(path))
-    if not str(source) or not _exists(path):
-        raise InputError(f"No such file or folder: {shown if str(source) else repr(source)}")
-    location = _absolute(path)
-    if not is_unicode(location):
-        raise InputError(f"The name of {shown} is not valid UTF-8; rename it.")
-    is_images = path.is_dir() or is_image_name(path.name)
-    if is_images and key_prefix:
-        raise UsageError(
-            f"key_prefix is for array files, whose keys are row numbers; in {shown} the keys are "
-            "paths."
-        )
-    if is_images and kind == "vectors":
-        raise InputError(f"Expected vectors (.npy, .npz or IDX), got images: {shown}")
-    if path.is_dir():
-        return ImageFolder(location)
-    if not path.is_file():
-        raise InputError(f"{shown} is neither a file nor a folder.")
-    if is_images:
-        return ImageFile(path, location)
-    if is_array_name(path.name):
-        return open_array_file(path, location, kind, key_prefix)
-    raise InputError(f"Cannot tell what {shown} is. Understood are {UNDERSTOOD}.")
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.stat()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise InputError(
-            f"Cannot read {printable(str(path))}: {(error.strerror or str(error)).lower()}."
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{str(path)!r} is no path: {error}.") from error
-    return True
-
-
-def _absolute(path: Path) -> str:
-    """The absolute path, in which a file that is a link keeps its own name and place."""
-    resolved = path.resolve() if path.is_dir() else path.parent.resolve() / path.name
-    return resolved.as_posix()
+    return source if isinstance(source, list | tuple) else list(source)
 
 
 def _unknown(source: object) -> str:

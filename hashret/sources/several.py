@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+import numpy as np
+
 from hashret.errors import InputError
-from hashret.sources.arrays import ArraySource
-from hashret.sources.images import ImageFolder
 from hashret.sources.item import Item, Skipped, Source
 from hashret.sources.metadata import printable
 
@@ -61,31 +62,40 @@ class Several(Source):
             # All start at once, so that none still shows what an earlier iteration skipped.
             part._skipped = []
             end = bisect_left(positions, first + part.length)
-            streams.append(part._items([p - first for p in positions[start:end]]))
+            streams.append(part._items(_shifted(positions[start:end], first)))
             first, start = first + part.length, end
         return chain.from_iterable(streams)
 
 
+def _shifted(positions: Sequence[int], first: int) -> Sequence[int]:
+    if isinstance(positions, range):
+        return range(positions.start - first, positions.stop - first)
+    return [position - first for position in positions]
+
+
 def _check_keys_apart(parts: tuple[Source, ...]) -> None:
-    """Refuse sources of which two would give the same key, without listing row numbers."""
+    """Refuse sources of which two would give the same key, without holding all of them."""
     numbered: dict[str, Source] = {}
     for part in parts:
-        if isinstance(part, ArraySource) and part.explicit_keys() is None:
-            if (other := numbered.get(part.prefix)) is not None:
+        if (prefix := part.row_prefix) is not None:
+            if (other := numbered.get(prefix)) is not None:
                 raise InputError(
                     f"{_name(other)} and {_name(part)} would both have the keys "
-                    f"{part.prefix}0, {part.prefix}1, …; {REMEDY}."
+                    f"{prefix}0, {prefix}1, …; {REMEDY}."
                 )
-            if part.prefix[-1:].isdigit():
+            if prefix[-1:].isdigit():
                 raise InputError(
-                    f"The keys of {_name(part)} would be {part.prefix}0, {part.prefix}1, …, in "
+                    f"The keys of {_name(part)} would be {prefix}0, {prefix}1, …, in "
                     "which the row cannot be told from the number before it; "
                     f"{REMEDY}."
                 )
-            numbered[part.prefix] = part
+            numbered[prefix] = part
+    twice = _repeated(parts)
+    if not twice and not numbered:
+        return
     named: dict[str, Source] = {}
     for part in parts:
-        for key in _listed_keys(part):
+        for key in part.named_keys():
             prefix = key.rstrip("0123456789")
             row = key[len(prefix) :]
             other = named.get(key)
@@ -93,20 +103,23 @@ def _check_keys_apart(parts: tuple[Source, ...]) -> None:
                 rows = numbered.get(prefix)
                 other = rows if rows is not None and int(row) < rows.length else None
             if other is not None:
-                remedy = REMEDY if isinstance(part, ArraySource) else "give each file once"
+                remedy = REMEDY if part.has_rows else "give each file once"
                 raise InputError(
                     f"The key {key!r} comes twice, in {_name(other)} and in {_name(part)}; "
                     f"{remedy}."
                 )
-            named[key] = part
+            if hash(key) in twice:
+                named[key] = part
 
 
-def _listed_keys(part: Source) -> list[str]:
-    if isinstance(part, ArraySource):
-        return part.explicit_keys() or []
-    if isinstance(part, ImageFolder):
-        return part.paths()
-    return [] if part.location is None else [part.location]
+def _repeated(parts: tuple[Source, ...]) -> frozenset[int]:
+    """The hashes of keys that seem to come twice; eight bytes a key tell."""
+    hashes = np.sort(
+        np.frombuffer(
+            array("q", (hash(key) for part in parts for key in part.named_keys())), dtype=np.int64
+        )
+    )
+    return frozenset(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
 
 
 def _name(part: Source) -> str:

@@ -165,7 +165,7 @@ class ItemWriter(ItemReader):
         )
 
     def rows_from(self, location: str) -> Iterator[tuple[int, str]]:
-        """Row and key of the items that are rows of an array file."""
+        """Row and key of the items that are rows of an array file or table."""
         return self._connection.execute(
             "select row, key from items where position is not null "
             "and source = (select id from sources where location = ?)",

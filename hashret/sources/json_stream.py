@@ -1,0 +1,129 @@
+"""A JSON file of many objects, read one by one: an array of them, or one after the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from hashret.errors import InputError
+from hashret.sources.metadata import is_unicode, printable
+from hashret.sources.reading import MAX_CHARACTERS, not_decoded, opened_text, picked
+from hashret.sources.records import Count, Record, RecordReader, json_record
+
+_CHUNK = 1 << 18
+_SPACE = " \t\r\n"
+
+
+class JsonReader(RecordReader):
+    """A JSON array of objects, or objects one after the other, whatever their lines are."""
+
+    def __init__(self, path: Path, encoding: str) -> None:
+        """Take a file; nothing is read yet."""
+        self._path, self._encoding = path, encoding
+
+    def count(self) -> Count:
+        """Count the objects by reading all of them, so that a damaged file is refused at once."""
+        return Count(sum(1 for _ in self._values()))
+
+    def records(
+        self,
+        positions: Iterable[int] | None = None,
+        columns: Collection[str] | None = None,  # noqa: ARG002, the contract's name
+    ) -> Iterator[Record]:
+        """The objects; other values of the array are named."""
+        for position, (line, value) in picked(self._values(), positions):
+            yield json_record(position, f"line {line:,}", value)
+
+    def _values(self) -> Iterator[tuple[int, Any]]:
+        with opened_text(self._path, self._encoding) as file:
+            yield from _Parser(file, self._path, self._encoding).values()
+
+
+class _Parser:
+    """Cuts a text into JSON values, holding no more than one of them and what was read ahead."""
+
+    def __init__(self, file: TextIO, path: Path, encoding: str) -> None:
+        self._file, self._path, self._encoding = file, path, encoding
+        self._decode = json.JSONDecoder().raw_decode
+        self._buffer = ""
+        self._place = 0
+        self._line = 1
+        self._ended = False
+
+    def values(self) -> Iterator[tuple[int, Any]]:
+        """Each value with the number of the line on which it begins."""
+        in_array = self._next() == "["
+        if in_array:
+            self._place += 1
+            if self._next() == "]":
+                self._place += 1
+                self._expect_end()
+                return
+        while self._next():
+            line = self._line
+            yield line, self._value()
+            if not in_array:
+                continue
+            after = self._next()
+            self._place += 1
+            if after == "]":
+                self._expect_end()
+                return
+            if after != ",":
+                raise self._refused(f"expected , or ] after a value, got {after or 'the end'}")
+        if in_array:
+            raise self._refused("the array is not closed")
+
+    def _next(self) -> str:
+        """The next character that is no space, or nothing at the end."""
+        while True:
+            while self._place < len(self._buffer):
+                character = self._buffer[self._place]
+                if character not in _SPACE:
+                    return character
+                self._line += character == "\n"
+                self._place += 1
+            if not self._more():
+                return ""
+
+    def _value(self) -> Any:
+        while True:
+            reason: Exception | None = None
+            try:
+                value, end = self._decode(self._buffer, self._place)
+            except (ValueError, RecursionError) as error:
+                reason = error
+            # A number may go on beyond what was read so far.
+            if reason is None and (end < len(self._buffer) or self._ended):
+                self._line += self._buffer.count("\n", self._place, end)
+                self._place = end
+                return value
+            if len(self._buffer) - self._place > MAX_CHARACTERS:
+                raise self._refused(f"{reason or 'a value'}, within {MAX_CHARACTERS:,} characters")
+            if not self._more() and reason is not None:
+                raise self._refused(str(reason)) from reason
+
+    def _more(self) -> bool:
+        """Read on, dropping what is done with; False at the end."""
+        if self._ended:
+            return False
+        rest = self._buffer[self._place :]
+        chunk = self._file.read(max(_CHUNK, len(rest)))
+        if not chunk.isascii() and not is_unicode(chunk):
+            raise self._refused(not_decoded(self._encoding))
+        self._buffer, self._place = rest + chunk, 0
+        self._ended = not chunk
+        return bool(chunk)
+
+    def _expect_end(self) -> None:
+        if after := self._next():
+            raise self._refused(f"expected the end of the file after the array, got {after}")
+
+    def _refused(self, reason: str) -> InputError:
+        return InputError(
+            f"{printable(str(self._path))} is no JSON array of objects: line {self._line:,}: "
+            f"{reason}. Files of one object a line are named .jsonl; there, a damaged line is "
+            "skipped."
+        )

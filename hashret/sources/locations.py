@@ -1,0 +1,39 @@
+"""Where the values of a table lie: a path, and how it was read where that is not the usual way.
+
+A location is the path of a file, followed by options where the file alone does not tell which of
+its values are meant: ``/data/docs.csv?column=title``, ``/data/shop.db?sql=select%20...``. With
+``#`` and a position, it names one value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, quote, urlencode
+
+OPTIONS = ("column", "kind", "sql", "encoding", "format")
+
+
+def with_options(path: str, options: Mapping[str, str]) -> str:
+    """A location from the path of a file and what differs from the usual way to read it.
+
+    Example:
+        >>> with_options("/docs.csv", {"column": "title"}), with_options("/docs.csv", {})
+        ('/docs.csv?column=title', '/docs.csv')
+    """
+    return f"{path}?{urlencode(options, quote_via=quote)}" if options else path
+
+
+def split_location(location: str) -> tuple[str, dict[str, str]]:
+    """The path of a file and its options, which are empty where there are none.
+
+    Example:
+        >>> split_location("/docs.csv?column=title")
+        ('/docs.csv', {'column': 'title'})
+        >>> split_location("/what?.csv")
+        ('/what?.csv', {})
+    """
+    path, _, query = location.rpartition("?")
+    options = dict(parse_qsl(query)) if path else {}
+    if not options or not set(options) <= set(OPTIONS):
+        return location, {}
+    return path, options

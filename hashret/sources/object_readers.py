@@ -1,0 +1,197 @@
+"""Tables of other libraries as records: pandas, pyarrow, polars, Hugging Face datasets, lists.
+
+They are known by what they can do; none of the libraries is imported.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, ClassVar
+
+from hashret.errors import InputError
+from hashret.sources.records import Count, Record, RecordReader
+
+BLOCK_RECORDS = 1024
+
+
+class ObjectReader(RecordReader):
+    """A table in memory, of which some records at a time become Python values.
+
+    Attributes:
+        name: what messages call it.
+        index_column: the column that names the records, where they have names beside the columns.
+    """
+
+    name: ClassVar[str]
+    index_column: str | None = None
+
+    def __init__(self, names: Sequence[Any], length: int) -> None:
+        """Take the names of the columns and the number of the records."""
+        self._names = [str(name) for name in names]
+        self._length = length
+        twice = {name for name in self._names if self._names.count(name) > 1}
+        if twice:
+            raise InputError(
+                f"The column {min(twice)!r} comes twice in {self.name}; give each a name of its "
+                "own."
+            )
+
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return self._names
+
+    def count(self) -> Count:
+        """The number of records, which the table knows."""
+        return Count(self._length)
+
+    def records(
+        self, positions: Iterable[int] | None = None, columns: Collection[str] | None = None
+    ) -> Iterator[Record]:
+        """The records at these positions, read in blocks."""
+        wanted = iter(range(self._length) if positions is None else positions)
+        chosen = [name for name in self._names if columns is None or name in columns]
+        while some := list(islice(wanted, BLOCK_RECORDS)):
+            some = [position for position in some if position < self._length]
+            if not some:
+                return
+            start, end = some[0], some[-1] + 1
+            # What is far apart is read one by one, rather than all that lies between.
+            spans = (
+                [(start, end)] if end - start <= 2 * BLOCK_RECORDS else [(p, p + 1) for p in some]
+            )
+            held = set(some)
+            for first, last in spans:
+                values = [self._values(name, first, last) for name in chosen]
+                for position in range(first, last):
+                    if position in held:
+                        row = {n: v[position - first] for n, v in zip(chosen, values, strict=True)}
+                        yield Record(position, f"row {position:,}", row)
+
+    @abstractmethod
+    def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
+        """Python values of a column, None where one is missing."""
+
+
+class FrameReader(ObjectReader):
+    """A pandas DataFrame; an index that is more than row numbers is a column too."""
+
+    name = "the DataFrame"
+
+    def __init__(self, frame: Any) -> None:
+        """Take a DataFrame."""
+        self._frame = frame
+        self._places = {str(name): place for place, name in enumerate(frame.columns)}
+        names = [str(name) for name in frame.columns]
+        if type(frame.index).__name__ not in ("RangeIndex", "MultiIndex"):
+            self.index_column = str(frame.index.name or "index")
+            if self.index_column in self._places:
+                self.index_column = None
+            else:
+                names.append(self.index_column)
+        super().__init__(names, len(frame))
+
+    def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
+        if name == self.index_column:
+            part = self._frame.index[start:stop]
+        else:
+            part = self._frame.iloc[start:stop, self._places[name]]
+        values: list[Any] = part.tolist()
+        missing = part.isna().tolist()
+        if any(missing):
+            return [None if m else v for v, m in zip(values, missing, strict=True)]
+        return values
+
+
+class ArrowReader(ObjectReader):
+    """A pyarrow Table."""
+
+    name = "the Table"
+
+    def __init__(self, table: Any) -> None:
+        """Take a Table."""
+        self._table = table
+        super().__init__(table.column_names, table.num_rows)
+
+    def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
+        values: list[Any] = self._table.column(name).slice(start, stop - start).to_pylist()
+        return values
+
+
+class PolarsReader(ObjectReader):
+    """A polars DataFrame."""
+
+    name = "the DataFrame"
+
+    def __init__(self, frame: Any) -> None:
+        """Take a DataFrame."""
+        self._frame = frame
+        super().__init__(frame.columns, frame.height)
+
+    def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
+        values: list[Any] = self._frame.get_column(name).slice(start, stop - start).to_list()
+        return values
+
+
+class DatasetReader(ObjectReader):
+    """A ``datasets.Dataset`` of Hugging Face; pictures are decoded when their turn comes."""
+
+    name = "the Dataset"
+
+    def __init__(self, dataset: Any) -> None:
+        """Take a Dataset."""
+        self._dataset = dataset
+        self._single: dict[str, Any] = {}
+        super().__init__(dataset.column_names, len(dataset))
+
+    def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
+        if name not in self._single:
+            select = getattr(self._dataset, "select_columns", None)
+            self._single[name] = self._dataset if select is None else select([name])
+        values: Sequence[Any] = self._single[name][start:stop][name]
+        return values
+
+
+class ListReader(ObjectReader):
+    """Columns that are lists of one length."""
+
+    name = "the data"
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Take the columns by name."""
+        self._columns = columns
+        super().__init__(list(columns), min(map(len, columns.values()), default=0))
+
+    def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
+        return self._columns[name][start:stop]
+
+
+def reader_of(source: Any) -> ObjectReader | None:
+    """A reader of a table of another library; None where it is none.
+
+    Raises:
+        InputError: it is one that cannot be read so.
+    """
+    kind, module = type(source).__name__, type(source).__module__.partition(".")[0]
+    if all(hasattr(source, name) for name in ("iloc", "columns", "index")):
+        return FrameReader(source)
+    if all(hasattr(source, name) for name in ("iloc", "to_frame", "index")):
+        return FrameReader(source.to_frame(str(source.name or "value")))
+    if all(hasattr(source, name) for name in ("column_names", "num_rows", "column", "slice")):
+        if kind == "Dataset":  # of Hugging Face, whose columns are not arrays
+            return DatasetReader(source)
+        return ArrowReader(source)
+    if all(hasattr(source, name) for name in ("get_column", "height", "columns")):
+        return PolarsReader(source)
+    if hasattr(source, "column_names") and hasattr(source, "features"):
+        if not hasattr(source, "__len__"):
+            raise InputError(
+                f"A {kind} is streamed and has no length; take some of it as a Dataset, or pass "
+                "an iterable of (key, value)."
+            )
+        return DatasetReader(source)
+    if module == "datasets" and isinstance(source, Mapping):
+        parts = ", ".join(map(str, source))
+        raise InputError(f"A {kind} holds several data sets ({parts}); pass one of them.")
+    return None

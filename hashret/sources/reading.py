@@ -1,0 +1,118 @@
+"""Text files as a stream of lines, decompressed and decoded, with bounded memory."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO, TypeVar
+
+from hashret.errors import InputError, UsageError
+from hashret.sources.metadata import printable
+
+T = TypeVar("T")
+
+MAX_CHARACTERS = 1 << 24
+"""The longest line, cell or JSON value that is read."""
+
+DEFAULT_ENCODING = "utf-8-sig"
+NOT_DECODED = "its text is not {}; --encoding (encoding= in Python) names another, such as latin-1"
+
+_CHUNK = 1 << 20
+_GZIP = b"\x1f\x8b"
+
+
+def check_encoding(encoding: str | None) -> str:
+    """The name of a text encoding; UTF-8 with or without its mark where none is given.
+
+    Raises:
+        UsageError: Python knows no such encoding of text.
+    """
+    if encoding is None:
+        return DEFAULT_ENCODING
+    try:
+        is_text = getattr(codecs.lookup(encoding), "_is_text_encoding", True)
+    except (LookupError, TypeError, ValueError):
+        is_text = False
+    if not is_text:
+        raise UsageError(f"encoding must be one such as utf-8 or latin-1, got {encoding!r}.")
+    return encoding
+
+
+def not_decoded(encoding: str) -> str:
+    """Why a line or file is left out that has other bytes than its encoding allows."""
+    return NOT_DECODED.format("UTF-8" if encoding == DEFAULT_ENCODING else encoding)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what reading a file may raise into an InputError that names it."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"Cannot read {printable(str(path))}: {reason}.") from error
+
+
+@contextmanager
+def opened_text(path: Path, encoding: str) -> Iterator[TextIO]:
+    """A file as text; gzipped ones are decompressed, and wrong bytes become lone surrogates.
+
+    Raises:
+        InputError: it cannot be read, or is no text.
+    """
+    with reading(path), path.open("rb") as file:
+        head = file.peek(2)[:2]
+        binary = gzip.GzipFile(fileobj=file) if head == _GZIP else file
+        with io.TextIOWrapper(binary, encoding, "surrogateescape", newline="") as text:
+            yield text
+
+
+def text_lines(path: Path, encoding: str) -> Iterator[str]:
+    """The lines of a text file with their line breaks, one after the other.
+
+    Raises:
+        InputError: it cannot be read, holds null characters, or a line is too long.
+    """
+    with opened_text(path, encoding) as file:
+        count, rest = 0, ""
+        while chunk := file.read(_CHUNK):
+            if not count and "\0" in chunk:
+                raise InputError(
+                    f"{printable(str(path))} is no text: it holds null characters. If it is text "
+                    "in another encoding, --encoding (encoding= in Python) names it, such as "
+                    "utf-16."
+                )
+            lines = (rest + chunk).split("\n")
+            rest = lines.pop()
+            for line in lines:
+                yield line + "\n"
+            count += len(lines)
+            if len(rest) > MAX_CHARACTERS:
+                raise InputError(
+                    f"Line {count + 1:,} of {printable(str(path))} has more than "
+                    f"{MAX_CHARACTERS:,} characters, the longest that is read."
+                )
+        if rest:
+            yield rest
+
+
+def picked(things: Iterable[T], positions: Iterable[int] | None) -> Iterator[tuple[int, T]]:
+    """Those of a stream at these ascending positions, each with its own; None picks all."""
+    if positions is None:
+        yield from enumerate(things)
+        return
+    wanted = iter(positions)
+    following = next(wanted, None)
+    if following is None:
+        return
+    for position, thing in enumerate(things):
+        if position == following:
+            yield position, thing
+            following = next(wanted, None)
+            if following is None:
+                return

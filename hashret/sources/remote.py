@@ -1,0 +1,87 @@
+"""Files behind URLs, by fsspec, where it is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hashret.errors import InputError, UsageError
+from hashret.sources.metadata import printable
+
+_copies: dict[str, Path] = {}
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+", re.DOTALL)
+
+
+def is_url(text: str) -> bool:
+    """Whether this is the URL of a file: ``https://...``, ``s3://...``, ``zip://...::...``."""
+    return _URL.match(text) is not None
+
+
+def fetched(url: str, *, again: bool = False) -> Path:
+    """A copy of the file behind a URL, which lasts as long as this process.
+
+    Args:
+        url: what fsspec understands.
+        again: fetch it even if there is a copy from before.
+
+    Raises:
+        InputError: there is no such file, or it cannot be fetched.
+        UsageError: fsspec is missing, or what it needs for this kind of URL.
+    """
+    if url in _copies and not again:
+        return _copies[url]
+    try:
+        import fsspec
+    except ImportError as error:
+        raise UsageError(
+            f"{printable(url)} is a URL, for which fsspec is needed: pip install fsspec; or "
+            "download the file and give its path."
+        ) from error
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise UsageError(f"{printable(url)} cannot be read: {error}.") from error
+    except Exception as error:  # fsspec's file systems raise anything.
+        raise _unreachable(url, error) from error
+    _copies[url] = _copy(url, system, path)
+    return _copies[url]
+
+
+def _copy(url: str, system: Any, path: str) -> Path:
+    name = re.split(r"[?#]", path.rstrip("/"))[0].rsplit("/", 1)[-1]
+    folder = _folder() / hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    folder.mkdir(exist_ok=True)
+    copy = folder / (name or "file")
+    copy.unlink(missing_ok=True)  # rather than written over: it may be mapped
+    try:
+        if system.isdir(path):
+            raise InputError(f"{printable(url)} is a folder; give the URL of a file.")
+        system.get_file(path, str(copy))
+    except InputError:
+        raise
+    except Exception as error:
+        with suppress(OSError):
+            copy.unlink(missing_ok=True)
+        raise _unreachable(url, error) from error
+    return copy
+
+
+@lru_cache(maxsize=1)
+def _kept() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="hashret-", ignore_cleanup_errors=True)
+
+
+def _folder() -> Path:
+    return Path(_kept().name)
+
+
+def _unreachable(url: str, error: Exception) -> InputError:
+    return InputError(
+        f"Cannot fetch {printable(url)}: {printable(str(error)) or type(error).__name__}."
+    )

@@ -1,0 +1,233 @@
+"""Tables as sources: one column holds the values, one the keys, the others are fields."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashret.errors import InputError
+from hashret.sources.columns import Choice, is_number_list, is_picture, number
+from hashret.sources.item import Item, Skipped, Source
+from hashret.sources.locations import with_options
+from hashret.sources.metadata import check_fields, is_field_name, printable
+from hashret.sources.records import Record, RecordReader
+from hashret.sources.tables import Reading, open_table, table_stem
+
+_SHOWN_FIELDS = 12
+
+
+class TableSource(Source):
+    """The records of a table.
+
+    A key is the text or whole number in the column of keys, or the number of the record, from 0.
+    All columns but those of the keys and the values become fields; so does a column of paths of
+    images. In CSV, a column whose sampled cells are all numbers holds numbers. Nested values are
+    JSON text; lists of numbers and bytes are left out.
+
+    Args:
+        path: the file.
+        location: its absolute path; None for what came from elsewhere.
+        kind: ``"auto"``, ``"text"``, ``"images"`` or ``"vectors"``.
+        reading: what :class:`Reading` says.
+        key_prefix: what each key begins with; ``{stem}`` stands for the file's name.
+        name: what messages call the file, if not by its name.
+        folder: where paths of images start from, if not where the file lies.
+        reader: reads a table that is no file, which ``path`` then only names.
+
+    Raises:
+        InputError: it cannot be read, holds nothing, or has no such column.
+        UsageError: an option that does not go with this file.
+    """
+
+    has_rows = True
+
+    def __init__(
+        self,
+        path: Path,
+        location: str | None,
+        kind: str = "auto",
+        reading: Reading | None = None,
+        key_prefix: str = "",
+        name: str = "",
+        folder: Path | None = None,
+        reader: RecordReader | None = None,
+    ) -> None:
+        """Count the records, and read their keys."""
+        super().__init__()
+        given = reading or Reading()
+        self._name = name or printable(path.name)
+        self._table = open_table(path, kind, given, folder, reader)
+        self.kind = self._table.choice.kind
+        facts = self._table.found.columns[self._table.choice.column]
+        self._is_path = self.kind == "images" and bool(facts.paths)
+        self.location = None if location is None else self._place(path, location, kind, given)
+        self._prefix = key_prefix.replace("{stem}", table_stem(path.name))
+        self.length, empty = self._table.reader.count()
+        if self._table.choice.id_column is None:
+            self.row_prefix = self._prefix
+        self._hashes, self._twice = self._read_keys()
+        self._field_names: dict[str, bool] = {}
+        self._described(self.length - empty, empty)
+
+    def named_keys(self) -> Iterator[str]:
+        """The keys of the column of keys, each once."""
+        id_column = self._table.choice.id_column
+        if id_column is None:
+            return
+        seen: set[str] = set()
+        for record in self._table.reader.records(columns=[id_column]):
+            try:
+                key = self._prefix + (self._table.key(record) or "")
+            except InputError:
+                continue
+            if record.values is None or (hash(key) in self._twice and key in seen):
+                continue
+            if hash(key) in self._twice:
+                seen.add(key)
+            yield key
+
+    def holds(self, key: str) -> bool:
+        """Whether a record has this key, as far as its hash tells."""
+        if self.row_prefix is not None:
+            row = key.removeprefix(self.row_prefix)
+            is_row = key.startswith(self.row_prefix) and row.isdecimal() and len(row) <= 18
+            return is_row and row == str(int(row)) and int(row) < self.length
+        place = int(np.searchsorted(self._hashes, hash(key)))
+        return place < len(self._hashes) and int(self._hashes[place]) == hash(key)
+
+    def _read_keys(self) -> tuple[NDArray[np.int64], frozenset[int]]:
+        """The sorted hashes of all keys, eight bytes each, and those that come twice."""
+        if self._table.choice.id_column is None:
+            return np.empty(0, dtype=np.int64), frozenset()
+        hashes = array("q")
+        for record in self._table.reader.records(columns=[self._table.choice.id_column]):
+            try:
+                key = self._table.key(record)
+            except InputError:
+                continue
+            if key is not None:
+                hashes.append(hash(self._prefix + key))
+        ordered = np.sort(np.frombuffer(hashes, dtype=np.int64)) if hashes else np.empty(0, "q")
+        return ordered, frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+
+    def _items(self, positions: Sequence[int]) -> Iterator[Item]:
+        first: dict[str, str] = {}
+        everything = len(positions) == self.length
+        for record in self._table.reader.records(None if everything else positions):
+            if record.position >= self.length:
+                return  # the file has grown since it was opened
+            try:
+                item = self._item(record)
+                if hash(item.key) in self._twice and first.setdefault(item.key, record.place) != (
+                    record.place
+                ):
+                    raise InputError(
+                        f"the key {item.key!r} came before, on {first[item.key]}; keys are unique"
+                    )
+            except InputError as error:
+                name = f"{self.location or self._name}#{record.position}"
+                self._skipped.append(Skipped(name, f"{record.place}: {error}"))
+                continue
+            yield item
+
+    def _item(self, record: Record) -> Item:
+        value = self._table.value(record)
+        named = self._table.key(record)
+        key = self._prefix + (str(record.position) if named is None else named)
+        choice = self._table.choice
+        fields = {}
+        for name, given in (record.values or {}).items():
+            if name == choice.id_column or (name == choice.column and not self._is_path):
+                continue
+            if self._field_names.get(name) is None:
+                self._field_names[name] = self._usable(name)
+            if not self._field_names[name]:
+                continue
+            text = type(given) is str
+            if text and not self._table.reader.typed:
+                given = number(given) if self._table.found.columns[name].numeric else given
+            elif not text and type(given) is not int:
+                if _is_left_out(given):
+                    continue
+                given = _plain(given)
+            fields[name] = given
+        position = None if self.location is None else record.position
+        return Item(key, value, check_fields(key, fields), position)
+
+    def _usable(self, name: str) -> bool:
+        """Whether a column can be a field: conditions must be able to name it."""
+        known = {other.lower() for other, usable in self._field_names.items() if usable}
+        return is_field_name(name) and name.lower() not in known
+
+    def _place(self, path: Path, location: str, kind: str, given: Reading) -> str:
+        """Where values are found again, with what the file alone does not tell."""
+        plain = replace(given, column=None, id_column=None)
+        options = plain.given()
+        choice = self._table.choice
+        if kind != "auto" or plain != given:
+            usual: Choice | None = None
+            with suppress(InputError):
+                usual = open_table(path, "auto", plain, self._table.folder).choice
+            if usual is None or usual.column != choice.column:
+                options["column"] = choice.column
+            if usual is None or usual.kind != choice.kind:
+                options["kind"] = choice.kind
+        return with_options(location, options)
+
+    def _described(self, count: int, empty: int) -> None:
+        choice, found = self._table.choice, self._table.found
+        noun = {"text": "text", "images": "image", "vectors": "vector"}[choice.kind]
+        wide = f" of {choice.width:,} values" if choice.width else ""
+        fields: list[str] = []
+        left_out: list[str] = []
+        for name, facts in found.columns.items():
+            if name == choice.id_column or (name == choice.column and not self._is_path):
+                continue
+            nested = set(facts.kinds) and set(facts.kinds) <= {"list", "bytes", "picture"}
+            self._field_names[name] = usable = self._usable(name)
+            (fields if usable and not nested else left_out).append(printable(name) or "''")
+        notes = [
+            f"{noun}: {printable(choice.column)}",
+            f"key: {printable(choice.id_column or 'row number')}",
+        ]
+        parts = [
+            ", ".join(notes),
+            *([f"fields: {_shortened(fields)}"] if fields else []),
+            *([f"not kept: {_shortened(left_out)}"] if left_out else []),
+        ]
+        lines = f"; {empty:,} empty line{'s' * (empty > 1)} left out" if empty else ""
+        self.description = (
+            f"{count:,} {noun}{'s' * (count != 1)}{wide} from {self._name} ({'; '.join(parts)}"
+            f"){lines}"
+        )
+
+
+def _shortened(names: list[str]) -> str:
+    more = len(names) - _SHOWN_FIELDS
+    return ", ".join(names[:_SHOWN_FIELDS]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _is_left_out(value: Any) -> bool:
+    return isinstance(value, bytes | np.ndarray) or is_number_list(value) or is_picture(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value as a field can hold it; what is not finite is missing, what is nested is JSON."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float | Decimal):
+        return float(value) if np.isfinite(float(value)) else None
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, list | dict | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)

@@ -1,0 +1,236 @@
+"""Tables: files of records, of which one column holds the values and one may hold the keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashret.errors import InputError, UsageError
+from hashret.sources.columns import Choice, Survey, choose, is_number_list, is_picture, survey
+from hashret.sources.images import read_image_bytes
+from hashret.sources.json_stream import JsonReader
+from hashret.sources.metadata import (
+    check_key,
+    is_unicode,
+    printable,
+)
+from hashret.sources.parquet import ParquetReader
+from hashret.sources.reading import check_encoding
+from hashret.sources.records import (
+    LINE_COLUMN,
+    CsvReader,
+    JsonLineReader,
+    LineReader,
+    Record,
+    RecordReader,
+)
+from hashret.sources.sqlite_query import SqlReader
+
+FORMATS = ("csv", "tsv", "json", "jsonl", "lines", "parquet", "sqlite")
+_SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".txt": "lines",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".db": "sqlite",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+}
+SUFFIXES = tuple(_SUFFIXES)
+_NAME = re.compile(r"(.*?)(\.[A-Za-z0-9]+)(\.gz)?", re.DOTALL)
+_SHOWN_FIELDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a table is read, where the usual way is not meant.
+
+    Attributes:
+        column: the column of the values.
+        id_column: the column of the keys.
+        sql: the query whose rows are the table, for an SQLite file.
+        encoding: of text, such as ``"latin-1"``; UTF-8 otherwise.
+        format: one of ``csv tsv json jsonl lines parquet sqlite``, whatever the file's name.
+    """
+
+    column: str | None = None
+    id_column: str | None = None
+    sql: str | None = None
+    encoding: str | None = None
+    format: str | None = None
+
+    def given(self) -> dict[str, str]:
+        """What is not the usual way, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def table_format(name: str) -> str | None:
+    """What the name of a file says that it holds; None where it is no table.
+
+    Example:
+        >>> table_format("docs.JSONL.gz"), table_format("x.npy")
+        ('jsonl', None)
+    """
+    parts = _NAME.fullmatch(name)
+    return _SUFFIXES.get(parts[2].lower()) if parts else None
+
+
+def table_stem(name: str) -> str:
+    """The name of a table's file without its suffixes."""
+    parts = _NAME.fullmatch(name)
+    return parts[1] if parts and parts[1] else name
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A file of records, and which of its columns are what.
+
+    Attributes:
+        reader: reads the records.
+        choice: the kind and the columns.
+        found: what a sample of the records shows.
+        folder: where paths of images start from.
+    """
+
+    reader: RecordReader
+    choice: Choice
+    found: Survey
+    folder: Path
+
+    def value(self, record: Record) -> Any:
+        """The value of a record.
+
+        Raises:
+            InputError: it has none, or none of the kind; the message is the reason alone.
+        """
+        if record.values is None:
+            raise InputError(record.problem)
+        column, value = self.choice.column, record.values.get(self.choice.column)
+        if self.choice.kind == "vectors":
+            return self._vector(value)
+        if value is None or value == "" or (isinstance(value, str) and value.isspace()):
+            raise InputError(f"there is nothing in its column {column!r}")
+        if self.choice.kind == "images" and (isinstance(value, bytes) or is_picture(value)):
+            return value
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            raise InputError(f"expected text in its column {column!r}, got {kind}")
+        if self.choice.kind == "images":
+            try:
+                return read_image_bytes(self.folder / value)
+            except InputError as error:
+                raise InputError(f"{printable(value)}: {error}") from error
+        if not (value.isascii() or is_unicode(value)):
+            raise InputError(f"the text in its column {column!r} is not valid Unicode")
+        return value
+
+    def _vector(self, value: Any) -> NDArray[np.float32]:
+        column, width = self.choice.column, self.choice.width
+        if not is_number_list(value):
+            raise InputError(f"expected a list of numbers in its column {column!r}")
+        if len(value) != width:
+            raise InputError(
+                f"expected {width:,} numbers in its column {column!r}, got {len(value):,}"
+            )
+        try:
+            with np.errstate(over="ignore"):
+                vector = np.asarray(value, dtype=np.float32)
+        except (ValueError, TypeError, OverflowError):
+            raise InputError(
+                f"expected only numbers in the list of its column {column!r}"
+            ) from None
+        if vector.ndim != 1 or not np.isfinite(vector).all():
+            raise InputError(f"a number in the list of its column {column!r} is not finite")
+        return vector
+
+    def key(self, record: Record) -> str | None:
+        """The key of a record, where the table has a column of keys.
+
+        Raises:
+            InputError: it has none; the message is the reason alone.
+        """
+        column = self.choice.id_column
+        if column is None or record.values is None:
+            return None
+        given = record.values.get(column)
+        if isinstance(given, float) and given.is_integer():
+            given = int(given)  # whole numbers beside missing ones, in Parquet
+        if isinstance(given, int) and not isinstance(given, bool):
+            given = str(given)
+        if given is None or given == "":
+            raise InputError(f"there is no key in its column {column!r}")
+        try:
+            return check_key(given)
+        except InputError:
+            raise InputError(
+                f"its column {column!r} holds no text or whole number that can be a key"
+            ) from None
+
+
+def open_table(
+    path: Path,
+    kind: str,
+    reading: Reading,
+    folder: Path | None = None,
+    reader: RecordReader | None = None,
+) -> Table:
+    """Open a file of records, reading the first of them.
+
+    Args:
+        path: the file.
+        kind: ``"auto"``, ``"text"``, ``"images"`` or ``"vectors"``.
+        reading: what :class:`Reading` says.
+        folder: where paths of images start from, if not where the file lies.
+        reader: reads a table that is no file, which ``path`` then only names.
+
+    Raises:
+        InputError: it cannot be read, or has no such column.
+        UsageError: an option that does not go with this file.
+    """
+    form = reading.format or table_format(path.name) or "lines"
+    if reader is not None:
+        form = "object"
+    shown = printable(path.name)
+    folder = path.parent if folder is None else folder
+    reader = reader or _reader(path, form, reading)
+    found = survey(reader)
+    if not found.records:
+        why = f"; {found.problem}" if found.problem else ""
+        raise InputError(f"There is not one record in {shown} that can be read{why}.")
+    column, id_column = reading.column, reading.id_column
+    if form == "lines" and column is None:
+        column = LINE_COLUMN
+    choice = choose(found, kind, column, id_column, name=shown, folder=folder)
+    return Table(reader, choice, found, folder)
+
+
+def _reader(path: Path, form: str, reading: Reading) -> RecordReader:
+    if form not in FORMATS:
+        raise UsageError(f"format must be one of {', '.join(FORMATS)}, not {form!r}.")
+    sql = reading.sql
+    if form == "sqlite":
+        return SqlReader(path, sql)
+    if sql is not None:
+        raise UsageError(f"--sql (sql=) is for SQLite files, and {printable(path.name)} is none.")
+    if form == "parquet":
+        return ParquetReader(path)
+    encoding = check_encoding(reading.encoding)
+    if form in ("csv", "tsv"):
+        return CsvReader(path, encoding, "\t" if form == "tsv" else None)
+    readers: dict[str, Callable[[Path, str], RecordReader]] = {
+        "json": JsonReader,
+        "jsonl": JsonLineReader,
+        "lines": LineReader,
+    }
+    return readers[form](path, encoding)

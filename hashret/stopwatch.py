@@ -1,0 +1,43 @@
+"""Where the time of a long piece of work goes, by stage."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+STAGES = ("read", "compare", "features", "learn", "encode", "store", "tables")
+"""The order in which stages are told."""
+
+
+class Stopwatch:
+    """Seconds by stage; what runs in threads side by side counts for each.
+
+    ``read``: from the source. ``compare``: with what is stored, by hashes. ``features`` and
+    ``encode``: values to rows, rows to codes. ``learn``: the encoder. ``store``: write and commit.
+    ``tables``: make segments.
+    """
+
+    def __init__(self) -> None:
+        """Nothing has taken any time yet."""
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        """Count what the block takes; a stage is timed in one thread at a time."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add({stage: time.perf_counter() - started})
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Count more seconds of some stages."""
+        for stage, more in seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + more
+
+
+def peak_memory() -> int:
+    """The most memory, in bytes, that this process has had at a time; mapped files count too."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

@@ -1,0 +1,211 @@
+"""Tables and collections of other libraries, where these are installed."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from scipy import sparse
+from sklearn.datasets import load_digits, load_iris
+from sklearn.utils import Bunch
+
+import hashret
+from hashret.errors import InputError, UsageError
+from hashret.sources import open_source
+
+TEXTS = ["a cat", "a dog", "no animal"]
+ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+def items(source):
+    return [(item.key, item.value, dict(item.fields)) for item in source]
+
+
+def vectors(source):
+    return [(item.key, item.value.tolist(), dict(item.fields)) for item in source]
+
+
+def as_pandas(columns):
+    return pytest.importorskip("pandas").DataFrame(columns)
+
+
+def as_polars(columns):
+    return pytest.importorskip("polars").DataFrame(columns)
+
+
+def as_dataset(columns):
+    return pytest.importorskip("datasets").Dataset.from_dict(columns)
+
+
+@pytest.fixture(params=[pa.table, as_pandas, as_polars, as_dataset])
+def table(request):
+    return request.param
+
+
+def test_a_column_of_texts_holds_the_values_and_the_others_are_fields(table):
+    source = open_source(table({"id": [7, 8, 9], "text": TEXTS, "stars": [1.5, None, 3.0]}))
+    assert (source.kind, source.length, source.location) == ("text", 3, None)
+    assert items(source) == [
+        ("7", "a cat", {"stars": 1.5}),
+        ("8", "a dog", {"stars": None}),
+        ("9", "no animal", {"stars": 3.0}),
+    ]
+    assert source.description.startswith("3 texts from the ")
+
+
+def test_columns_can_be_named(table):
+    data = table({"one": TEXTS, "two": ["x y", "y z", "z x"], "name": ["a", "b", "c"]})
+    source = open_source(data, column="two", id_column="name", key_prefix="p:")
+    assert [(key, value) for key, value, _ in items(source)] == [
+        ("p:a", "x y"),
+        ("p:b", "y z"),
+        ("p:c", "z x"),
+    ]
+    with pytest.raises(InputError, match="no column 'three'"):
+        open_source(data, column="three")
+
+
+def test_a_column_of_lists_is_one_of_vectors(table):
+    source = open_source(table({"id": ["a", "b", "c"], "embedding": ROWS.tolist()}))
+    assert source.kind == "vectors"
+    assert vectors(source) == [(k, row.tolist(), {}) for k, row in zip("abc", ROWS, strict=True)]
+
+
+def test_a_table_of_numbers_is_one_of_vectors(table):
+    columns = {f"x{j}": ROWS[:, j] for j in range(4)}
+    source = open_source(table({"id": [5, 6, 7], **columns, "label": [0, 1, 0]}))
+    assert source.kind == "vectors"
+    assert vectors(source) == [
+        (key, row.tolist(), {"label": label})
+        for key, row, label in zip("567", ROWS, [0, 1, 0], strict=True)
+    ]
+
+
+def test_keys_of_a_table_of_numbers_come_once(table):
+    with pytest.raises(InputError, match="'5' comes twice"):
+        open_source(table({"id": [5, 6, 5], "a": [1.0, 2.0, 3.0], "b": [1.0, 2.0, 3.0]}))
+
+
+def test_what_cannot_be_used_is_skipped_by_its_row(table):
+    source = open_source(table({"id": [1, 2, 3], "text": ["a b", None, "c d"]}))
+    assert [key for key, _, _ in items(source)] == ["1", "3"]
+    assert "row 1" in source.skipped[0].reason
+
+
+def test_many_records_are_read_in_order_and_by_chance(table):
+    source = open_source(table({"text": [f"text {n}" for n in range(5000)]}))
+    assert [value for _, value, _ in items(source)] == [f"text {n}" for n in range(5000)]
+    sample = items(source.sample(50, np.random.default_rng(0)))
+    assert len(sample) == 50
+    assert all(value == f"text {key}" for key, value, _ in sample)
+
+
+def test_a_pandas_index_that_names_the_rows_gives_the_keys():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(ROWS, index=["a", "b", "c"])
+    assert vectors(open_source(frame)) == [
+        (key, row.tolist(), {}) for key, row in zip("abc", ROWS, strict=True)
+    ]
+    texts = pandas.Series(TEXTS, index=["x", "y", "z"], name="what")
+    assert items(open_source(texts)) == [
+        (key, text, {}) for key, text in zip("xyz", TEXTS, strict=True)
+    ]
+    frame.columns = ["a", "b", "c", "a"]
+    with pytest.raises(InputError, match="'a' comes twice"):
+        open_source(frame)
+
+
+def test_pandas_times_and_missing_values_become_fields():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {
+            "text": TEXTS,
+            "when": pandas.to_datetime(["2020-01-02", None, "2021-01-01"]),
+            "n": pandas.array([1, None, 3], dtype="Int64"),
+        }
+    )
+    fields = [fields for _, _, fields in items(open_source(frame))]
+    assert fields[0] == {"when": "2020-01-02T00:00:00", "n": 1}
+    assert fields[1] == {"when": None, "n": None}
+
+
+def test_pictures_of_a_dataset_are_images(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    pictures = [Image.fromarray(np.full((4, 4), level, np.uint8)) for level in (10, 20, 30)]
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    )
+    dataset = datasets.Dataset.from_dict({"image": pictures, "label": [0, 1, 0]}, features=features)
+    source = open_source(dataset)
+    assert source.kind == "images"
+    assert [np.asarray(value).max() for _, value, _ in items(source)] == [10, 20, 30]
+    assert [fields for _, _, fields in items(source)] == [{"label": 0}, {"label": 1}, {"label": 0}]
+    with pytest.raises(InputError, match="several data sets"):
+        open_source(datasets.DatasetDict({"train": dataset}))
+    with pytest.raises(InputError, match="streamed"):
+        open_source(dataset.to_iterable_dataset())
+
+
+def test_pictures_as_bytes_in_a_table_are_images():
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(buffer, "PNG")
+    source = open_source(pa.table({"picture": [buffer.getvalue()] * 2, "name": ["a b", "c d"]}))
+    assert source.kind == "images"
+    assert items(source)[1] == ("1", buffer.getvalue(), {"name": "c d"})
+
+
+def test_a_bunch_has_its_target_as_label():
+    digits = load_digits()
+    source = open_source(digits)
+    assert (source.kind, source.length) == ("vectors", 1797)
+    key, value, fields = items(source)[5]
+    assert (key, fields) == ("5", {"label": 5})
+    assert np.array_equal(value, digits.data[5])
+    assert items(open_source(load_iris()))[0][2] == {"label": "setosa"}
+
+
+def test_a_bunch_of_texts_is_text():
+    bunch = Bunch(data=TEXTS, target=np.array([0, 1, 1]), target_names=["cat", "other"])
+    source = open_source(bunch)
+    assert items(source)[1] == ("1", "a dog", {"label": "other"})
+
+
+def test_a_sparse_matrix_is_refused_with_what_to_do():
+    with pytest.raises(InputError, match="TruncatedSVD"):
+        open_source(sparse.csr_matrix(np.eye(3)))
+    with pytest.raises(InputError, match="TruncatedSVD"):
+        open_source(Bunch(data=sparse.csr_matrix(np.eye(3))))
+
+
+class Tensor:
+    def __init__(self, array):
+        self._array = array
+
+    def __array__(self, dtype=None, copy=None):
+        if self._array is None:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+        return np.asarray(self._array, dtype=dtype)
+
+
+def test_a_tensor_is_an_array():
+    assert np.array_equal([item.value for item in open_source(Tensor(ROWS))], ROWS)
+    with pytest.raises(InputError, match="requires grad"):
+        open_source(Tensor(None))
+
+
+@pytest.mark.parametrize(
+    "options", [{"sql": "select 1"}, {"format": "csv"}, {"key_prefix": "{stem}"}]
+)
+def test_options_of_files_are_refused(options):
+    with pytest.raises(UsageError):
+        open_source(pa.table({"text": TEXTS}), **options)
+
+
+def test_an_index_is_made_of_a_table_and_asked(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    data = pa.table({"id": list(map(str, range(300))), "v": rows.tolist(), "n": range(300)})
+    index = hashret.create(tmp_path / "i", data, n_bits=16, epochs=1, random_state=0, column="v")
+    assert index.query(rows[7], limit=1, where="n = 7")[0].key == "7"
+    report = index.add(data, column="v")
+    assert report.unchanged == 300

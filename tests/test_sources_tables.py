@@ -1,0 +1,691 @@
+"""Tables of every format as sources: values, keys, fields, positions, and what is broken."""
+
+import datetime as dt
+import decimal
+import gzip
+import json
+import math
+import re
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from hashret.errors import HashretError, InputError, UsageError
+from hashret.sources import ValueReader, is_gone, open_source, read_value
+from hashret.sources.records import LineReader
+
+ROWS = [
+    {"id": "a", "size": 3, "body": "the first text", "section": "games"},
+    {"id": "b", "size": 20, "body": "the second,\nof two lines", "section": "math"},
+    {"id": "c", "size": -1, "body": 'the "third" täxt', "section": "games"},
+]
+
+
+def write_csv(path, rows=ROWS, delimiter=","):
+    def cell(value):
+        text = str(value).replace('"', '""')
+        return f'"{text}"'
+
+    lines = [list(rows[0]), *(row.values() for row in rows)]
+    path.write_text("".join(delimiter.join(map(cell, line)) + "\n" for line in lines))
+    return path
+
+
+def write_jsonl(path, rows=ROWS):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def write_json(path, rows=ROWS):
+    path.write_text(json.dumps(rows, indent=2))
+    return path
+
+
+def write_parquet(path, rows=ROWS):
+    parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=2)
+    return path
+
+
+def write_sqlite(path, rows=ROWS):
+    connection = sqlite3.connect(path)
+    names = ", ".join(rows[0])
+    connection.execute(f"create table docs ({names})")
+    marks = ", ".join("?" * len(rows[0]))
+    connection.executemany(
+        f"insert into docs values ({marks})", [tuple(row.values()) for row in rows]
+    )
+    connection.commit()
+    connection.close()
+    return path
+
+
+WRITERS = {
+    "docs.csv": write_csv,
+    "docs.tsv": lambda path: write_csv(path, delimiter="\t"),
+    "semicolons.csv": lambda path: write_csv(path, delimiter=";"),
+    "docs.json": write_json,
+    "lines.json": lambda path: write_jsonl(path),
+    "docs.jsonl": write_jsonl,
+    "docs.NDJSON": write_jsonl,
+    "docs.parquet": write_parquet,
+    "docs.db": write_sqlite,
+    "docs.sqlite3": write_sqlite,
+}
+FILES = [*WRITERS, "docs.csv.gz", "docs.jsonl.gz", "docs.json.gz"]
+
+
+@pytest.fixture(params=FILES)
+def file(request, tmp_path):
+    name = request.param.removesuffix(".gz")
+    path = WRITERS[name](tmp_path / name)
+    if name == request.param:
+        return path
+    packed = tmp_path / request.param
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    return packed
+
+
+def reasons(source):
+    return {skipped.name.rpartition("#")[2]: skipped.reason for skipped in source.skipped}
+
+
+# Every format
+
+
+def test_values_keys_and_fields_are_the_same_in_every_format(file):
+    source = open_source(file)
+    items = list(source)
+    assert source.kind == "text"
+    assert source.length == 3
+    assert [item.value for item in items] == [row["body"] for row in ROWS]
+    assert [item.key for item in items] == ["a", "b", "c"]
+    assert [item.fields for item in items] == [
+        {"size": row["size"], "section": row["section"]} for row in ROWS
+    ]
+    assert [item.position for item in items] == [0, 1, 2]
+    assert source.skipped == []
+
+
+def test_the_description_tells_what_was_understood(file):
+    assert open_source(file).description == (
+        f"3 texts from {file.name} (text: body, key: id; fields: size, section)"
+    )
+
+
+def test_columns_can_be_named(file):
+    source = open_source(file, column="section", id_column="size", key_prefix="{stem}-")
+    items = list(source)
+    stem = file.name.partition(".")[0]
+    assert [item.value for item in items] == ["games", "math", "games"]
+    assert [item.key for item in items] == [f"{stem}-{row['size']}" for row in ROWS]
+    assert items[0].fields == {"id": "a", "body": ROWS[0]["body"]}
+
+
+def test_a_wrong_column_is_refused_and_the_columns_listed(file):
+    for asked in ({"column": "txt"}, {"id_column": "txt"}):
+        with pytest.raises(InputError, match=r"'txt'.*id .*size .*body .*section"):
+            open_source(file, **asked)
+
+
+def test_a_position_names_the_record(file):
+    source = open_source(file)
+    assert [read_value(f"{source.location}#{n}") for n in (2, 0)] == [
+        ROWS[2]["body"],
+        ROWS[0]["body"],
+    ]
+    with pytest.raises(InputError, match="no record 3"):
+        read_value(f"{source.location}#3")
+
+
+def test_a_location_says_which_column_was_read(file):
+    source = open_source(file, column="section")
+    assert read_value(f"{source.location}#1") == "math"
+    assert not is_gone(source.location)
+    assert is_gone(source.location.replace("docs", "gone").replace("lines", "gone")) or (
+        "semicolons" in source.location
+    )
+
+
+def test_only_the_drawn_items_come_in_a_sample(file):
+    drawn = list(open_source(file).sample(2, np.random.default_rng(0)))
+    assert len(drawn) == 2
+    assert [ROWS[item.position]["body"] for item in drawn] == [item.value for item in drawn]
+
+
+def test_what_a_table_holds_can_be_asked(file):
+    source = open_source(file)
+    assert source.holds("b")
+    assert not source.holds("d")
+    numbered = open_source(file, id_column="size")
+    assert numbered.holds("20")
+    assert not numbered.holds("1")
+
+
+def test_values_are_read_again_in_one_pass(tmp_path, monkeypatch):
+    path = tmp_path / "docs.txt"
+    path.write_text("".join(f"line {n}\n" for n in range(100)))
+    opened = []
+    records = LineReader.records
+
+    def counted(self, *arguments):
+        opened.append(arguments)
+        return records(self, *arguments)
+
+    reader = ValueReader()
+    reader.read(f"{path}#0")
+    monkeypatch.setattr(LineReader, "records", counted)
+    assert [reader.read(f"{path}#{n}") for n in range(1, 100, 2)] == [
+        f"line {n}" for n in range(1, 100, 2)
+    ]
+    assert opened == []
+    assert reader.read(f"{path}#3") == "line 3"
+    assert len(opened) == 1
+
+
+# Which columns
+
+
+@pytest.mark.parametrize(
+    ("row", "value", "key"),
+    [
+        ({"title": "x y", "text": "z", "uid": "1"}, "text", "uid"),
+        ({"name": "n", "Description": "some words", "KEY": 7}, "Description", "KEY"),
+        ({"a": "short", "b": "much longer words"}, "b", None),
+        ({"url": "https://x/y", "title": "words"}, "title", "url"),
+        ({"label": 3, "embedding": [0.5, 2]}, "embedding", None),
+        ({"title": "t", "vector": [1, 2, 3]}, "vector", None),
+        ({"note": "cat", "picture": "a.png"}, "note", None),
+        ({"label": 3, "picture": "a.png"}, "picture", None),
+    ],
+)
+def test_columns_are_guessed_by_name_and_content(tmp_path, row, value, key):
+    source = open_source(write_jsonl(tmp_path / "x.jsonl", [row]))
+    noun = {"embedding": "vector", "vector": "vector", "picture": "image"}.get(value, "text")
+    assert f"({noun}: {value}, key: {key or 'row number'}" in source.description
+
+
+def test_a_column_of_ids_that_repeat_is_no_key(tmp_path):
+    rows = [{"id": n % 3, "text": "t"} for n in range(12)]
+    source = open_source(write_jsonl(tmp_path / "x.jsonl", rows))
+    assert [item.key for item in source] == [str(n) for n in range(12)]
+    assert source.holds("11")
+    assert not source.holds("12")
+
+
+def test_cells_of_numbers_are_numbers_and_codes_stay_text(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(
+        "text,n,x,code,mixed,when\none,1,2.5,007,1,2020-01-01\ntwo,,nan,100,x,2021-01-01\n"
+    )
+    first, second = open_source(path)
+    assert first.fields == {"n": 1, "x": 2.5, "code": "007", "mixed": "1", "when": "2020-01-01"}
+    assert second.fields == {
+        "n": None,
+        "x": None,
+        "code": "100",
+        "mixed": "x",
+        "when": "2021-01-01",
+    }
+
+
+def test_nested_values_are_json_and_what_is_not_finite_is_missing(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text(
+        '{"text": "t", "tags": ["ä", "b"], "who": {"n": 1}, "x": NaN, "ok": true, "v": [1, 2]}\n'
+    )
+    source = open_source(path, column="text")
+    assert next(iter(source)).fields == {
+        "tags": '["ä", "b"]',
+        "who": '{"n": 1}',
+        "x": None,
+        "ok": True,
+    }
+    assert "not kept: v" in source.description
+
+
+def test_columns_that_conditions_cannot_name_are_left_out_and_told(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text('text,row,"a""b",Size,size\none,1,2,3,4\n')
+    source = open_source(path)
+    assert next(iter(source)).fields == {"Size": 3}
+    assert 'not kept: row, a"b, size' in source.description
+
+
+def test_a_table_without_anything_to_index_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"No column of x\.csv holds text.*a \(numbers"):
+        path = tmp_path / "x.csv"
+        path.write_text("a,b\n1,2\n")
+        open_source(path)
+
+
+# Images and vectors
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    (tmp_path / "img").mkdir()
+    for n in range(3):
+        Image.new("L", (4, 4), n).save(tmp_path / "img" / f"{n}.png")
+    rows = [{"caption": f"picture {n}", "file": f"img/{n}.png"} for n in (0, 1, 2, 9)]
+    return tmp_path, rows
+
+
+@pytest.mark.parametrize(
+    "write", [write_csv, write_jsonl, write_parquet, write_sqlite], ids=lambda w: w.__name__
+)
+def test_a_column_of_paths_is_a_source_of_images(pictures, write, tmp_path):
+    folder, rows = pictures
+    suffix = write.__name__.removeprefix("write_")
+    source = open_source(write(folder / f"t.{suffix}", rows))
+    items = list(source)
+    assert source.kind == "images"
+    assert [item.value for item in items] == [
+        (folder / "img" / f"{n}.png").read_bytes() for n in range(3)
+    ]
+    assert items[1].fields == {"caption": "picture 1", "file": "img/1.png"}
+    assert "img/9.png: no such file" in reasons(source)["3"]
+    assert read_value(f"{source.location}#1") == items[1].value
+    assert next(iter(open_source(source.location, kind="text"))).value == "picture 0"
+
+
+@pytest.mark.parametrize("write", [write_jsonl, write_json, write_parquet])
+def test_a_column_of_lists_is_a_source_of_vectors(tmp_path, write):
+    rows = [{"name": str(n), "embedding": [n / 2, 1.0, -n]} for n in range(5)]
+    suffix = write.__name__.removeprefix("write_")
+    source = open_source(write(tmp_path / f"v.{suffix}", rows), id_column="name")
+    items = list(source)
+    assert (source.kind, items[4].key, items[4].value.dtype) == ("vectors", "4", np.float32)
+    np.testing.assert_array_equal(items[3].value, [1.5, 1, -3])
+    np.testing.assert_array_equal(read_value(f"{source.location}#3"), [1.5, 1, -3])
+    assert "5 vectors of 3 values" in source.description
+
+
+# Broken input: each is skipped and named by its line, or the file is refused
+
+GOOD = '{"id": "g%d", "text": "good"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "skipped"),
+    [
+        ("x.jsonl", '{"text": "a"}\n{bad\n', {"1": "line 2: it is not JSON"}),
+        ("x.jsonl", '{"text": "a"}\n\n[1]\n', {"2": "line 3: it is no JSON object"}),
+        ("x.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', {"1": "line 2: its text is not UTF-8"}),
+        ("x.jsonl", '{"text": "a"}\n{"text": "\\ud800"}\n', {"1": "line 2: the text.*Unicode"}),
+        ("x.jsonl", '{"text": "a"}\n{"text": null}\n', {"1": "line 2: there is nothing"}),
+        ("x.jsonl", '{"text": "a"}\n{"x": 1}\n', {"1": "line 2: there is nothing"}),
+        ("x.jsonl", '{"text": "a"}\n{"text": 5}\n', {"1": "line 2: expected text"}),
+        ("x.jsonl", '{"text": "a"}\n' + "[" * 100_000 + "\n", {"1": "line 2: it is not JSON"}),
+        ("x.jsonl", '{"text": "a"}\n{"text": "b", "n": 1e999}\n', {}),
+        ("x.jsonl", GOOD % 1 + GOOD % 2 + GOOD % 1, {"2": "line 3.*'g1' came before, on line 1"}),
+        ("x.jsonl", GOOD % 1 + GOOD % 2 + '{"text": "b"}\n', {"2": "line 3: there is no key"}),
+        ("x.jsonl", GOOD % 1 + GOOD % 2 + '{"id": null, "text": "b"}\n', {"2": "line 3.*no key"}),
+        ("x.jsonl", GOOD % 1 + GOOD % 2 + '{"id": [1], "text": "b"}\n', {"2": "line 3.*no text"}),
+        ("x.jsonl", GOOD % 1 + f'{{"id": "h", "text": "b", "n": {2**70}}}\n', {"1": "64 bits"}),
+        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, 2]}\n{"v": [1]}\n', {"2": "line 3.*2 numbers"}),
+        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, NaN]}\n', {"1": "line 2.*not finite"}),
+        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, "b"]}\n', {"1": "line 2.*only numbers"}),
+        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, 1e99]}\n', {"1": "line 2.*not finite"}),
+        ("x.json", '[{"text": "a"},\n 5, {"text": "b"}]', {"1": "line 2: it is no JSON object"}),
+        ("x.csv", "text,b\na,1\nb\nc,3\n", {"1": "line 3: expected 2 cells.*got 1"}),
+        ("x.csv", "text,b\na,1\nb,2,3\n", {"1": "line 3: expected 2 cells.*got 3"}),
+        ("x.csv", 'text,b\na,1\n"b" c,2\nd,4\n', {"1": "line 3: it is not CSV"}),
+        ("x.csv", "text,b\na,1\n ,2\n", {"1": "line 3: there is nothing"}),
+        ("x.csv", b"text,b\na,1\n\xe9,2\n", {"1": "line 3: its text is not UTF-8"}),
+        ("x.txt", b"one\n\xff\xfe\nthree\n", {"1": "line 2: its text is not UTF-8"}),
+    ],
+)
+def test_a_broken_record_is_skipped_and_named(tmp_path, name, content, skipped):
+    path = tmp_path / name
+    given = content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(given)
+    source = open_source(path)
+    items = list(source)
+    found = reasons(source)
+    assert set(found) == set(skipped)
+    assert len(items) == source.length - len(skipped) - given.count(b"\n\n")
+    for position, pattern in skipped.items():
+        assert re.search(pattern, found[position]), found
+    assert all(one.name.startswith(str(path)) for one in source.skipped)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "pattern"),
+    [
+        ("x.txt", "", "not one record in x.txt"),
+        ("x.txt", "\n \n", "not one record in x.txt"),
+        ("x.csv", "", "no first row"),
+        ("x.csv", "a,text\n", "not one record"),
+        ("x.jsonl", "{bad\n{worse\n", "not one record.*line 1: it is not JSON"),
+        ("x.json", "", "not one record"),
+        ("x.json", "[]", "not one record"),
+        ("x.json", '[{"text": "a"},\n{"text": oops}]', "line 2: Expecting value"),
+        ("x.json", '[{"text": "a"},\n{"text": "b"}', "line 2: expected , or ]"),
+        ("x.json", '[{"text": "a"}] x', "expected the end"),
+        ("x.json", "[" * 200_000, "line 1"),
+        ("x.json", b'[{"text": "\xff"}]', "not UTF-8"),
+        ("x.csv", 'text,b\na,1\n"b,2\nc,3\n', "line 3 of .*does not end"),
+        ("x.txt", b"PNG\0\0\1", "no text.*null characters"),
+        ("x.jsonl", b"\0", "null characters"),
+        ("x.csv", b"\0", "null characters"),
+        ("x.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 999)[:-9], "Cannot read"),
+        ("x.parquet", b"PAR1 no", "damaged or no Parquet"),
+        ("x.db", b"no database at all", "Cannot read.*not a database"),
+        ("x.db", b"", "no table"),
+        ("x.txt", b"x" * ((1 << 24) + (1 << 20) + 1), "Line 1 .*more than"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(tmp_path, name, content, pattern):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=f"(?s){pattern}") as caught:
+        list(open_source(path))
+    assert "x." in str(caught.value)
+
+
+def test_a_text_of_a_million_characters_is_kept(tmp_path):
+    long = "word " * 200_000
+    for path in (
+        write_jsonl(tmp_path / "x.jsonl", [{"text": long}]),
+        write_csv(tmp_path / "x.csv", [{"text": long}]),
+        write_json(tmp_path / "x.json", [{"text": long}]),
+    ):
+        assert [item.value for item in open_source(path)] == [long]
+
+
+def test_a_mark_of_utf_8_is_no_part_of_the_first_name(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"\xef\xbb\xbftext,n\none,1\n")
+    assert "text: text" in open_source(path).description
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_another_encoding_can_be_named(tmp_path, encoding):
+    for name, content in (("x.csv", "text,n\nfür,1\n"), ("x.jsonl", '{"text": "für"}\n')):
+        path = tmp_path / name
+        path.write_bytes(content.encode(encoding))
+        source = open_source(path, encoding=encoding)
+        assert [item.value for item in source] == ["für"]
+        assert read_value(f"{source.location}#0") == "für"
+    with pytest.raises(UsageError, match="rot13"):
+        open_source(path, encoding="rot13")
+
+
+def test_a_format_can_be_named(tmp_path):
+    path = tmp_path / "x.log"
+    path.write_text("one\ntwo\n")
+    source = open_source(path, format="lines")
+    assert [item.value for item in source] == ["one", "two"]
+    assert read_value(f"{source.location}#1") == "two"
+
+
+def test_empty_lines_are_counted_and_keep_their_numbers(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("one\r\n\r\n\ntwo")
+    source = open_source(path)
+    assert [(item.key, item.value) for item in source] == [("0", "one"), ("3", "two")]
+    assert "2 empty lines left out" in source.description
+    assert source.skipped == []
+
+
+def test_options_of_tables_are_refused_elsewhere(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.eye(3))
+    for given in (path, np.eye(3), tmp_path):
+        with pytest.raises(UsageError, match="--column .* for tables"):
+            open_source(given, column="x")
+    with pytest.raises(UsageError, match="SQLite"):
+        open_source(write_csv(tmp_path / "x.csv"), sql="select 1")
+
+
+def test_tables_with_the_same_keys_do_not_go_together(tmp_path):
+    paths = [write_jsonl(tmp_path / "x.jsonl"), write_csv(tmp_path / "y.csv")]
+    with pytest.raises(InputError, match="'a' comes twice"):
+        open_source(paths)
+    both = open_source(paths, key_prefix="{stem}:")
+    assert [item.key for item in both] == ["x:a", "x:b", "x:c", "y:a", "y:b", "y:c"]
+    lines = [tmp_path / "p.txt", tmp_path / "q.txt"]
+    for path in lines:
+        path.write_text("one\ntwo\n")
+    with pytest.raises(InputError, match="both have the keys 0, 1"):
+        open_source(lines)
+
+
+# SQL
+
+
+def test_a_query_is_a_table(tmp_path):
+    path = write_sqlite(tmp_path / "x.db")
+    sql = "select upper(body) as body, size from docs where size > 0 order by size desc; "
+    source = open_source(path, sql=sql)
+    assert [item.value for item in source] == [ROWS[n]["body"].upper() for n in (1, 0)]
+    assert source.length == 2
+    assert read_value(f"{source.location}#1") == ROWS[0]["body"].upper()
+
+
+def test_a_query_may_search_full_text_and_look_into_json(tmp_path):
+    path = tmp_path / "x.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create virtual table docs using fts5(body)")
+        connection.execute("insert into docs values ('some words'), ('others')")
+        connection.execute("create table nested as select '[\"in a list\"]' as list")
+    connection.close()
+    for sql, expected in (
+        ("select * from docs where docs match 'words'", "some words"),
+        ("select value from nested, json_each(list)", "in a list"),
+    ):
+        assert [item.value for item in open_source(path, sql=sql)] == [expected]
+
+
+def test_images_may_lie_in_the_table(tmp_path):
+    Image.new("L", (4, 4), 9).save(tmp_path / "p.png")
+    picture = (tmp_path / "p.png").read_bytes()
+    rows = [{"name": "x", "thumb": picture, "other": b"\0"}]
+    for write, name in ((write_sqlite, "t.db"), (write_parquet, "t.parquet")):
+        source = open_source(write(tmp_path / name, rows))
+        assert [(item.value, item.fields) for item in source] == [(picture, {"name": "x"})]
+        assert "not kept: other" in source.description
+        assert read_value(f"{source.location}#0") == picture
+
+
+def test_parquet_values_become_fields(tmp_path):
+    rows = [
+        {
+            "text": "words",
+            "when": dt.datetime(2020, 1, 2),
+            "day": dt.date(2020, 1, 2),
+            "price": decimal.Decimal("1.50"),
+            "who": {"n": 1},
+            "x": math.nan,
+            "took": dt.timedelta(1),
+            "id": 7,
+        }
+    ]
+    (item,) = open_source(write_parquet(tmp_path / "x.parquet", rows))
+    assert (item.key, item.fields) == (
+        "7",
+        {
+            "when": "2020-01-02T00:00:00",
+            "day": "2020-01-02",
+            "price": 1.5,
+            "who": '{"n": 1}',
+            "x": None,
+            "took": "1 day, 0:00:00",
+        },
+    )
+
+
+def test_which_table_must_be_said_where_there_are_several(tmp_path):
+    path = write_sqlite(tmp_path / "x.db")
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table other (x)")
+    connection.close()
+    with pytest.raises(UsageError, match=r"--sql.*docs, other"):
+        open_source(path)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "delete from docs",
+        "drop table docs",
+        "insert into docs values (1, 2, 3, 4) returning *",
+        "create table t as select 1",
+        "attach 'other.db' as other",
+        "pragma user_version",
+        "select load_extension('x')",
+        "select * from pragma_table_info('docs')",
+        "select 1; select 2",
+        "vacuum",
+        "update sqlite_master set sql = ''",
+        "pragma data_version = 1",
+        "",
+        "no sql",
+        "select * from gone",
+        "select body, body from docs",
+        "select body from docs\0",
+    ],
+)
+def test_a_query_only_reads(tmp_path, sql):
+    path = write_sqlite(tmp_path / "x.db")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"x\.db"):
+        list(open_source(path, sql=sql))
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["x.db"]
+
+
+# Size
+
+_BOUNDED = """
+import sys
+import numpy as np
+from hashret.sources import open_source
+
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
+def read(path):
+    source = open_source(path)
+    drawn = sum(1 for _ in source.sample(100, np.random.default_rng(0)))
+    return source.length, drawn, sum(1 for _ in source)
+
+read(sys.argv[2])
+before = peak()
+print(*read(sys.argv[1]), (peak() - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "json"])
+def test_memory_does_not_grow_with_the_file(tmp_path, suffix):
+    big, small = tmp_path / f"big.{suffix}", tmp_path / f"small.{suffix}"
+    n_rows = 100_000 if suffix == "jsonl" else 40_000
+    for path, count in ((big, n_rows), (small, 2000)):
+        rows = (f'{{"id": "k{n}", "text": "{"word " * 400}", "n": {n}}}' for n in range(count))
+        with path.open("w") as file:
+            if suffix == "csv":
+                file.write("id,text,n\n")
+                file.writelines(f"k{n},{'word ' * 400},{n}\n" for n in range(count))
+            elif suffix == "jsonl":
+                file.writelines(f"{row}\n" for row in rows)
+            else:
+                file.write("[" + next(rows))
+                file.writelines(f",\n{row}" for row in rows)
+                file.write("]")
+    assert big.stat().st_size > 80_000_000
+    out = subprocess.run(
+        [sys.executable, "-c", _BOUNDED, big, small], capture_output=True, text=True, check=True
+    ).stdout.split()
+    length, drawn, read, megabytes = map(int, out)
+    assert (length, drawn, read) == (n_rows, 100, n_rows)
+    assert megabytes < 24
+
+
+def test_a_million_lines_are_counted(tmp_path):
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text": "some words"}\n' * 1_000_000, 1))
+    source = open_source(path)
+    assert source.length == 1_000_000
+    assert source.description.startswith("1,000,000 texts from x.jsonl.gz")
+
+
+# From the command line
+
+
+def test_a_table_comes_through_standard_input(run, make_index, vectors):
+    index = make_index("vectors")
+    lines = "".join(json.dumps({"id": f"n{n}", "v": vectors[n].tolist()}) + "\n" for n in range(3))
+    out = run("index", "-", "--format", "jsonl", "-i", index, stdin=lines + "{bad\n")
+    assert out.returncode == 0
+    assert "from standard input (vector: v, key: id)" in out.stderr
+    assert "3 added" in out.stderr
+    assert "Skipped standard input#3: line 4: it is not JSON" in out.stderr
+    out = run("query", "--key", "n1", "-i", index, "--json")
+    assert json.loads(out.stdout)[0]["distance"] == 0
+    out = run("index", "-", "--format", "jsonl", "-i", index, "--strict", stdin=lines + "{bad\n")
+    assert out.returncode == 3
+    assert "3 unchanged" in out.stderr
+    out = run("index", "-", "-i", index, stdin=lines)
+    assert out.returncode == 2
+    assert "--format" in out.stderr
+
+
+def test_prune_removes_the_records_that_are_gone(make_index, vectors, tmp_path):
+    import hashret
+
+    path = tmp_path / "v.jsonl"
+    rows = [{"id": f"n{n}", "v": vectors[n].tolist()} for n in range(5)]
+    write_jsonl(path, rows)
+    with hashret.open(make_index("vectors")) as index:
+        assert index.add(path).added == 5
+        write_jsonl(path, rows[2:])
+        report = index.add(path, prune=True)
+        assert (report.unchanged, report.pruned) == (3, 2)
+        assert index["n2"].location == f"{path}#0"
+        with pytest.raises(HashretError, match="no column 'w'"):
+            index.add(path, column="w")
+
+
+# Whatever the bytes are
+
+
+def mutated(content, random):
+    """A file with bytes changed, cut out, doubled or put in."""
+    content = bytearray(content)
+    for _ in range(random.integers(1, 6)):
+        start = int(random.integers(len(content)))
+        end = start + int(random.integers(1, 30))
+        content[start:end] = [
+            bytes(random.integers(256, size=int(random.integers(1, 5)), dtype=np.uint8)),
+            b"",
+            bytes(content[start:end]) * 2,
+            random.choice([b'"', b"\n", b"{", b"]", b"\0", b",", b"NaN", b"1e999", b"\\u"]),
+            b"[" * 3000,
+        ][random.integers(5)]
+        if not content:
+            break
+    return bytes(content)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_any_bytes_are_items_or_a_refusal(tmp_path, name):
+    random = np.random.default_rng(0)
+    whole = WRITERS[name](tmp_path / name).read_bytes()
+    path = tmp_path / f"mutated-{name}"
+    for _ in range(100):
+        path.write_bytes(mutated(whole, random))
+        try:
+            source = open_source(path)
+            items = list(source)
+            assert len(items) + len(source.skipped) <= source.length
+            for item in items:
+                assert read_value(f"{source.location}#{item.position}") == item.value
+        except HashretError as error:
+            assert "mutated-" in str(error)
