@@ -43,8 +43,8 @@ class Index(QueryableIndex):
         path: the folder, absolute.
         n_bits: code length in bits.
         encoder: turns values into codes and codes into values.
-        kind: what its values are, ``"images"`` or ``"vectors"``; ``"codes"`` where it was made of
-            ready codes.
+        kind: what its values are, ``"images"``, ``"text"`` or ``"vectors"``; ``"codes"`` where it
+            was made of ready codes.
 
     Example:
         >>> import hashret, numpy as np
@@ -72,6 +72,7 @@ class Index(QueryableIndex):
         random_state: int | None = None,
         key_prefix: str = "",
         keep_vectors: bool = False,
+        features: str = "auto",
         progress: ProgressCallback = no_progress,
     ) -> Self:
         """Learn codes from a source, and store its items.
@@ -84,20 +85,24 @@ class Index(QueryableIndex):
             path: the folder to make.
             source: a path (a folder of images, an IDX, ``.npy`` or ``.npz`` file) or several; an
                 array, ``(n, d)`` vectors or ``(n, height, width[, channels])`` images, whose keys
-                are the row numbers as strings; or an iterable of ``(key, value)`` or
-                ``(key, value, fields)``.
+                are the row numbers as strings; with ``kind="text"`` a list of texts, likewise; or
+                an iterable of ``(key, value)`` or ``(key, value, fields)``.
             n_bits: code length in bits, a multiple of 8 from 8 to 1024.
             hasher: what learns the codes, such as ``hashret.SemanticHasher(32, effort="high")`` or
                 one of ``hashret.encoder.baselines``; a copy of it is fitted. It has a code length,
                 passes and a seed of its own: ``n_bits``, ``epochs`` and ``random_state`` are
                 then left alone.
-            kind: ``"images"`` or ``"vectors"``; ``"auto"`` guesses from the source.
+            kind: ``"images"``, ``"text"`` or ``"vectors"``; ``"auto"`` guesses from the source. A
+                list of texts is one of paths without ``kind="text"``.
             epochs: passes over the training data; None for the default.
             random_state: a seed; the same seed gives the same codes on the same machine.
             key_prefix: put before the row numbers of array files; ``{stem}`` in it stands for the
                 file's name without its suffixes.
             keep_vectors: also keep the features of every item that is ever added, as float16 (two
                 bytes a value), so that queries can be re-ranked by them.
+            features: how texts become numbers: ``"wordllama"``, embeddings of English words (needs
+                the extra ``text``); ``"tfidf"``, learned from the texts, in any language;
+                ``"counts"`` of words; ``"auto"`` is the first of these that is installed.
             progress: called often with a :class:`~hashret.ingest.Progress`.
 
         Raises:
@@ -113,6 +118,7 @@ class Index(QueryableIndex):
             hasher=hasher,
             progress=progress,
             keep_vectors=keep_vectors,
+            features=features,
         )
         index = cls.open(path)
         skipped = index.add(opened, progress=progress).skipped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
 from dataclasses import replace
@@ -17,6 +18,7 @@ from hashret.codes import check_n_bits
 from hashret.encoder.recipe import RECIPES
 from hashret.errors import UsageError
 from hashret.features import ImageFeatures
+from hashret.features.text_counts import CountFeatures
 from hashret.files import write_durably
 from hashret.ingest import Progress, ProgressCallback, training_matrix
 from hashret.new_folder import new_folder
@@ -36,6 +38,7 @@ def learn_index(
     hasher: CodeEstimator,
     progress: ProgressCallback,
     keep_vectors: bool = False,
+    features: str = "auto",
 ) -> None:
     """Learn from a source and make an index folder without items.
 
@@ -48,6 +51,7 @@ def learn_index(
             was not told, it is told.
         progress: called often.
         keep_vectors: whether the index keeps the features of its items.
+        features: how texts become rows, see :func:`hashret.features.learn_features`.
 
     Raises:
         IndexExistsError: something is at ``folder`` already.
@@ -57,7 +61,9 @@ def learn_index(
     hasher = checked_copy(hasher)
     # The folder comes first: that it cannot be written must not be found out after learning.
     with new_folder(folder.absolute()) as unfinished:
-        settings = _learn_into(unfinished / "encoder", source, hasher, progress, keep_vectors)
+        settings = _learn_into(
+            unfinished / "encoder", source, hasher, progress, keep_vectors, features
+        )
         (unfinished / "segments").mkdir()
         ItemStore.create(unfinished / "items.db", settings).close()
 
@@ -68,13 +74,16 @@ def _learn_into(
     hasher: CodeEstimator,
     progress: ProgressCallback,
     keep_vectors: bool,
+    method: str,
 ) -> dict[str, Any]:
     """Learn, write the encoder's files into ``folder``, and return the settings of the index."""
     parameters = hasher.get_params(deep=False)
     rng = np.random.default_rng(parameters["random_state"])
-    features, matrix = training_matrix(source, rng, progress)
+    features, matrix = training_matrix(source, rng, progress, method)
     if isinstance(features, ImageFeatures) and parameters.get("image_shape", ()) is None:
         hasher.set_params(image_shape=(features.height, features.width, features.channels))
+    if isinstance(features, CountFeatures) and parameters.get("reconstruction_loss") == "auto":
+        hasher.set_params(reconstruction_loss="multinomial")
 
     started = time.perf_counter()
     latest = Progress(
@@ -93,6 +102,10 @@ def _learn_into(
         progress(replace(latest, note=f"{latest.note}, {bottleneck} bits"))
     seconds = time.perf_counter() - started
     hasher.save(folder)
+    for name, array in features.arrays().items():
+        content = io.BytesIO()
+        np.save(content, array, allow_pickle=False)
+        write_durably(folder / name, content.getbuffer())
     write_durably(folder / FEATURES_FILE, json.dumps(features.to_json()).encode())
     return {
         "n_bits": parameters["n_bits"],

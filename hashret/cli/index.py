@@ -181,7 +181,7 @@ def _index_sources(
     from hashret.index import Index
     from hashret.learning import checked_copy, learn_index
     from hashret.new_folder import refuse_existing
-    from hashret.sources import open_source
+    from hashret.sources import open_paths
 
     exists = (path / "items.db").is_file()
     if exists:
@@ -191,11 +191,18 @@ def _index_sources(
     else:
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
-    source = open_source(list(sources), kind=kind, key_prefix=key_prefix)
+    source = open_paths(sources, kind=kind, key_prefix=key_prefix)
     click.echo(f"Source: {source.description}.", err=True)
     with ProgressDisplay() as progress:
         if not exists:
-            learn_index(path, source, hasher=hasher, progress=progress, keep_vectors=keep_vectors)
+            learn_index(
+                path,
+                source,
+                hasher=hasher,
+                progress=progress,
+                keep_vectors=keep_vectors,
+                features=learning.features,
+            )
             opened = Index.open(path)
         return opened, opened.add(source, replace=replace, prune=prune, progress=progress)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-KINDS = ("auto", "images", "vectors")
+KINDS = ("auto", "images", "text", "vectors")
 
 
 def indexes_folder() -> Path:

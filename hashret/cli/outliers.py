@@ -40,12 +40,13 @@ def outliers(
     """
     if key_prefix and not sources:
         raise UsageError("--key-prefix is for the keys of SOURCE; name one, or leave it out.")
+    from hashret.sources import open_paths
+
     warnings_to_stderr()
     with open_index(index_name) as index:
         with ProgressDisplay() as progress:
-            found = index.outliers(
-                list(sources) or None, limit, key_prefix=key_prefix, progress=progress
-            )
+            source = open_paths(sources, index.kind, key_prefix) if sources else None
+            found = index.outliers(source, limit, progress=progress)
         fields = index.field_names
     tell_skipped(found.skipped)
     Output.of(context).write(

@@ -83,6 +83,10 @@ class VectorFeatures:
         """The length, as JSON."""
         return {"kind": self.kind, "format": FORMAT, "n_features": self.n_features}
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """None: all is in the JSON."""
+        return {}
+
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Self:
         """The inverse of :meth:`to_json`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hashret.sources.idx import read_idx
 from hashret.sources.item import Item, Skipped, Source, content_hash, is_gone
-from hashret.sources.opening import open_source, read_value
+from hashret.sources.opening import open_paths, open_source, read_value
 
 __all__ = [
     "Item",
@@ -16,6 +16,7 @@ __all__ = [
     "Source",
     "content_hash",
     "is_gone",
+    "open_paths",
     "open_source",
     "read_idx",
     "read_value",

@@ -25,8 +25,8 @@ class Item:
 
     Attributes:
         key: its name, unique in the source.
-        value: a vector or image array (a row of an array file), the bytes of an image file, or a
-            PIL image.
+        value: a vector or image array (a row of an array file), the bytes of an image file, a PIL
+            image, or a text.
         fields: what else is known about it, for instance ``{"label": 3}``; JSON scalars only.
         position: its row in an array file; None elsewhere.
     """
@@ -49,7 +49,7 @@ class Source(ABC):
     """A stream of items that can be iterated more than once.
 
     Attributes:
-        kind: ``"images"`` or ``"vectors"``.
+        kind: ``"images"``, ``"text"`` or ``"vectors"``.
         description: one line about what was understood.
         location: the absolute path of the folder or file on disk; None for Python data and for
             several paths (each of ``parts`` has its own).

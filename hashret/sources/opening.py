@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hashret.errors import InputError, NoEncoderError, UsageError
 from hashret.sources.array_files import is_array_name
-from hashret.sources.arrays import open_array, open_array_file, read_row
+from hashret.sources.arrays import STEM, open_array, open_array_file, read_row
 from hashret.sources.images import (
     SUFFIXES,
     ImageFile,
@@ -23,7 +25,7 @@ from hashret.sources.metadata import is_unicode, printable
 from hashret.sources.pairs import PairSource, is_pair
 from hashret.sources.several import Several
 
-KINDS = ("auto", "images", "vectors")
+KINDS = ("auto", "images", "text", "vectors")
 UNDERSTOOD = (
     f"a folder of images, an image ({', '.join(sorted(SUFFIXES))}), an IDX file (x-idx3-ubyte or "
     "x.idx, gzipped or not), .npy or .npz"
@@ -39,8 +41,9 @@ def open_source(source: Any, kind: str = "auto", key_prefix: str = "") -> Source
             file beside it becomes ``label``), a .npy or .npz file. Or Python data: an array of
             shape (n, d) of vectors, (n, height, width) or (n, height, width, 1 or 3) of ``uint8``
             images, or an iterable of (key, value) or (key, value, fields). An iterator is read
-            into a list at once, because a source is iterated more than once.
-        kind: ``"images"`` or ``"vectors"`` overrule what ``"auto"`` sees.
+            into a list at once, because a source is iterated more than once. With ``kind="text"``,
+            strings in a list are texts, and their places in it the keys; else they are paths.
+        kind: ``"images"``, ``"text"`` or ``"vectors"`` overrule what ``"auto"`` sees.
         key_prefix: what the keys of an array file or array begin with, before the number of the
             row; ``{stem}`` stands for the file's name without suffixes.
 
@@ -55,17 +58,12 @@ def open_source(source: Any, kind: str = "auto", key_prefix: str = "") -> Source
         >>> [item.key for item in open_source([[0.0, 1.0], [2.0, 3.0]])]
         ['0', '1']
     """
-    if kind == "codes":
-        raise NoEncoderError  # the kind of an index of ready codes, which encodes no source
-    if kind not in KINDS:
-        raise UsageError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
-    if not isinstance(key_prefix, str) or not is_unicode(key_prefix):
-        raise UsageError(f"key_prefix must be text, got {key_prefix!r}.")
-    if re.search(r"[{}]", key_prefix.replace("{stem}", "")):
-        raise UsageError(f"key_prefix knows only {{stem}} between braces, got {key_prefix!r}.")
+    _check_options(kind, key_prefix)
     if isinstance(source, str | PathLike):
         return _open_path(source, kind, key_prefix)
     if hasattr(source, "__array__"):
+        if kind == "text":
+            return _open_texts(np.asarray(source), key_prefix)
         return open_array(source, kind, key_prefix)
     if isinstance(source, Mapping):
         raise InputError("Expected (key, value) pairs, got a mapping; pass mapping.items().")
@@ -74,14 +72,42 @@ def open_source(source: Any, kind: str = "auto", key_prefix: str = "") -> Source
     entries = source if isinstance(source, list | tuple) else list(source)
     if not entries:
         raise InputError("The source is empty: expected paths, rows or (key, value) pairs.")
+    if kind == "text" and all(isinstance(entry, str) for entry in entries):
+        return _open_texts(entries, key_prefix)
     if all(isinstance(entry, str | PathLike) for entry in entries):
-        parts = [_open_path(entry, kind, key_prefix) for entry in entries]
-        return parts[0] if len(parts) == 1 else Several(parts)
+        return open_paths(entries, kind, key_prefix)
     if not is_pair(entries[0]):
         return open_array(entries, kind, key_prefix)
     if key_prefix:
         raise UsageError("key_prefix is for row numbers; pairs have keys of their own.")
     return PairSource(entries, kind)
+
+
+def open_paths(
+    paths: Sequence[str | PathLike[str]], kind: str = "auto", key_prefix: str = ""
+) -> Source:
+    """Open paths, which strings always are here; otherwise as :func:`open_source`."""
+    _check_options(kind, key_prefix)
+    parts = [_open_path(path, kind, key_prefix) for path in paths]
+    return parts[0] if len(parts) == 1 else Several(parts)
+
+
+def _check_options(kind: str, key_prefix: str) -> None:
+    if kind == "codes":
+        raise NoEncoderError  # the kind of an index of ready codes, which encodes no source
+    if kind not in KINDS:
+        raise UsageError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
+    if not isinstance(key_prefix, str) or not is_unicode(key_prefix):
+        raise UsageError(f"key_prefix must be text, got {key_prefix!r}.")
+    if re.search(r"[{}]", key_prefix.replace("{stem}", "")):
+        raise UsageError(f"key_prefix knows only {{stem}} between braces, got {key_prefix!r}.")
+
+
+def _open_texts(texts: Iterable[Any], key_prefix: str) -> Source:
+    """Texts whose keys are their places."""
+    if STEM in key_prefix:
+        raise UsageError(f"{STEM} in key_prefix is the name of a file, and texts have none.")
+    return PairSource([(f"{key_prefix}{n}", text) for n, text in enumerate(texts)], "text")
 
 
 def read_value(path: str | PathLike[str]) -> Any:
