@@ -37,7 +37,7 @@ def corpus(count: int = 300) -> list[str]:
     rng = np.random.default_rng(0)
     return [
         " ".join(
-            f"The {NOUNS[3 * (n % 4) + rng.integers(3)]} {VERBS[rng.integers(8)]} item{n % 50}."
+            f"The {NOUNS[3 * (n % 4) + rng.integers(3)]} {VERBS[rng.integers(8)]} item{n % 5}."
             for _ in range(rng.integers(2, 7))
         )
         for n in range(count)
