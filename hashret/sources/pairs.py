@@ -124,8 +124,10 @@ def _read_given(key: str, value: Any, kind: str) -> tuple[Any, str]:
         return path, _only_images(key, kind)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value), _only_images(key, kind)
-    if isinstance(value, Mapping | set):
-        raise InputError(f"Expected a vector or an image for {key!r}, got {type(value).__name__}.")
+    if value is None or isinstance(value, Mapping | set):
+        raise InputError(
+            f"Expected a vector, an image or a text for {key!r}, got {type(value).__name__}."
+        )
     if not isinstance(value, np.ndarray) and is_pil_image(value):
         return value, _only_images(key, kind)
     try:
