@@ -59,8 +59,10 @@ def test_kind_overrules(tmp_path):
     assert open_source(floats, kind="images").kind == "images"
     with pytest.raises(InputError, match="height"):
         open_source(save(tmp_path / "x.npy", X), kind="images")
-    with pytest.raises(UsageError, match="text"):
+    with pytest.raises(InputError, match="Expected texts, got an array"):
         open_source(path, kind="text")
+    with pytest.raises(UsageError, match="sounds"):
+        open_source(path, kind="sounds")
 
 
 @pytest.mark.parametrize(

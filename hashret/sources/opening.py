@@ -163,6 +163,8 @@ def _open_path(source: str | PathLike[str], kind: str, key_prefix: str) -> Sourc
         )
     if is_images and kind == "vectors":
         raise InputError(f"Expected vectors (.npy, .npz or IDX), got images: {shown}")
+    if kind == "text" and (is_images or is_array_name(path.name)):
+        raise InputError(f"Expected texts, got {'images' if is_images else 'an array'}: {shown}")
     if path.is_dir():
         return ImageFolder(location)
     if not path.is_file():
