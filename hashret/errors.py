@@ -19,6 +19,10 @@ class UsageError(HashretError, ValueError):
     exit_code = 2
 
 
+class IndexChangedError(HashretError):
+    """An index was changed while it was read by someone who may not lock it; ask again."""
+
+
 class NoEncoderError(UsageError):
     """An index of ready codes was asked for what only an encoder can do."""
 
@@ -52,6 +56,39 @@ class IndexExistsError(HashretError, FileExistsError):
 
 class DamagedIndexError(HashretError):
     """A file of an index is missing, cut short or altered; the message names it and the remedy."""
+
+
+class UnknownFormatError(DamagedIndexError):
+    """A file has a format that this hashret does not read.
+
+    Attributes:
+        is_newer: whether a newer hashret may have written it; otherwise it is too old, or none.
+    """
+
+    def __init__(
+        self, what: str, found: object, reads: tuple[int, int], remedy: str, maker: object = None
+    ) -> None:
+        """Say which version is needed.
+
+        Args:
+            what: the file, and what in it has the format.
+            found: the format that it has.
+            reads: the oldest and the newest format that this hashret reads.
+            remedy: what to do.
+            maker: the version of hashret that made it, where the file tells.
+        """
+        from importlib.metadata import version
+
+        oldest, newest = reads
+        known = f"formats {oldest} to {newest}" if oldest < newest else f"format {newest}"
+        made = f", made by hashret {maker}" if isinstance(maker, str) else ""
+        self.is_newer = isinstance(found, int) and found > newest
+        if self.is_newer:
+            made += ", and needs a newer hashret"
+        super().__init__(
+            f"{what} has format {found!r}{made}; this is hashret {version('hashret')}, which reads "
+            f"{known}. {remedy}"
+        )
 
 
 class IndexLockedError(HashretError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,38 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hashret.errors import HashretError
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """Read a whole file that should be small, and nothing but a file: a pipe would be waited for.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger than ``most_bytes``.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most_bytes:
+            raise OSError(
+                errno.EFBIG, f"it has more than {most_bytes:,} bytes, which is more than is written"
+            )
+        return file.read()
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, without waiting where it is a pipe or a device.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    return open(path, "rb", opener=regular_only)
+
+
+def regular_only(name: str, flags: int) -> int:
+    """An opener, for ``open`` and ``FileIO``, of regular files."""
+    descriptor = os.open(name, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return descriptor
 
 
 def write_durably(path: Path, content: bytes | memoryview) -> None:

@@ -15,7 +15,8 @@ from hashret.export import export_items
 from hashret.ingest import AddReport, Progress, ProgressCallback, no_progress
 from hashret.learning import learn_index
 from hashret.outliers import Outliers, outliers_in_index, outliers_in_source
-from hashret.queryable import QueryableIndex, index_folder
+from hashret.place import check_is_index, index_folder
+from hashret.queryable import QueryableIndex
 from hashret.reader import stored
 from hashret.ready import check_codes, create_from_codes, store_codes
 from hashret.snapshot import TablesProgress, publish_all, publish_due
@@ -159,6 +160,7 @@ class Index(QueryableIndex):
             InputError: something cannot be read, lengths differ, or a key comes twice.
 
         Example:
+            >>> import numpy as np
             >>> codes = np.random.default_rng(0).integers(256, size=(9, 8), dtype=np.uint8)
             >>> index = hashret.create_from_codes("i", codes)  # doctest: +SKIP
         """
@@ -368,8 +370,8 @@ class Index(QueryableIndex):
     def _changes(self) -> Iterator[ItemStore]:
         """Hold the writer's lock, and a store of its own: who reads this index need not wait."""
         with self._changing, WriterLock(self.path):
-            with self._reader.state(checked=False):
-                pass  # raises where the index was closed
+            with self._reader.state():
+                pass  # raises where the index was closed, or is another one by now
             store = ItemStore.open(self.path / "items.db")
             try:
                 yield store
@@ -377,7 +379,10 @@ class Index(QueryableIndex):
                 store.close()
 
     def verify(self) -> VerifyReport:
-        """Check every item, segment and encoder file against its checksum; changes nothing."""
+        """Check every item, segment and encoder file against its checksum.
+
+        Nothing is changed, but that a missing or damaged seal is made anew if all items are whole.
+        """
         return verify(self._reader, self.encoder, self.path)
 
     @staticmethod
@@ -388,10 +393,13 @@ class Index(QueryableIndex):
         is kept, in a folder beside the new one.
 
         Raises:
+            IndexNotFoundError: there is no index, nor anything left of one.
             DamagedIndexError: nothing of the database can be saved; nothing was changed.
             IndexLockedError: another process is writing.
         """
-        return repair(index_folder(path), _tables(progress))
+        folder = index_folder(path)
+        check_is_index(folder)
+        return repair(folder, _tables(progress))
 
 
 def _tables(progress: ProgressCallback) -> TablesProgress:

@@ -6,12 +6,15 @@ import glob
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from hashret.errors import HashretError, IndexExistsError
 from hashret.files import flush_folder
 from hashret.store import WriterLock
+from hashret.store.lock import LOCK_FILE
+
+_ATTEMPTS = 5
 
 
 @contextmanager
@@ -46,7 +49,24 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise when ``folder`` is anything but absent or empty."""
+    """Refuse a ``folder`` that is anything but absent or empty.
+
+    Raises:
+        IndexExistsError: something is there.
+        HashretError: nobody can tell.
+    """
+    try:
+        _refuse_existing(folder)
+    except HashretError:
+        raise
+    except OSError as error:
+        raise HashretError(
+            f"{folder} cannot be looked into ({error.strerror or error}); choose another place, or "
+            "one that you may enter."
+        ) from error
+
+
+def _refuse_existing(folder: Path) -> None:
     if (folder / "items.db").exists():
         raise IndexExistsError(
             f"There is an index at {folder} already. `hashret index` and Index.add add items to "
@@ -67,10 +87,29 @@ def _unfinished_folder(folder: Path) -> Iterator[Path]:
     for path in folder.parent.glob(f"{glob.escape(prefix)}*"):
         with suppress(HashretError), WriterLock(path):
             shutil.rmtree(path, ignore_errors=True)
-    unfinished = folder.with_name(f"{prefix}{secrets.token_hex(4)}")
-    unfinished.mkdir()
+    unfinished, lock = _made_and_locked(folder, prefix)
     try:
-        with WriterLock(unfinished):
+        with lock:
             yield unfinished
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _made_and_locked(folder: Path, prefix: str) -> tuple[Path, ExitStack]:
+    """A new folder beside ``folder`` and its lock; another one, where it was swept before that."""
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        unfinished = folder.with_name(f"{prefix}{secrets.token_hex(4)}")
+        unfinished.mkdir()
+        lock = ExitStack()
+        try:
+            lock.enter_context(WriterLock(unfinished))
+            is_there = (unfinished / LOCK_FILE).exists()
+        except HashretError:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if not attempts_left:
+                raise
+            continue
+        if is_there:
+            return unfinished, lock
+        lock.close()
+    raise HashretError(f"{folder.parent} is being cleaned by others all the time; try again.")

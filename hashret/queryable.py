@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
-from hashret.errors import HashretError, IndexNotFoundError, UsageError
+from hashret.errors import IndexChangedError, UsageError
 from hashret.ordering import check_order, refined
+from hashret.place import check_is_index, index_folder
 from hashret.reader import Reader
 from hashret.report import facts
 from hashret.result import Result
@@ -21,6 +24,26 @@ from hashret.store import ItemStore, StoredItem
 from hashret.trained import TrainedEncoder
 
 DEFAULT_LIMIT = 10
+ITEMS_AT_A_TIME = 4096
+_PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)  # seconds
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _asked_again(ask: Callable[P, T]) -> Callable[P, T]:
+    """Ask once more, and again, where the index changed under a reader who may not lock it."""
+
+    @wraps(ask)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+        for pause in _PAUSES:
+            try:
+                return ask(*args, **kwargs)
+            except IndexChangedError:
+                time.sleep(pause)
+        return ask(*args, **kwargs)
+
+    return asked
 
 
 class QueryableIndex:
@@ -47,20 +70,7 @@ class QueryableIndex:
             DamagedIndexError: its database is damaged or of a newer format.
         """
         folder = index_folder(path)
-        try:
-            is_there, has_encoder = (folder / "items.db").is_file(), (folder / "encoder").is_dir()
-        except OSError as error:
-            raise HashretError(
-                f"{folder} cannot be read ({error.strerror or error}); an index is read by a user "
-                "who may enter its folder."
-            ) from error
-        if not is_there:
-            if has_encoder:
-                ItemStore.open(folder / "items.db")  # raises, naming the missing file
-            raise IndexNotFoundError(
-                f"There is no index at {folder}. Make one with `hashret index SOURCE -i NAME` or "
-                "hashret.create(path, source)."
-            )
+        check_is_index(folder)
         store = ItemStore.open(folder / "items.db")
         try:
             return cls(folder, store)
@@ -69,8 +79,9 @@ class QueryableIndex:
             raise
 
     def close(self) -> None:
-        """Close the database; the index cannot be used afterwards."""
-        self._store.close()
+        """Close the database, once nobody reads; the index cannot be used afterwards."""
+        with self._reader.lock:
+            self._store.close()
 
     def __enter__(self) -> Self:
         """Use the index in a ``with`` block that closes it."""
@@ -97,24 +108,38 @@ class QueryableIndex:
         """Its committed states, for what looks at all of the index, as evaluation does."""
         return self._reader
 
+    @_asked_again
     def __len__(self) -> int:
         """How many items there are."""
         with self._reader.state():
             return self._store.count()
 
+    @_asked_again
     def __contains__(self, key: object) -> bool:
         """Whether an item has this key."""
         with self._reader.state():
             return isinstance(key, str) and self._reader.find(key) is not None
 
     def __iter__(self) -> Iterator[str]:
-        """The keys, in the order of being added."""
-        return iter([item.key for item in self.items()])
+        """The keys, in the order of being added.
+
+        They are read as they are asked for, from one committed state: the index may be read and
+        changed meanwhile.
+        """
+        with self._reader.state():
+            pass  # raises where the index was closed
+        return self._keys()
+
+    def _keys(self) -> Iterator[str]:
+        with closing(ItemStore.open(self.path / "items.db")) as store, store.reading():
+            for block in store.item_blocks(ITEMS_AT_A_TIME):
+                yield from [item.key for item in block]
 
     def __repr__(self) -> str:
         """Place, size and code length."""
         return f"<Index {self.path}: {len(self):,} {self.kind}, {self.n_bits} bits>"
 
+    @_asked_again
     def __getitem__(self, key: str) -> StoredItem:
         """The item with this key.
 
@@ -124,23 +149,27 @@ class QueryableIndex:
         with self._reader.state():
             return self._reader.item(key)
 
+    @_asked_again
     def items(self, limit: int | None = None, where: str | None = None) -> list[StoredItem]:
         """Items in the order they were added, at most ``limit``, those that satisfy ``where``."""
         with self._reader.state():
             return self._store.items_in_order(limit, where)
 
     @property
+    @_asked_again
     def field_names(self) -> list[str]:
         """The names of all fields that an item was ever given, in alphabetical order."""
         with self._reader.state():
             return self._store.field_names()
 
     @property
+    @_asked_again
     def keeps_vectors(self) -> bool:
         """Whether the features of its items are kept, for :meth:`vectors` and re-ranking."""
         with self._reader.state():
             return self._store.vector_length is not None
 
+    @_asked_again
     def vectors(self, keys: Iterable[str]) -> NDArray[np.float32]:
         """The kept features of items, ``float32``, shape ``(n, d)``, in the order of ``keys``.
 
@@ -155,6 +184,7 @@ class QueryableIndex:
         with self._reader.state():
             return self._reader.vectors([self._reader.item(key).row for key in keys])
 
+    @_asked_again
     def info(self) -> dict[str, Any]:
         """What the index is and holds, as JSON values; sizes in bytes."""
         return facts(self._reader, self.encoder, self.path)
@@ -203,6 +233,7 @@ class QueryableIndex:
             [value], radius, limit, where, order=order, rerank=rerank, shortlist=shortlist
         )[0]
 
+    @_asked_again
     def query_key(
         self,
         key: str,
@@ -227,6 +258,7 @@ class QueryableIndex:
             refinement = refined(None, vectors, limit, shortlist)
             return self._reader.search(item.code[None], radius, limit, where, refinement)[0]
 
+    @_asked_again
     def query_code(
         self,
         code: ArrayLike | str,
@@ -263,6 +295,7 @@ class QueryableIndex:
         own = self.encoder.own_code(code)
         return self._reader.search(own, radius, limit, where, refinement)[0]
 
+    @_asked_again
     def query_many(
         self,
         values: Iterable[Any],
@@ -304,14 +337,3 @@ def _only_by_row(order: str, asked: str) -> None:
             f"order={order!r} needs the logits of a value, and {asked} has none; query with the "
             "value itself, or in the order of rows."
         )
-
-
-def index_folder(path: str | Path) -> Path:
-    """The folder of an index, absolute.
-
-    Raises:
-        UsageError: it is not named by a path.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise UsageError(f"The folder of an index is named by a path, got {path!r}.")
-    return Path(path).expanduser().absolute()

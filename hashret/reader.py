@@ -111,11 +111,7 @@ class Reader:
         """Hold the newest committed state, with its segments and tail loaded."""
         with self.state():
             known = self._snapshot
-            if (
-                known is None
-                or known.generation != self.store.generation
-                or not known.is_untouched()
-            ):
+            if known is None or known.commit != self.store.commit or not known.is_untouched():
                 known = self._snapshot = take_snapshot(self.store, self._folder)
                 self._filters.clear()
             yield known

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import DamagedIndexError, HashretError
+from hashret.files import read_regular
 from hashret.search import CodeIndex
 from hashret.search.machine import ensure_measured
-from hashret.search.segment_files import MANIFEST, REMEDY
+from hashret.search.segment_files import MANIFEST, MOST_BYTES, REMEDY
 from hashret.store import ItemStore
 from hashret.store.seal import Stamp, stamp_of, stamps_in
 
@@ -52,7 +53,7 @@ class Snapshot:
     """What a query needs of one committed state.
 
     Attributes:
-        generation: the number of the state, as the store counts.
+        commit: the name of the state in the store.
         parts: the segments, mapped, and the tail, in memory; their rows are disjoint.
         live: bitmap of the rows, as ``numpy.packbits`` makes it from a mask by row, without those
             that stand in a part but are no items any more; None if there are no such rows.
@@ -62,7 +63,7 @@ class Snapshot:
         stamps: of the files of the segments, by their paths, when they were found whole.
     """
 
-    generation: int
+    commit: str
     parts: list[CodeIndex]
     live: NDArray[np.uint8] | None
     last_row: int
@@ -118,6 +119,8 @@ def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) 
     for name, first, last in segments:
         path = folder / "segments" / name
         try:
+            if path.name != name:
+                raise DamagedIndexError(f"{store.path} names the segment {name!r}, which is none.")
             own = stamps_in(path)
             parts.append(_open_segment(store, path, own))
             stamps.update((str(path / file), stamp) for file, stamp in own.items())
@@ -141,7 +144,7 @@ def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) 
     deletions = store.deletions()
     deletions = deletions[deletions <= last_row]
     live = ~_bitmap(deletions, last_row) if len(deletions) else None
-    return Snapshot(store.generation, parts, live, last_row, len(rows), bool(segments), stamps)
+    return Snapshot(store.commit, parts, live, last_row, len(rows), bool(segments), stamps)
 
 
 def _open_segment(store: ItemStore, path: Path, stamps: dict[str, Stamp]) -> CodeIndex:
@@ -178,7 +181,7 @@ def _agrees(store: ItemStore, segment: CodeIndex, first: int, last: int) -> bool
 def manifest_checksum(path: Path) -> int | None:
     """The CRC-32 of a segment's manifest, which holds those of its other files."""
     try:
-        return zlib.crc32((path / MANIFEST).read_bytes())
+        return zlib.crc32(read_regular(path / MANIFEST, MOST_BYTES))
     except OSError:
         return None
 
@@ -213,8 +216,20 @@ def publish_all(store: ItemStore, folder: Path, progress: TablesProgress) -> Non
     """Make one segment of all items, without the deleted rows, in the place of all others.
 
     The database gives back the room of what was deleted.
+
+    Raises:
+        HashretError: the files cannot be written.
     """
-    _publish(store, folder, 1, progress)
+    try:
+        _publish(store, folder, 1, progress)
+    except HashretError:
+        raise
+    except OSError as error:
+        raise HashretError(
+            f"The search tables in {folder / 'segments'} could not be made anew "
+            f"({error.filename or ''}: {error.strerror or error}). Nothing was changed; check that "
+            "the folder is writable."
+        ) from error
     store.shrink()
 
 
@@ -252,17 +267,17 @@ def _publish(store: ItemStore, folder: Path, first: int, progress: TablesProgres
     progress(0, None, "")
     # The name of what is never finished, so that it is swept away whatever happens.
     room = folder / "segments" / f".codes-{secrets.token_hex(4)}"
-    with store.reading():
-        rows, codes = store.codes(first, room=room)
-        last = max(store.last_segment_row(), int(rows[-1]) if len(rows) else 0)
-    if len(rows) == 0 and not replaced:
-        return
-    # A name of chance: a database restored from a copy must not find another state's segment
-    # under a name it knows.
-    name = f"{last:08d}-{secrets.token_hex(4)}"
-    note = f"{len(rows):,} codes"
-    progress(0, None, note)
     try:
+        with store.reading():
+            rows, codes = store.codes(first, room=room)
+            last = max(store.last_segment_row(), int(rows[-1]) if len(rows) else 0)
+        if len(rows) == 0 and not replaced:
+            return
+        # A name of chance: a database restored from a copy must not find another state's segment
+        # under a name it knows.
+        name = f"{last:08d}-{secrets.token_hex(4)}"
+        note = f"{len(rows):,} codes"
+        progress(0, None, note)
         CodeIndex.build(
             codes,
             path=folder / "segments" / name,
@@ -290,6 +305,8 @@ def sweep_segments(store: ItemStore, folder: Path) -> None:
     to a later sweep. Readers that have a segment mapped keep what they see.
     """
     segments = folder / "segments"
+    if os.path.lexists(segments) and not segments.is_dir():
+        segments.unlink()  # a file, or a link to nothing: all that belongs here is derived
     segments.mkdir(exist_ok=True)
     named = {name for name, _, _ in store.segments()}
     for path in segments.iterdir():

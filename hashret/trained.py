@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashret.codes import Codes, as_codes, from_hex, unpack
-from hashret.encoder.artefacts import ENCODER_FILE, Artefacts
+from hashret.codes import Codes, as_codes, check_n_bits, from_hex, unpack
+from hashret.encoder.artefacts import ENCODER_FILE, MOST_BYTES, Artefacts
 from hashret.encoder.runtime import Encoder, fingerprint_of
 from hashret.errors import (
     DamagedIndexError,
@@ -27,6 +27,7 @@ from hashret.errors import (
     UsageError,
 )
 from hashret.features import Features, ImageFeatures, TextFeatures, features_from_json
+from hashret.files import read_regular
 from hashret.ingest import (
     ProgressCallback,
     encode_items,
@@ -44,6 +45,21 @@ READY_CODES = "codes"
 """The kind of an index whose codes were made elsewhere: it has no encoder."""
 
 _REMEDY = "Restore the encoder folder from a copy, or build the index again from its sources."
+
+
+def _is_code_length(n_bits: object) -> bool:
+    try:
+        check_n_bits(n_bits)
+    except UsageError:
+        return False
+    return True
+
+
+def _are_digests(digests: object) -> bool:
+    """Whether these are texts by plain names of files, none of which leads elsewhere."""
+    return isinstance(digests, dict) and all(
+        isinstance(digest, str) and name == Path(name).name for name, digest in digests.items()
+    )
 
 
 class TrainedEncoder:
@@ -78,7 +94,7 @@ class TrainedEncoder:
         with store.reading(checked=False):  # or it could not be verified
             fingerprint, n_bits = store.setting("encoder"), store.setting("n_bits")
             kind, digests = store.setting("kind"), store.setting("encoder_files")
-        if not isinstance(n_bits, int) or not isinstance(digests, dict):
+        if not (_is_code_length(n_bits) and _are_digests(digests) and isinstance(kind, str)):
             raise DamagedIndexError(f"The settings in {store.path} are damaged. {RESTORE}")
         return cls(
             folder / "encoder",
@@ -91,7 +107,13 @@ class TrainedEncoder:
     @cached_property
     def features(self) -> Features:
         """How values become feature rows."""
-        return features_from_json(json.loads(self._read(FEATURES_FILE)), self._read_array)
+        content = self._read(FEATURES_FILE)
+        try:
+            settings = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            file = self._folder / FEATURES_FILE
+            raise DamagedIndexError(f"{file} is not valid JSON ({error}). {_REMEDY}") from error
+        return features_from_json(settings, self._read_array)
 
     @cached_property
     def runtime(self) -> Encoder:
@@ -264,7 +286,7 @@ class TrainedEncoder:
         self._require()
         path = self._folder / name
         try:
-            return path.read_bytes()
+            return read_regular(path, MOST_BYTES)
         except OSError as error:
             raise DamagedIndexError(
                 f"{path} cannot be read ({error.strerror}). {_REMEDY}"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hashret.errors import DamagedIndexError, HashretError
+from hashret.errors import DamagedIndexError, HashretError, UnknownFormatError
 from hashret.reader import Reader
 from hashret.search import CodeIndex
 from hashret.snapshot import TablesProgress, publish_all, segment_problems, without_remedy
 from hashret.store import ItemStore, WriterLock
-from hashret.store.salvage import salvage
+from hashret.store.connection import is_writable
+from hashret.store.migrations import FORMAT
+from hashret.store.salvage import keep_damaged, remove_log, salvage
+from hashret.store.seal import SEAL_FILE, Seal, stamp_of
 from hashret.trained import TrainedEncoder
 
 
@@ -35,9 +39,14 @@ class VerifyReport:
 
 
 def verify(reader: Reader, encoder: TrainedEncoder, folder: Path) -> VerifyReport:
-    """Check every item, segment and encoder file against its checksum."""
+    """Check every item, segment and encoder file against its checksum.
+
+    Nothing is changed, but that a missing or damaged seal is made anew if all items are whole.
+    """
     store = reader.store
     with reader.state(checked=False):
+        if not (folder / SEAL_FILE).exists():
+            _renew_seal(store, folder)
         problems = list(store.problems())
         items = segments = 0
         try:
@@ -45,7 +54,19 @@ def verify(reader: Reader, encoder: TrainedEncoder, folder: Path) -> VerifyRepor
             problems += _segment_problems(store, folder)
         except HashretError as error:
             problems.append(str(error))
+        _renew_seal(store, folder)  # a damaged one is told, once
     return VerifyReport(problems + encoder.problems(), items, segments)
+
+
+def _renew_seal(store: ItemStore, folder: Path) -> None:
+    """Seal an index without a readable seal, as older ones have none, if its items are whole."""
+    if Seal.read(folder) is not None or not is_writable(store.path):
+        return
+    before = stamp_of(store.path)
+    if not any(store.row_problems()):
+        with suppress(HashretError), WriterLock(folder, patience=0):
+            if Seal.read(folder) is None and stamp_of(store.path) == before:
+                store.accept()
 
 
 def _segment_problems(store: ItemStore, folder: Path) -> list[str]:
@@ -105,20 +126,49 @@ def repair(folder: Path, progress: TablesProgress) -> RepairReport:
     return RepairReport(repaired, lost, items)
 
 
+def _is_newer(error: DamagedIndexError) -> bool:
+    return isinstance(error, UnknownFormatError) and error.is_newer
+
+
+def _was_known(folder: Path) -> bool:
+    """Whether the seal says that a newer format is damage: this hashret reads what was sealed."""
+    seal = Seal.read(folder)
+    sealed = None if seal is None else seal.settings.get("format")
+    return isinstance(sealed, int) and sealed <= FORMAT
+
+
+def _part_with_foreign_log(path: Path, lost: list[str]) -> None:
+    """Where the log belongs to another index, move it out of the way."""
+    store = ItemStore.open(path)
+    try:
+        with store.reading(checked=False):
+            is_foreign = store.guard.is_log_foreign(store)
+    finally:
+        store.close()
+    if is_foreign:
+        kept = keep_damaged(path)
+        remove_log(path)
+        lost.append(f"{path.name}-wal: it belongs to another index or copy, and is now in {kept}")
+
+
 def _repair_database(path: Path, repaired: list[str], lost: list[str]) -> bool:
     """Make the database whole; returns whether segments must be made anew."""
     try:
+        _part_with_foreign_log(path, lost)
         store = ItemStore.open(path)
         try:
             with store.reading(checked=False):
                 is_whole = not any(store.row_problems())
+                if is_whole and Seal.read(path.parent) is None:
+                    store.accept()
+                    repaired.append("seal.json: made anew, for every item matches its checksum")
                 changed, gone = store.guard.problems(store, writing=True)
             if is_whole and (changed or gone):
                 store.accept()
         finally:
             store.close()
-    except DamagedIndexError:
-        if not path.is_file():
+    except DamagedIndexError as error:
+        if not path.is_file() or (_is_newer(error) and not _was_known(path.parent)):
             raise
         is_whole = False
     if not is_whole:

@@ -312,6 +312,75 @@ def test_an_interrupt_ends_with_130_and_one_line(run, tmp_path):
     assert [path.name for path in (tmp_path / "indexes").glob("*")] == []
 
 
+DROPPED_INTERRUPT = """
+import os, signal, time
+import hashret.learning
+from hashret.cli import main
+
+class Dropping:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(9)
+
+def with_an_interrupt(*arguments, read=hashret.learning.training_matrix):
+    Dropping()
+    return read(*arguments)
+
+hashret.learning.training_matrix = with_an_interrupt
+main()
+"""
+
+
+def test_an_interrupt_that_python_drops_is_heard_all_the_same(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.normal(size=(500, 8)).astype(np.float32))
+    arguments = [sys.executable, "-c", DROPPED_INTERRUPT, "index", "x.npy", "-i", "x"]
+    out = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path)
+    assert out.returncode == 130, out.stderr
+    assert out.stderr.splitlines()[-1] == "Interrupted. What was stored before is whole."
+    assert "Traceback" not in out.stderr
+    assert list((tmp_path / "indexes").iterdir()) == []
+
+
+UNHANDLED_INTERRUPT = """
+import ctypes, os, signal
+import hashret.learning
+from hashret.cli import main
+
+def read(*_):
+    # As NumPy and TensorFlow run text while they are imported.
+    run = ctypes.pythonapi.PyRun_String
+    run.restype, run.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_int] + [
+        ctypes.py_object] * 2
+    text = b"import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)"
+    run(text, 257, {}, {})
+
+hashret.learning.training_matrix = read
+main()
+"""
+
+
+def test_an_interrupt_in_text_that_c_runs_ends_with_130(tmp_path):
+    (tmp_path / "program.py").write_text(UNHANDLED_INTERRUPT)
+    np.save(tmp_path / "x.npy", np.zeros((50, 8), np.float32))
+    arguments = [sys.executable, "-m", "program", "index", "x.npy", "-i", "x"]
+    out = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path)
+    assert out.returncode == 130, out.stderr
+    assert out.stderr.splitlines()[-1] == "Interrupted. What was stored before is whole."
+
+
+def test_interrupts_that_are_ignored_stay_ignored(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(500, 8)).astype(np.float32))
+    program = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN){DROPPED_INTERRUPT}"
+    arguments = ["index", "x.npy", "-i", "x", "--epochs", "1"]
+    quick = program.replace("time.sleep(9)", "pass")
+    out = subprocess.run(
+        [sys.executable, "-c", quick, *arguments], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert out.returncode == 0, out.stderr
+    assert "500 added" in out.stderr
+
+
 def test_two_indexes_must_be_told_apart(run, make_index):
     make_index("digits")
     make_index("vectors")

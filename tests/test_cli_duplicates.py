@@ -56,6 +56,23 @@ def test_paths_keep_one_of_each_group(photos, run):
     assert len(expected) >= 6
 
 
+def test_the_last_copy_is_never_listed(photos, run, tmp_path):
+    """The one to keep is the first whose file is still there: others are only remembered."""
+    with hashret.open(photos) as index:
+        gone, kept = index.duplicates()[:2], []
+    for group in gone:
+        Path(group.items[0].location).rename(tmp_path / f"moved {group.number}")
+    for item in gone[1].items:
+        Path(item.location).unlink(missing_ok=True)
+    kept = gone[0].items[1].location
+    listed = run("duplicates", "-i", photos, "-0").stdout.split("\0")
+    assert kept not in listed
+    assert [item.location for item in gone[0].items if item.location != kept] == [
+        one for one in listed if one in {item.location for item in gone[0].items}
+    ]
+    assert not {item.location for item in gone[1].items} & set(listed)
+
+
 def test_no_other_name_of_the_file_that_is_kept_is_listed(make_index, digits, run, tmp_path):
     """Else `xargs rm` would delete what a link, which is kept, points to."""
     from PIL import Image

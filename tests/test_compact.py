@@ -1,9 +1,13 @@
 """Compacting drops what was removed, holds little in memory, and disturbs nobody."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
 import hashret
+from hashret.errors import HashretError
 from hashret.store import item_reader
 
 
@@ -71,6 +75,29 @@ def test_codes_too_many_for_the_memory_lie_in_files_meanwhile(path, monkeypatch)
         assert hits(index) == answer
         assert index.verify().ok
     assert not list(path.glob("segments/.*"))
+
+
+def test_files_of_codes_have_their_blocks_before_they_are_written(tmp_path, monkeypatch):
+    """On a full disk, writing into a hole of a mapped file kills the process."""
+    monkeypatch.setattr(item_reader, "HELD_BYTES", 0)
+    item_reader._room_for(1 << 18, 8, tmp_path / "room")
+    for file in (tmp_path / "room").iterdir():
+        assert file.stat().st_blocks * 512 >= file.stat().st_size > 1 << 20
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with hashret.open(path) as index:
+        answer, segments = hits(index), index._store.segments()
+        monkeypatch.setattr(item_reader, "HELD_BYTES", 0)
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(HashretError, match="has no room .*No space left"):
+            index.compact()
+        assert not list(path.glob("segments/.*"))
+        assert index._store.segments() == segments
+        assert hits(index) == answer
 
 
 def test_an_interrupted_compaction_leaves_everything_as_it_was(path):

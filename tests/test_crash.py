@@ -60,9 +60,10 @@ def test_kill_in_the_middle_of_add(make_index):
             [sys.executable, "-c", ADD, str(path), str(batch)], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0.0, 0.25))
+        told = [process.stdout.readline() for _ in range(rng.randrange(4))]
+        time.sleep(rng.uniform(0.0, 0.05))
         process.send_signal(signal.SIGKILL)
-        acknowledged += [int(line) for line in process.stdout]
+        acknowledged += [int(line) for line in (*told, *process.stdout)]
         process.wait()
         process.stdout.close()
         unacknowledged = max([batch - 1, *acknowledged]) + 1

@@ -8,6 +8,7 @@ import hashret
 from hashret.codes import hamming, to_hex
 from hashret.errors import (
     EncoderMismatchError,
+    HashretError,
     IndexExistsError,
     IndexLockedError,
     IndexNotFoundError,
@@ -15,6 +16,7 @@ from hashret.errors import (
     KeyNotFoundError,
     UsageError,
 )
+from hashret.store import ItemStore
 
 
 def brute_force(index, code, *, radius=None, limit=None, keep=lambda item: True):
@@ -468,3 +470,17 @@ def test_two_that_make_the_same_index_are_told_apart(make_index, vectors, tmp_pa
         hashret.create(path, vectors, 16, epochs=1, progress=overtake)
     with hashret.open(path) as index:
         assert len(index) == 600
+
+
+def test_keys_are_read_some_at_a_time_from_one_state(vectors_index, monkeypatch):
+    monkeypatch.setattr("hashret.queryable.ITEMS_AT_A_TIME", 7)
+    before = [item.key for item in vectors_index.items()]
+    monkeypatch.setattr(ItemStore, "items_in_order", None)  # which would hold all of them
+    keys = iter(vectors_index)
+    first = [next(keys) for _ in range(10)]
+    vectors_index.remove(before[5:50])
+    assert first + list(keys) == before
+    assert list(vectors_index) == before[:5] + before[50:]
+    vectors_index.close()
+    with pytest.raises(HashretError, match="closed"):
+        iter(vectors_index)

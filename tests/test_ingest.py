@@ -142,6 +142,18 @@ def test_a_folder_that_cannot_be_listed_is_not_pruned(index, photos, monkeypatch
     assert set(contents(index)) == before
 
 
+def test_a_folder_that_became_a_link_to_nothing_is_not_pruned(index, photos, tmp_path):
+    before = set(contents(index))
+    (photos / "a" / "b").rename(tmp_path / "moved")
+    (photos / "a" / "b").symlink_to(tmp_path / "away")
+    report = index.add(photos, prune=True)
+    assert [one.reason for one in report.skipped] == ["a broken symbolic link"]
+    assert report.pruned == 0
+    assert set(contents(index)) == before
+    (photos / "a" / "b").unlink()
+    assert index.add(photos, prune=True).pruned == len(before - on_disk(photos)) > 0
+
+
 @pytest.mark.parametrize("state", ["empty", "missing"])
 def test_a_source_that_is_empty_or_missing_prunes_nothing(index, photos, state):
     before = set(contents(index))

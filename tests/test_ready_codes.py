@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from hashret.errors import (
     NoEncoderError,
     UsageError,
 )
+from hashret.sources.ready_codes import ReadyCodes
 from hashret.store import encode_fields
 from hashret.store.items import encode_many
 
@@ -386,3 +388,37 @@ def test_ready_codes_need_no_tensorflow(tmp_path, codes):
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("what", ["--codes", "--keys", "--fields"])
+def test_pipes_are_refused_for_they_can_be_read_once_only(run, tmp_path, codes, what):
+    write_files(tmp_path, codes)
+    lines = {
+        "--codes": json.dumps({"key": "a", "code": "00" * 8}),
+        "--keys": "\n".join(map(str, range(500))),
+        "--fields": "\n".join(["{}"] * 500),
+    }
+    ours, theirs = os.pipe()
+    os.write(theirs, lines[what].encode() + b"\n")
+    os.close(theirs)
+    name = "lines.jsonl" if what == "--codes" else "lines"
+    (tmp_path / name).symlink_to(f"/proc/{os.getpid()}/fd/{ours}")
+    given = {"--codes": "codes.npy", what: name}
+    out = run("index", *(word for pair in given.items() for word in pair), "-i", "./i")
+    os.close(ours)
+    assert out.returncode == 1
+    assert f"{name} is no regular file" in out.stderr
+    assert not (tmp_path / "i").exists()
+
+
+@pytest.mark.parametrize("lines", [499, 501])
+@pytest.mark.parametrize("name", ["keys.txt", "fields.jsonl"])
+def test_a_file_that_has_changed_since_it_was_counted_is_refused(tmp_path, codes, name, lines):
+    keys, fields = tmp_path / "keys.txt", tmp_path / "fields.jsonl"
+    content = {"keys.txt": "\n".join(map(str, range(lines))), "fields.jsonl": "{}\n" * lines}
+    keys.write_text("\n".join(map(str, range(500))))
+    fields.write_text("{}\n" * 500)
+    ready = ReadyCodes(codes, keys, fields)
+    (tmp_path / name).write_text(content[name])
+    with pytest.raises(InputError, match=f"{name} any more"):
+        list(ready.blocks())

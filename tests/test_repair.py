@@ -1,14 +1,19 @@
 """What is damaged is mended as far as it can be, and what is lost is named."""
 
+import errno
 import json
+import os
 import shutil
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import hashret
-from hashret.errors import DamagedIndexError
+from hashret.errors import DamagedIndexError, HashretError, IndexNotFoundError
+from hashret.new_folder import new_folder
+from hashret.store import WriterLock
 
 PAGE = 4096
 
@@ -136,3 +141,89 @@ def test_a_missing_database_cannot_be_repaired(path):
     (path / "items.db").unlink()
     with pytest.raises(DamagedIndexError, match="missing"):
         hashret.Index.repair(path)
+
+
+def test_where_no_index_is_nothing_is_written(tmp_path, run):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").write_text("hello")
+    for place in ("letters", "nowhere"):
+        with pytest.raises(IndexNotFoundError):
+            hashret.Index.repair(tmp_path / place)
+    out = run("verify", "--repair", "-i", "./letters")
+    assert (out.returncode, "no index at" in out.stderr) == (1, True)
+    assert [file.name for file in (tmp_path / "letters").iterdir()] == ["a.txt"]
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("what", ["file", "link to nothing"])
+def test_what_lies_in_the_place_of_segments_is_derived(path, what):
+    before = state(path)
+    for mend in (hashret.Index.repair, lambda path: hashret.open(path).compact()):
+        shutil.rmtree(path / "segments")
+        if what == "file":
+            (path / "segments").write_text("x")
+        else:
+            (path / "segments").symlink_to("nowhere")
+        mend(path)
+        assert state(path) == before
+        with hashret.open(path) as index:
+            assert index.verify().ok
+            assert index.verify().segments == 1
+    assert not (path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("name", ["mkdir", "iterdir", "lexists"])
+def test_segments_that_may_not_be_written_are_said(path, monkeypatch, name):
+    def refused(self, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    with hashret.open(path) as index:
+        home = os.path if name == "lexists" else Path
+        monkeypatch.setattr(home, name, refused)
+        with pytest.raises(HashretError, match="segments.*Permission denied"):
+            index.compact()
+
+
+def test_a_new_index_where_nobody_may_look_is_refused_in_words(tmp_path, monkeypatch):
+    def refused(self, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "exists", refused)
+    with pytest.raises(HashretError, match="cannot be looked into .Permission denied"):
+        hashret.create_from_codes(tmp_path / "i", np.zeros((3, 8), np.uint8))
+
+
+def test_two_who_make_the_same_index_leave_each_other_alone(tmp_path, monkeypatch):
+    """The other one looks for what died at the worst of times: just before the lock is held."""
+    entered = WriterLock.__enter__
+    swept = []
+
+    def sweeping(lock):
+        monkeypatch.setattr(WriterLock, "__enter__", entered)
+        with new_folder(tmp_path / "i"):
+            swept.append(not lock._path.parent.exists())
+        shutil.rmtree(tmp_path / "i")
+        return entered(lock)
+
+    monkeypatch.setattr(WriterLock, "__enter__", sweeping)
+    with new_folder(tmp_path / "i") as unfinished:
+        assert swept == [True]
+        (unfinished / "items.db").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["i"]
+
+
+def test_an_index_without_a_seal_is_whole_and_is_sealed_by_verify(path, run):
+    (path / "seal.json").unlink()
+    out = run("verify", "-i", path)
+    assert (out.returncode, "all is well" in out.stderr) == (0, True)
+    assert (path / "seal.json").is_file()
+
+
+def test_repairing_without_a_seal_leaves_whole_segments_alone(path):
+    segments = sorted((path / "segments").iterdir())
+    (path / "seal.json").unlink()
+    report = hashret.Index.repair(path)
+    assert report.ok
+    assert [line.split(":")[0] for line in report.repaired] == ["seal.json"]
+    assert sorted((path / "segments").iterdir()) == segments
+    assert (path / "seal.json").is_file()

@@ -68,6 +68,10 @@ REFUSED = {
     "format": "format('%2000000000d', 1) is null",
     "hex": "hex(key) = ''",
     "growing text": "length(" + "replace(" * 9 + "'aaaaaaaaaa'" + ", 'a', 'aaaaaaaaaa')" * 9 + ")",
+    "replace": "replace(mixed, 'a', 'b') = 'x'",
+    "doubled text": "length(" + "(select x || x as x from " * 9 + f"(select '{'a' * 5000}' as x)"
+    + ")" * 8 + ") > 1",
+    "many characters to trim": f"trim(mixed, '{'a' * 101}') = ''",
     "like": f"key like '{BOMB * 3}'",
     "glob": f"key glob '{'*a' * 600}'",
     "brackets": "(" * 10_000 + "1" + ")" * 10_000,
@@ -121,6 +125,12 @@ def test_what_is_refused_changes_nothing(store, condition):
     assert store._connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) >= 10**9
 
 
+@pytest.mark.parametrize("column", ["fields", "code", "rowid", "items.row", "source"])
+def test_a_condition_sees_no_column_but_those_of_items(store, column):
+    with pytest.raises(UsageError, match="no such column"):
+        store.rows_where(f"{column} is not null")
+
+
 def test_a_condition_without_end_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr("hashret.store.where._MIN_STEPS", 1_000_000)
     store = ItemStore.create(tmp_path / "items.db", {"n_bits": 32})
@@ -134,6 +144,44 @@ def test_a_condition_without_end_is_stopped(tmp_path, monkeypatch):
     # What one step may do is bounded by the lengths of texts and patterns.
     assert store.rows_where(f"'{'a' * 5000}' like '{BOMB}%b%'").size == 0
     store.close()
+
+
+def test_a_function_of_two_long_texts_can_be_stopped(store):
+    """SQLite's own instr and trim take the product of the lengths, in one step."""
+    long, almost = "ab" * 200_000, "ab" * 100_000 + "c"
+    assert len(store.rows_where(f"instr('{long}' || key, '{almost}') = 1")) == 0
+    assert len(store.rows_where(f"trim('{long}' || key, 'ab') = key")) == store.count()
+
+
+@pytest.mark.parametrize(
+    "value", ["mixed", "key", "row * 1.5", "1e300", "x'6b39'", "-9e999", "null"]
+)
+def test_instr_and_trim_are_those_of_sqlite(store, value):
+    with closing(sqlite3.connect(":memory:")) as plain:
+        for item in store.items_in_order():
+            given = item.fields.get("mixed") if value == "mixed" else None
+            known = f"row = {item.row} and "
+            if value in ("mixed", "key"):
+                texts = [given if value == "mixed" else item.key, "9"]
+                values = "?, ?"
+            else:
+                texts, values = [], f"{value.replace('row', str(item.row))}, '9'"
+            for name in ("instr", "trim", "ltrim", "rtrim"):
+                (own,) = plain.execute(f"select {name}({values})", texts).fetchone()
+                shown = "null" if own is None else own if name == "instr" else "'%s'"
+                if isinstance(shown, str) and "%" in shown:
+                    shown = "'" + own.replace("'", "''") + "'"
+                asked = f"{known} {name}({value}, '9') is {shown}"
+                assert len(store.rows_where(asked)) == 1, asked
+
+
+def test_an_item_of_long_fields_leaves_conditions_as_they_are(store, monkeypatch):
+    long = "a" * (3 << 20)
+    with store.writing() as writer:
+        writer.insert([NewItem("long", bytes(4), json.dumps({"mixed": long}), bytes(16))], None)
+    assert len(store.rows_where("mixed = 'nine'")) == 3
+    assert len(store.rows_where("key = 'long' and length(mixed) = 3145728")) == 1
+    assert len(store.rows_where("mixed like '%aaa'")) == 1
 
 
 @pytest.mark.parametrize(
@@ -225,6 +273,15 @@ def test_a_condition_uses_the_index_on_its_field(store, name):
     assert store.indexed_fields() == [name]
 
 
+def test_a_field_may_be_called_what_is_looked_for_in_the_schema(store):
+    with store.writing() as writer:
+        writer.note_fields(["create virtual table", "trigger"])
+        writer.index_field("create virtual table")
+        writer.index_field("trigger")
+    with closing(ItemStore.open(store.path)) as again:
+        assert again.indexed_fields() == ["create virtual table", "trigger"]
+
+
 def test_names_with_quotation_marks_can_be_indexed(store):
     with store.writing() as writer:
         writer.insert([NewItem("x", bytes(4), '{"it\'s":5}', bytes(16))], None)
@@ -260,6 +317,13 @@ def test_an_unknown_field_cannot_be_indexed(digits_index):
     for wrong in ("key", "", None, 3):
         with pytest.raises(UsageError):
             digits_index.index_field(wrong)
+
+
+def test_what_was_added_is_told_before_a_field_is_missed(run, tmp_path):
+    np.save(tmp_path / "c.npy", np.zeros((3, 8), np.uint8))
+    out = run("index", "--codes", "c.npy", "-i", "./i", "--field-index", "lable")
+    assert out.returncode == 2
+    assert out.stderr.index("3 added") < out.stderr.index("'lable'")
 
 
 def test_field_indexes_from_the_shell(run, make_index):

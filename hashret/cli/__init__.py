@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import StringIO
 
 import click
 
@@ -19,6 +20,13 @@ from hashret.cli import (
     query,
 )
 from hashret.cli import index as index_command
+from hashret.cli.interrupts import (
+    INTERRUPTED_EXIT_CODE,
+    forget_unhandled,
+    interrupt_came,
+    listening,
+)
+from hashret.cli.messages import say
 from hashret.errors import HashretError, UsageError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -73,36 +81,57 @@ def main() -> None:
     """Run the command line; every failure is one message on stderr and an exit code."""
     # Keras would leave a file of settings in the home, and these commands need none.
     os.environ.setdefault("KERAS_HOME", os.devnull)
+    with listening():
+        code = _run()
+    if code == INTERRUPTED_EXIT_CODE:
+        forget_unhandled()
+    sys.exit(code)
+
+
+def _run() -> int:
     code = 1
     try:
         code = cli.main(prog_name="hashret", standalone_mode=False) or 0
     except click.exceptions.Exit as error:
         code = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _say("Interrupted. What was stored before is whole.")
-        code = 130
-    except HashretError as error:
-        hint = "\nTry 'hashret --help'." if isinstance(error, UsageError) else ""
-        _say(f"Error: {error}{hint}")
+        code = _interrupted()
+    except click.ClickException as error:
+        _show(error)
         code = error.exit_code
-    except OSError as error:
-        _say(
-            f"Error: {error.strerror or error}" + (f": {error.filename}" if error.filename else "")
-        )
-    except MemoryError:
-        _say("Error: out of memory. Give fewer items at a time, or use a machine with more.")
     except Exception as error:
-        if os.environ.get("HASHRET_DEBUG"):
-            raise
-        _say(
+        # What a library makes of an interrupt is no error of its own.
+        code = _interrupted() if interrupt_came() else _explain(error)
+    return code
+
+
+def _show(error: click.ClickException) -> None:
+    """As click does, but for arguments that would speak to the terminal."""
+    text = StringIO()
+    error.show(text)
+    say(text.getvalue().rstrip("\n"))
+
+
+def _interrupted() -> int:
+    say("Interrupted. What was stored before is whole.")
+    return INTERRUPTED_EXIT_CODE
+
+
+def _explain(error: Exception) -> int:
+    """Say what went wrong, and return the exit code."""
+    if isinstance(error, HashretError):
+        hint = "\nTry 'hashret --help'." if isinstance(error, UsageError) else ""
+        say(f"Error: {error}{hint}")
+        return error.exit_code
+    if isinstance(error, OSError):
+        say(f"Error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+    elif isinstance(error, MemoryError):
+        say("Error: out of memory. Give fewer items at a time, or use a machine with more.")
+    elif os.environ.get("HASHRET_DEBUG"):
+        raise error
+    else:
+        say(
             f"Error: hashret met something it did not foresee: {type(error).__name__}: {error}. "
             "Nothing stored was changed by it. Set HASHRET_DEBUG=1 to see where, and report it."
         )
-    sys.exit(code)
-
-
-def _say(message: str) -> None:
-    click.echo(message, err=True)
+    return 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hashret.cli.index import SKIPPED_EXIT_CODE, key_prefix_option, tell_skipped
+from hashret.cli.messages import say
 from hashret.cli.options import index_option, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
@@ -70,7 +71,7 @@ def encode(
             write_durably(file, content.getbuffer())
         except OSError as error:
             raise HashretError(f"{file} cannot be written ({error.strerror or error}).") from error
-        click.echo(f"{len(codes):,} codes in {file}", err=True)
+        say(f"{len(codes):,} codes in {file}")
     if strict and skipped:
         context.exit(SKIPPED_EXIT_CODE)
 
@@ -126,4 +127,4 @@ def reconstruct(
                 np.save(file, row, allow_pickle=False)
         except OSError as error:
             raise HashretError(f"{file} cannot be written ({error.strerror or error}).") from error
-    click.echo(f"{to_hex(packed)} -> {file}", err=True)
+    say(f"{to_hex(packed)} -> {file}")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import Limit, index_option, open_index, where_option
 from hashret.cli.output import Output, output_options
-from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.cli.progress import ProgressDisplay
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ The search is exact. Pairs that share an item hang together: each item of a grou
 radius of another one of it, but the two ends of a chain may lie further apart. The distance
 that is shown is that to the group's first item, the one that was added first.
 
---paths and -0 leave out the first item of each group, so that all but one can be moved away or
-deleted; look at the groups before you do.
+--paths and -0 leave out the first item of each group whose file is still there, so that all but
+one can be moved away or deleted; look at the groups before you do.
 
 \b
 hashret duplicates -i photos -r 2 --html groups.html
@@ -96,10 +97,9 @@ def duplicates(
                 found.store.field_names(),
             )
             shown = "" if limit is None or limit >= len(found) else f", the first {limit:,} shown"
-            click.echo(
+            say(
                 f"{len(found):,} groups of {sum(found.sizes):,} items{shown}; "
-                f"{found.compared:,} compared",
-                err=True,
+                f"{found.compared:,} compared"
             )
 
 
@@ -115,7 +115,7 @@ def _write_pairs(
             yield pair._asdict()
 
     output.write(rows(), ["distance", "key_a", "key_b"])
-    click.echo(f"{'the first ' if count == limit else ''}{count:,} pairs", err=True)
+    say(f"{'the first ' if count == limit else ''}{count:,} pairs")
 
 
 def _write_page(
@@ -134,15 +134,31 @@ def _write_page(
             progress=progress,
         )
         out.write(page.encode("utf-8", "backslashreplace"))
-    click.echo(f"Wrote {file}", err=True)
+    say(f"Wrote {file}")
 
 
 def _superfluous(items: Iterable[DuplicateItem]) -> Iterator[DuplicateItem]:
-    """All but the first of each group, and no other name of the very file that is kept."""
-    kept = ""
+    """All but the first of each group that is there, and no other name of the very file it is."""
+    kept: str | None = None
+    held: list[DuplicateItem] = []
     for item in items:
-        place = item.key if item.location is None else os.path.realpath(item.location)
         if item.rank == 1:
-            kept = place
-        elif place != kept:
-            yield item
+            kept, held = None, []
+        if kept is not None:
+            if _place(item) != kept:
+                yield item
+        elif item.location is not None and not _is_there(item.location):
+            held.append(item)  # listed only if another one of the group is there to stay
+        else:
+            kept = _place(item)
+            yield from held
+            held = []
+
+
+def _place(item: DuplicateItem) -> str:
+    return item.key if item.location is None else os.path.realpath(item.location)
+
+
+def _is_there(location: str) -> bool:
+    """Whether the file of an item is there, or the array file that it is a row of."""
+    return any(os.path.exists(name) for name in (location, location.rpartition("#")[0]))  # noqa: PTH110, a Path raises

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import index_option, open_index
 from hashret.cli.output import Output, output_options
-from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.cli.progress import ProgressDisplay
 
 label_option = click.option(
     "--label",
@@ -78,9 +79,9 @@ def evaluate(
             from hashret.evaluation.html_report import write_html_report
 
             written = write_html_report(report, index, file, progress)
-            click.echo(f"{file}, and {len(written) - 1} .csv files beside it", err=True)
+            say(f"{file}, and {len(written) - 1} .csv files beside it")
     for note in report.notes:
-        click.echo(f"Note: {note}", err=True)
+        say(f"Note: {note}")
     if output.format in ("json", "nl"):
         output.write([report.to_dict()], [])
     else:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import index_option, open_index, where_option
 from hashret.cli.output import ended_in_peace
-from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.cli.progress import ProgressDisplay
 from hashret.errors import UsageError
 
 _HELP = """Write items and their codes into a file for other programs.
@@ -51,4 +52,4 @@ def export(index_name: str | None, file: Path, where: str | None, overwrite: boo
                 export_lines(index.path, sys.stdout.buffer, where, progress)
             return
         count = index.export(file, where, overwrite=overwrite, progress=progress)
-    click.echo(f"Wrote {count:,} items to {file}", err=True)
+    say(f"Wrote {count:,} items to {file}")

@@ -12,8 +12,9 @@ from hashret.cli.learning_options import (
     LearningOptions,
     learning_options,
 )
+from hashret.cli.messages import on_one_line, say, warnings_to_stderr
 from hashret.cli.options import KINDS, index_path, new_index_option
-from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.cli.progress import ProgressDisplay
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
@@ -137,10 +138,10 @@ def index(
         else:
             raise UsageError("Name a SOURCE to index, or give --codes.")
     with opened:
-        for name in field_indexes:
-            opened.index_field(name)
         if report is not None:
             _tell(report, len(opened), path, time.perf_counter() - started)
+        for name in field_indexes:
+            opened.index_field(name)
     if strict and report is not None and report.skipped:
         context.exit(SKIPPED_EXIT_CODE)
 
@@ -156,9 +157,10 @@ def _index_codes(
 ) -> tuple[Index, AddReport]:
     from hashret.index import Index
     from hashret.ingest import AddReport
+    from hashret.place import has_items
 
     with ProgressDisplay() as progress:
-        if not (path / "items.db").is_file():
+        if not has_items(path):
             made = Index.create_from_codes(
                 path, codes, keys, fields, fingerprint=encoder, progress=progress
             )
@@ -181,9 +183,10 @@ def _index_sources(
     from hashret.index import Index
     from hashret.learning import checked_copy, learn_index
     from hashret.new_folder import refuse_existing
+    from hashret.place import has_items
     from hashret.sources import open_paths
 
-    exists = (path / "items.db").is_file()
+    exists = has_items(path)
     if exists:
         opened = Index.open(path)
         _check_learned(opened, path, learning, keep_vectors)
@@ -192,7 +195,7 @@ def _index_sources(
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
     source = open_paths(sources, kind=kind, key_prefix=key_prefix)
-    click.echo(f"Source: {source.description}.", err=True)
+    say(f"Source: {source.description}.")
     with ProgressDisplay() as progress:
         if not exists:
             learn_index(
@@ -219,9 +222,7 @@ def _check_learned(
     useless = [flag for flag in learning.flags if flag != "--bits"]
     if useless:
         changes = "change" if len(useless) > 1 else "changes"
-        click.echo(
-            f"{path} has learned already: {' and '.join(useless)} {changes} nothing.", err=True
-        )
+        say(f"{path} has learned already: {' and '.join(useless)} {changes} nothing.")
     if keep_vectors and not opened.keeps_vectors:
         raise UsageError(
             f"{path} was made without --keep-vectors: leave it out to add to it, or choose "
@@ -239,13 +240,10 @@ def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
         *([f"{report.pruned:,} pruned"] if report.pruned else []),
         f"{len(report.skipped):,} skipped",
     ]
-    click.echo(
-        f"{', '.join(counts)}: {total:,} item{'s' * (total != 1)} in {path} ({seconds:.1f} s)",
-        err=True,
-    )
+    say(f"{', '.join(counts)}: {total:,} item{'s' * (total != 1)} in {path} ({seconds:.1f} s)")
 
 
 def tell_skipped(skipped: Sequence[Skipped]) -> None:
     """Name the inputs that were left out, and why."""
     for one in skipped:
-        click.echo(f"Skipped {one.name}: {one.reason}", err=True)
+        say(on_one_line(f"Skipped {one.name}: {one.reason}"))

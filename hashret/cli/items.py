@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import Limit, index_option, open_index, stdin_lines, where_option
 from hashret.cli.output import Output, output_options
-from hashret.cli.progress import warnings_to_stderr
 from hashret.errors import UsageError
 
 
@@ -72,4 +72,4 @@ def remove(keys: tuple[str, ...], index_name: str | None) -> None:
     warnings_to_stderr()
     with open_index(index_name) as index:
         removed = index.remove(keys)
-        click.echo(f"{removed:,} removed: {len(index):,} items left", err=True)
+        say(f"{removed:,} removed: {len(index):,} items left")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import index_option, index_path, open_index
 from hashret.cli.output import Output, output_options
-from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.cli.progress import ProgressDisplay
 
 
 @click.command()
@@ -36,9 +37,9 @@ def verify(context: click.Context, index_name: str | None, repair: bool) -> None
     segments = f"{report.segments:,} segment{'s' * (report.segments != 1)}"
     counts = f"{report.items:,} items and {segments} checked"
     if report.ok:
-        click.echo(f"{counts}: all is well", err=True)
+        say(f"{counts}: all is well")
     else:
-        click.echo(f"{counts}: {len(report.problems):,} problems", err=True)
+        say(f"{counts}: {len(report.problems):,} problems")
         context.exit(1)
 
 
@@ -52,12 +53,9 @@ def _repair(context: click.Context, output: Output, index_name: str | None) -> N
     if lines or output.format != "table":
         output.write([{"what": what, "detail": line} for what, line in lines], ["what", "detail"])
     if not lines:
-        click.echo(f"{report.items:,} items: nothing to repair", err=True)
+        say(f"{report.items:,} items: nothing to repair")
     else:
-        click.echo(
-            f"{report.items:,} items: {len(report.repaired):,} repaired, {len(report.lost):,} lost",
-            err=True,
-        )
+        say(f"{report.items:,} items: {len(report.repaired):,} repaired, {len(report.lost):,} lost")
     if report.lost:
         context.exit(1)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from hashret.cli.index import SKIPPED_EXIT_CODE, key_prefix_option, tell_skipped
+from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import Limit, index_option, open_index
 from hashret.cli.output import Output, output_options
-from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.cli.progress import ProgressDisplay
 from hashret.errors import UsageError
 
 
@@ -52,6 +53,6 @@ def outliers(
     Output.of(context).write(
         (outlier.to_dict() for outlier in found), ["rank", "error", "key"], fields
     )
-    click.echo(f"{len(found):,} of {found.measured:,} items", err=True)
+    say(f"{len(found):,} of {found.measured:,} items")
     if strict and found.skipped:
         context.exit(SKIPPED_EXIT_CODE)

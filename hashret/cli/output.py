@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
+
+from hashret.cli.messages import on_one_line
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -21,6 +24,9 @@ _FORMATS = {
     "csv": "Comma-separated values.",
     "tsv": "Tab-separated values.",
 }
+
+_ACTING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What JSON need not escape, and a terminal may obey or show in another order."""
 
 
 def output_options(*, paths: bool = False) -> Callable[[_Command], _Command]:
@@ -92,27 +98,32 @@ class Output:
         self, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], fields: Sequence[str]
     ) -> None:
         out = sys.stdout
+        # Programs get every name as it is; on a terminal, some would be taken for commands to it.
+        shown = on_one_line if out.isatty() else str
         if self.format == "json":
-            out.write(_text_of(json.dumps(list(rows), indent=2, ensure_ascii=False)) + "\n")
+            out.write(_json_of(list(rows), indent=2) + "\n")
         elif self.format == "nl":
             for row in rows:
-                out.write(_text_of(json.dumps(row, ensure_ascii=False)) + "\n")
+                out.write(_json_of(row) + "\n")
         elif self.format in ("paths", "null"):
             end = b"\n" if self.format == "paths" else b"\0"
             for row in rows:
-                out.buffer.write(os.fsencode(row.get("location") or row["key"]) + end)
+                name = shown(row.get("location") or row["key"])
+                out.buffer.write(os.fsencode(name) + end)
         else:
             flat = (_flat(row, columns) for row in rows)
             titles = [*columns, *(_field_title(name, columns) for name in fields)]
             if self.format == "table":
                 cells = [[_cell(row.get(title)) for title in titles] for row in flat]
-                _write_table(titles, cells, headers=self.headers)
+                _write_table([*map(on_one_line, titles)], cells, headers=self.headers)
                 return
             delimiter = "\t" if self.format == "tsv" else ","
             writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
             if self.headers:
                 writer.writerow(titles)
-            writer.writerows([_text_of(_plain(row.get(title))) for title in titles] for row in flat)
+            writer.writerows(
+                [_text_of(shown(_plain(row.get(title)))) for title in titles] for row in flat
+            )
 
 
 @contextmanager
@@ -152,13 +163,18 @@ def _cell(value: Any) -> str:
     """For a table: numbers short, and nothing that draws on the terminal."""
     if isinstance(value, float):
         return f"{value:.7g}"
-    # A line break or an escape sequence in the name of a file must not reach the terminal.
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in _plain(value))
+    return on_one_line(_plain(value))
 
 
 def _text_of(text: str) -> str:
     """Text that can be written as UTF-8, bytes of a file's name that are none shown as such."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _json_of(value: Any, indent: int | None = None) -> str:
+    """JSON in which what acts on a terminal is escaped; it means the same."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _text_of(_ACTING.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def _write_table(names: Sequence[str], cells: Sequence[Sequence[str]], *, headers: bool) -> None:

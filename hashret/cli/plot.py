@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from hashret.cli.evaluate import label_option, seed_option
+from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import index_option, open_index
-from hashret.cli.progress import ProgressDisplay, warnings_to_stderr
+from hashret.cli.progress import ProgressDisplay
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def plot(
         else:
             drawn = _of_index(kind, sources, index_name, label, sample, seed, progress)
     numbers = save(drawn, file)
-    click.echo(f"{file}, its numbers in {numbers}", err=True)
+    say(f"{file}, its numbers in {numbers}")
 
 
 def _lengths(text: str) -> list[int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import click
+from hashret.cli.interrupts import stop_if_interrupted
+from hashret.cli.messages import say
 
 if TYPE_CHECKING:
     from hashret.ingest import Progress
@@ -76,7 +76,8 @@ class ProgressDisplay:
         self._bars.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Show how far the work has come."""
+        """Show how far the work has come; here an interrupt is heard that was dropped before."""
+        stop_if_interrupted()
         title = _TITLES[progress.stage]
         if progress.stage != self._stage:
             self._finish()
@@ -98,15 +99,4 @@ class ProgressDisplay:
         seconds = time.perf_counter() - self._started
         count = f"{last.done:,}" if last.stage not in ("learning", "tables") else ""
         details = ", ".join(part for part in (count, last.note) if part)
-        click.echo(
-            f"{_TITLES[last.stage]}: {details + ', ' if details else ''}{seconds:.1f} s", err=True
-        )
-
-
-def warnings_to_stderr() -> None:
-    """Show what the library has to say (a damaged segment answered for, say) as one line each."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
-    logger = logging.getLogger("hashret")
-    if not logger.handlers:
-        logger.addHandler(handler)
+        say(f"{_TITLES[last.stage]}: {details + ', ' if details else ''}{seconds:.1f} s")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import Limit, index_option, open_index, stdin_lines, where_option
 from hashret.cli.output import Output, output_options
-from hashret.cli.progress import warnings_to_stderr
 from hashret.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def query(
         else:
             output.write(ask.rows(index.query(value, **wanted)), columns, fields)
     if failed:
-        click.echo(f"{len(failed):,} lines could not be answered.", err=True)
+        say(f"{len(failed):,} lines could not be answered.")
         context.exit(1)
 
 
@@ -145,7 +145,7 @@ class _Asking:
                 raise
             except InputError as error:
                 shown = name.encode("utf-8", "backslashreplace").decode()
-                click.echo(f"{shown}: {'no such key, and ' * by_key}{error}", err=True)
+                say(f"{shown}: {'no such key, and ' * by_key}{error}")
                 failed.append(name)
                 continue
             for row in self.rows(result, name):
@@ -166,16 +166,12 @@ def _tell(result: Result, name: str | None, *, explain: bool) -> None:
     if explain:
         stats = result.stats
         rings = ", ".join(f"{distance}: {len(hits)}" for distance, hits in result.rings.items())
-        click.echo(
+        say(
             f"{about}{stats.plan}; {stats.probes:,} probes, {stats.candidates:,} candidates, "
             f"{stats.seconds * 1e3:.3f} ms ({stats.estimated_seconds * 1e3:.3f} ms expected); "
-            f"hits by distance: {rings or 'none'}",
-            err=True,
+            f"hits by distance: {rings or 'none'}"
         )
     if not result:
-        click.echo(f"{about}no hits.", err=True)
+        say(f"{about}no hits.")
     elif result.radius is not None and len(result) == result.limit:
-        click.echo(
-            f"{about}the first {result.limit} hits; -k all shows every one within the radius.",
-            err=True,
-        )
+        say(f"{about}the first {result.limit} hits; -k all shows every one within the radius.")

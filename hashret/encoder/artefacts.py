@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from hashret.codes import unpack
 from hashret.encoder.quiet import quiet_stderr
 from hashret.encoder.runtime import Encoder, fingerprint_of
-from hashret.errors import DamagedIndexError, InputError
-from hashret.files import write_durably
+from hashret.errors import DamagedIndexError, InputError, UnknownFormatError
+from hashret.files import read_regular, write_durably
 
 ENCODER_FILE = "encoder.tflite"
 AUTOENCODER_FILE = "autoencoder.keras"
 METADATA_FILE = "encoder.json"
 FORMAT = 1
+MOST_BYTES = 1 << 31
+"""TensorFlow Lite reads no larger model."""
 DECODE_ROWS = 1024
 
 _REMEDY = "Restore the encoder folder from a backup, or learn and index again."
@@ -149,14 +151,16 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     path = folder / METADATA_FILE
     try:
         metadata = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedIndexError(f"{path} is not valid JSON ({error}). {_REMEDY}") from error
     if not isinstance(metadata, dict) or not isinstance(metadata.get("sha256"), dict):
         raise DamagedIndexError(f"{path} does not describe an encoder. {_REMEDY}")
     if metadata.get("format") != FORMAT:
-        raise DamagedIndexError(
-            f"{path} has format {metadata.get('format')!r}; this hashret reads format {FORMAT}. "
-            "Use the version of hashret that wrote it, or learn and index again."
+        raise UnknownFormatError(
+            str(path),
+            metadata.get("format"),
+            (FORMAT, FORMAT),
+            "Use the version of hashret that wrote it, or learn and index again.",
         )
     return metadata
 
@@ -172,6 +176,6 @@ def _read_checked(path: Path, metadata: dict[str, Any]) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, MOST_BYTES)
     except OSError as error:
         raise DamagedIndexError(f"{path} cannot be read ({error.strerror}). {_REMEDY}") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hashret.errors import DamagedIndexError, UsageError
+from hashret.errors import DamagedIndexError, UnknownFormatError, UsageError
 from hashret.features.contract import FORMAT, ArrayReader, Features
 from hashret.features.images import ImageFeatures
 from hashret.features.text_kinds import learn_text_features, text_features_from_json
@@ -59,9 +59,12 @@ def features_from_json(settings: dict[str, Any], read_array: ArrayReader | None 
             "damaged, or was written by a newer version of hashret."
         )
     if type(settings.get("format")) is not int or settings["format"] != FORMAT:
-        raise DamagedIndexError(
-            f"Expected features of format {FORMAT}, found {settings.get('format')!r}: "
-            "features.json is damaged, or was written by a newer version of hashret."
+        raise UnknownFormatError(
+            "features.json",
+            settings.get("format"),
+            (FORMAT, FORMAT),
+            "It is damaged, or was written by a newer version of hashret: use that, or restore the "
+            "encoder folder from a copy.",
         )
     if kind == "text":
         return text_features_from_json(settings, read_array or _no_array)

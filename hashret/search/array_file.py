@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashret.files import open_regular
 from hashret.search.threads import in_threads
 
 BLOCK_BYTES = 1 << 26
 """Bytes of a file that share a CRC-32; blocks are checked on all cores."""
 _CHUNK_BYTES = 1 << 22
+NUMBERS = ("bytes", "header_bytes", "header_crc32")
+"""Which of the facts of a file are whole numbers."""
 
 
 class ArrayFile:
@@ -184,7 +187,7 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 def _crc32(path: Path, start: int, n_bytes: int) -> int:
     crc = 0
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(start)
         while n_bytes and (chunk := file.read(min(n_bytes, _CHUNK_BYTES))):
             crc = zlib.crc32(chunk, crc)

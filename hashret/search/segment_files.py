@@ -20,8 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.errors import DamagedIndexError, HashretError, IndexExistsError, IndexNotFoundError
-from hashret.files import flush_folder, write_durably
+from hashret.errors import (
+    DamagedIndexError,
+    HashretError,
+    IndexExistsError,
+    IndexNotFoundError,
+    UnknownFormatError,
+)
+from hashret.files import flush_folder, read_regular, write_durably
 from hashret.search import array_file
 from hashret.search.array_file import ArrayFile
 from hashret.search.layout import Layout
@@ -30,6 +36,8 @@ from hashret.search.segment import Segment, array_kinds
 FORMAT = 2
 MANIFEST = "manifest.json"
 REMEDY = "Search files are derived: delete the folder and build it again."
+MOST_BYTES = 1 << 24
+"""A manifest has some 12 bytes for each 64 MiB of a segment."""
 RANDOM_FROM_BYTES = 1 << 24
 """Larger files are mapped for access at random: reading ahead, which is many times slower for it,
 is right only where little of a file would be left out."""
@@ -194,7 +202,7 @@ def _map(file: Path, advice: int) -> NDArray[Any]:
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     try:
-        manifest = json.loads(file.read_bytes())
+        manifest = json.loads(read_regular(file, MOST_BYTES))
         written, version = manifest.pop("crc32"), manifest["format"]
     except FileNotFoundError as error:
         raise DamagedIndexError(f"{file} is missing. {REMEDY}") from error
@@ -207,10 +215,23 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if written != _crc32_of(manifest):
         raise DamagedIndexError(f"{file} is damaged: it was altered. {REMEDY}")
     if version != FORMAT:
-        raise DamagedIndexError(
-            f"{file} has format {version}, this hashret reads format {FORMAT}. {REMEDY}"
-        )
+        raise UnknownFormatError(str(file), version, (FORMAT, FORMAT), REMEDY)
+    if not _describes_files(manifest.get("files")):
+        raise DamagedIndexError(f"{file} is damaged: it describes no files of its own. {REMEDY}")
     return dict(manifest)
+
+
+def _describes_files(files: object) -> bool:
+    """Whether these are plain names, none of which leads elsewhere, each with whole facts."""
+    return isinstance(files, dict) and all(
+        isinstance(name, str)
+        and name == Path(name).name
+        and isinstance(facts, dict)
+        and all(type(facts.get(fact)) is int for fact in array_file.NUMBERS)
+        and isinstance(facts.get("crc32"), list)
+        and all(type(crc32) is int for crc32 in facts["crc32"])
+        for name, facts in files.items()
+    )
 
 
 def _crc32_of(content: dict[str, Any]) -> int:

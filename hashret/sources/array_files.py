@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
-from hashret.sources.idx import is_idx_name, labels_beside, read_idx
+from hashret.files import open_regular
+from hashret.sources.idx import check_fits, is_idx_name, labels_beside, read_idx
 from hashret.sources.metadata import check_key, scalar
 
 T = TypeVar("T")
@@ -104,6 +105,8 @@ def read_npy(path: Path) -> NDArray[Any]:
     Raises:
         InputError: the file is missing, unreadable or damaged, or holds Python objects.
     """
+    # NumPy would wait at a pipe.
+    _guarded(path, lambda: open_regular(path)).close()
     array = _guarded(path, lambda: np.lib.format.open_memmap(path, mode="r"))
     return np.asarray(array)
 
@@ -118,11 +121,12 @@ def _npy_labels_beside(path: Path) -> Path | None:
 
 def _read_npz(path: Path) -> ArrayFile:
     # NumPy leaves a file open that it was given by name and cannot read.
-    with _guarded(path, lambda: path.open("rb")) as file:
+    with _guarded(path, lambda: open_regular(path)) as file:
         if file.read(2) != b"PK":
             raise InputError(f"{path} is damaged or not a .npz file; get or make it again.")
         file.seek(0)
         archive = _guarded(path, lambda: np.load(file, allow_pickle=False))
+        check_fits(path, sum(member.file_size for member in archive.zip.infolist()))
         members = {name: _guarded(path, partial(archive.__getitem__, name)) for name in archive}
     # NumPy returns the bytes of a member that is no array.
     arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
@@ -205,8 +209,10 @@ def _guarded(path: Path, read: Callable[[], T]) -> T:
         return read()
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except MemoryError as error:
+        raise InputError(f"{path} holds more than fits into the memory.") from error
     except Exception as error:  # NumPy's readers raise anything on damaged data.
-        if "object" in str(error).lower():
+        if "object array" in str(error).lower() or "python objects" in str(error).lower():
             raise InputError(
                 f"{path} holds an array of Python objects, which only pickle can read; save it "
                 "as an array of numbers (array.astype(numpy.float32))."

@@ -81,6 +81,7 @@ class ImageFolder(Source):
         super().__init__()
         self.location = location
         self._unlisted: list[Skipped] = []
+        self._away: dict[str, bool] = {}
         paths: list[str] = []
         others: Counter[str] = Counter()
         links = 0
@@ -92,6 +93,8 @@ class ImageFolder(Source):
                     continue
                 if is_image_name(name):
                     paths.append(f"{folder.rstrip('/')}/{name}")
+                elif os.path.islink(path := f"{folder}/{name}") and not os.path.exists(path):  # noqa: PTH110, PTH114, the same
+                    self._unlisted.append(Skipped(printable(path), "a broken symbolic link"))
                 else:
                     others[os.path.splitext(name)[1].lower()] += 1  # noqa: PTH122
         self.ignored = others.total()
@@ -124,7 +127,18 @@ class ImageFolder(Source):
         """Whether a file is in the folder, as far as can be told: it is, unless it is gone."""
         place = bisect_left(self._paths, key)
         listed = place < len(self._paths) and self._paths[place] == key
-        return listed or not (is_gone(key) or os.path.isdir(key))  # noqa: PTH112, the same
+        if listed or not (is_gone(key) or os.path.isdir(key)):  # noqa: PTH112, the same
+            return True
+        return self._is_away(os.path.dirname(key))  # noqa: PTH120, the same
+
+    def _is_away(self, folder: str) -> bool:
+        """Whether a folder below this one is a link to nothing: a disk that is away."""
+        if len(folder) < self._label_start:
+            return False
+        if folder not in self._away:
+            is_link = os.path.islink(folder) and not os.path.exists(folder)  # noqa: PTH110, PTH114, the same
+            self._away[folder] = is_link or self._is_away(os.path.dirname(folder))  # noqa: PTH120, the same
+        return self._away[folder]
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         self._skipped.extend(self._unlisted)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import gzip
 import json
+import stat
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
 from hashret.codes import Codes, as_codes, from_hex
 from hashret.errors import InputError, UsageError
+from hashret.files import open_regular
 from hashret.sources.array_files import read_npy
 from hashret.sources.metadata import check_fields, check_key
 
 BLOCK_ITEMS = 16_384
 _LINES_AT_A_TIME = 4096
+MOST_LINE_BYTES = 1 << 24
 
 _LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
@@ -65,6 +68,8 @@ class ReadyCodes:
         self._fields: Any = fields
         shown = name or "the codes"
         if self._lines is None:
+            if name:
+                _check_regular(Path(name))
             self.codes = as_codes(read_npy(Path(name)) if name else codes)
             if name and not name.lower().endswith(".npy"):
                 raise InputError(f"Codes are read from .npy or {', '.join(_LINES)}, got {name}.")
@@ -92,14 +97,29 @@ class ReadyCodes:
         """Codes, keys and fields of some thousand items at a time, in order.
 
         Raises:
-            InputError: the fields of an item are not what can be stored; the line is named.
+            InputError: the fields of an item are not what can be stored; the line is named. Or
+                there are not as many keys or fields any more as when they were counted.
         """
         keys = self._all_keys()
         fields = self._all_fields()
         for start in range(0, len(self), BLOCK_ITEMS):
             codes = self.codes[start : start + BLOCK_ITEMS]
             some = list(islice(keys, len(codes)))
-            yield codes, some, list(islice(fields, len(codes)))
+            own = list(islice(fields, len(codes)))
+            self._check_unchanged(len(some) == len(codes), len(own) == len(codes))
+            yield codes, some, own
+        self._check_unchanged(next(keys, None) is None, next(fields, None) is None)
+
+    def _check_unchanged(self, keys: bool, fields: bool) -> None:
+        """Refuse files that were changed after their lines were counted."""
+        if not keys or not fields:
+            what, given = ("fields", self._fields) if keys else ("keys", self._keys)
+            given = self._lines or given
+            name = fspath(given) if isinstance(given, str | PathLike) else f"the {what}"
+            raise InputError(
+                f"There are not as many {what} in {name} any more as when they were counted: it "
+                "was changed meanwhile. Nothing was added; try again when it is finished."
+            )
 
     # Keys
 
@@ -227,8 +247,7 @@ def _line_key(path: str | PathLike[str], number: int, line: bytes) -> str:
 
 def _objects(path: str | PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Numbers, from 1, and contents of the lines of a file, a JSON object each."""
-    lines = _lines(path)
-    while block := list(islice(lines, _LINES_AT_A_TIME)):
+    for block in _blocks(_lines(path)):
         first = block[0][0]
         try:
             # Many at once are six times as fast. Where lines look like objects, one that goes on
@@ -241,6 +260,20 @@ def _objects(path: str | PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         if len(records) != len(block) or not all(type(one) is dict for one in records):
             records = (_object(path, number, line) for number, line in block)
         yield from enumerate(records, start=first)
+
+
+def _blocks(lines: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    """Some thousand lines at a time, fewer where they are long."""
+    block: list[tuple[int, bytes]] = []
+    n_bytes = 0
+    for number, line in lines:
+        block.append((number, line))
+        n_bytes += len(line)
+        if len(block) == _LINES_AT_A_TIME or n_bytes > MOST_LINE_BYTES:
+            yield block
+            block, n_bytes = [], 0
+    if block:
+        yield block
 
 
 def _object(path: str | PathLike[str], number: int, line: bytes) -> dict[str, Any]:
@@ -256,16 +289,43 @@ def _object(path: str | PathLike[str], number: int, line: bytes) -> dict[str, An
 def _lines(path: str | PathLike[str]) -> Iterator[tuple[int, bytes]]:
     """Numbers, from 1, and contents of the lines of a file."""
     with _reading(Path(path)) as file:
-        for number, line in enumerate(file, start=1):
+        for number in count(1):
+            line = file.readline(MOST_LINE_BYTES + 1)
+            if not line:
+                return
+            if len(line) > MOST_LINE_BYTES:
+                raise InputError(
+                    f"Line {number} of {path} has more than {MOST_LINE_BYTES >> 20} MiB, which no "
+                    "item has; it is no file of one item a line."
+                )
             yield number, line.rstrip(b"\r\n")
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[Iterable[bytes]]:
-    opened: Callable[..., Any] = gzip.open if path.name.lower().endswith(".gz") else Path.open
+def _check_regular(path: Path) -> None:
+    """Refuse what cannot be read more than once, such as a pipe."""
     try:
-        with opened(path, "rb") as file:
-            yield file
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."
+        ) from error
+    if not is_file:
+        raise InputError(
+            f"{path} is no regular file: codes, keys and fields are read more than once, which a "
+            "pipe or a folder cannot be. Write them into a file first."
+        )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+    _check_regular(path)
+    try:
+        with open_regular(path) as raw:
+            if path.name.lower().endswith(".gz"):
+                with gzip.open(raw, "rb") as file:
+                    yield file
+            else:
+                yield raw
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."

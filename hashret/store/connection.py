@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hashret.errors import DamagedIndexError, HashretError, IndexLockedError
+from hashret.store.log import has_log
 
 BUSY_SECONDS = 5.0
 _ACTING = """
-select type from sqlite_master where type in ('trigger', 'view') or sql like '%virtual table%'
+select type from sqlite_master
+where type in ('trigger', 'view') or (type = 'table' and sql like 'create virtual table%')
 """
 """What could act when a table is read or written. SQLite's own setting against it, trusted_schema,
 takes the expressions of field indexes for unsafe too."""
@@ -53,19 +55,6 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")) or not name:
             raise DamagedIndexError(damaged % error) from error
         raise HashretError(f"{path} could not be used: {error} ({name}).") from error
-
-
-def log_of(path: Path) -> Path:
-    """The write-ahead log of the database at ``path``."""
-    return path.with_name(path.name + "-wal")
-
-
-def has_log(path: Path) -> bool:
-    """Whether commits may be in the write-ahead log of the database at ``path``."""
-    try:
-        return log_of(path).stat().st_size > 0
-    except OSError:
-        return False
 
 
 def is_writable(path: Path) -> bool:

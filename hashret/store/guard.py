@@ -9,17 +9,17 @@ from itertools import islice, zip_longest
 from pathlib import Path
 
 from hashret.errors import DamagedIndexError, HashretError
-from hashret.store.connection import is_writable, log_of
+from hashret.store.connection import is_writable
 from hashret.store.item_reader import ItemReader
 from hashret.store.item_writer import ItemWriter
 from hashret.store.lock import WriterLock, is_locked
+from hashret.store.log import LogCheck, bytes_in_log, end_of_log, has_log, log_of
 from hashret.store.seal import (
     CHUNK_BYTES,
     SEAL_FILE,
     Seal,
     Stamp,
     chunk_checksums,
-    chunks_in_log,
     completed,
     fresh_stamp,
     is_settled,
@@ -48,6 +48,8 @@ class Guard:
         self._seal = Seal.read(self._folder)
         self._trusted: Stamp | None = None
         self._whole_segments: dict[str, dict[str, Stamp]] = {}
+        self._log = LogCheck(path)
+        self._latest: tuple[Stamp | None, Seal | None] = (None, None)
 
     def trusts(self, stamp: Stamp | None) -> bool:
         """Whether the database was found whole when it had this stamp."""
@@ -82,26 +84,29 @@ class Guard:
             return
         self._seal = seal = Seal.read(self._folder)
         if seal is not None and seal.database == stamp_of(self._path):
-            self._check_generation(reader, seal)
+            self._check_course(reader, seal)
             self._trusted = seal.database
             return
-        if not writing and is_locked(self._folder):
-            return  # it changes while someone writes: that is looked at when they have finished
         if found is not None and found[1] >= SAID_FROM_BYTES:
             _log.warning("Checking all of %s, which was copied or changed.", self._path)
         if seal is not None:
             places = self._places_changed(seal)
-            if not writing and (stamp_of(self._path) != found or is_locked(self._folder)):
-                return
+            # While it is brought up to date, the seal knows nothing of the chunks in question.
+            if not writing and Seal.read(self._folder) != seal:
+                return  # that is looked at the next time
             if places:
                 raise DamagedIndexError(
                     f"{self._path} is damaged, or something other than hashret has changed it "
                     f"({places[0]}). `hashret verify --repair` keeps every item that is whole; or "
                     "restore a copy of the whole folder."
                 )
-            self._check_generation(reader, seal)
+            self._check_course(reader, seal)
         if seal is None or None in seal.chunks:
+            if not writing and is_locked(self._folder):
+                return  # it changes while someone writes: that is looked at when they have finished
             self._check_rows(reader)
+        if stamp_of(self._path) != found:
+            return
         if seal is None:
             _log.warning(
                 "%s was missing or damaged: every item was checked against its own checksum%s.",
@@ -111,6 +116,22 @@ class Guard:
         if found is not None and (writing or is_settled(found)):
             self._trusted = found
             self._seal_what_was_found(reader, seal, writing=writing)
+
+    def check_log(self, reader: ItemReader) -> None:
+        """Make sure that the log, if there is one, is as hashret left it; while a state is held.
+
+        Raises:
+            DamagedIndexError: it is not.
+        """
+        if not has_log(self._path):
+            return
+        generation = reader.generation  # from now on, what is shown stays in the log
+        stamp = stamp_of(self._folder / SEAL_FILE)
+        if stamp != self._latest[0]:
+            self._latest = stamp, Seal.read(self._folder)
+        seal = self._latest[1]
+        if seal is not None and seal.log is not None and seal.generation == generation:
+            self._log.check(seal.log)
 
     def _places_changed(self, seal: Seal) -> list[str]:
         try:
@@ -128,7 +149,8 @@ class Guard:
             if other is not None and one != other
         ]
 
-    def _check_generation(self, reader: ItemReader, seal: Seal) -> None:
+    def _check_course(self, reader: ItemReader, seal: Seal) -> None:
+        """Refuse a state from before the sealed one, and one that does not follow from it."""
         found = reader.generation
         if found < seal.generation:
             raise DamagedIndexError(
@@ -137,6 +159,28 @@ class Guard:
                 f"{self._path.name} from a copy, or go on from what is left with `hashret verify "
                 "--repair`."
             )
+        if self._is_foreign(reader, seal):
+            raise DamagedIndexError(
+                f"{log_of(self._path)} belongs to another index, or to another copy of this one. "
+                "Move it elsewhere, or let `hashret verify --repair` do that."
+            )
+
+    @staticmethod
+    def _is_foreign(reader: ItemReader, seal: Seal) -> bool:
+        """Whether the state is of another index, or another one with the number of the sealed."""
+        same = reader.generation == seal.generation
+        names = ("identity", "commit") if same else ("identity",)
+        return any(seal.settings.get(name) not in (None, reader.setting(name)) for name in names)
+
+    def is_log_foreign(self, reader: ItemReader) -> bool:
+        """Whether the log is not that of the database, which is as it was sealed."""
+        seal = Seal.read(self._folder)
+        return (
+            seal is not None
+            and has_log(self._path)
+            and not self._places_changed(seal)
+            and self._is_foreign(reader, seal)
+        )
 
     def _check_rows(self, reader: ItemReader) -> None:
         problems = list(islice(reader.row_problems(), 3))
@@ -162,11 +206,10 @@ class Guard:
         if stamp_of(self._path) != before:
             return [], []  # it was being written, by someone who seals it
         gone = []
-        if reader.generation < seal.generation:
-            gone.append(
-                f"{log_of(self._path).name}: state {seal.generation} was committed, "
-                f"{reader.generation} is left"
-            )
+        try:
+            self._check_course(reader, seal)
+        except DamagedIndexError as error:
+            gone.append(str(error))
         return [f"{self._path.name}: {place}: not as written" for place in places], gone
 
     # Segments
@@ -202,7 +245,9 @@ class Guard:
         known = [] if self._seal is None else self._seal.chunks
         n_chunks = -(-self._path.stat().st_size // CHUNK_BYTES)
         known = [*known, *[None] * (n_chunks - len(known))]
-        chunks = without_chunks(known, chunks_in_log(log_of(self._path)))
+        changing = bytes_in_log(self._path, writer.page_count()) // CHUNK_BYTES
+        # Page 1 tells the size of the file, and is written whenever that changes.
+        chunks = without_chunks(known, {0, *changing.tolist()})
         seal = Seal(
             writer.generation,
             [None] * len(chunks) if everywhere else chunks,
@@ -222,8 +267,13 @@ class Guard:
         try:
             chunks = completed(seal.chunks, self._path)
             stamp = fresh_stamp(self._path)
-            segments = self._segments_with(seal, [])
-            seal = replace(seal, chunks=chunks, database=stamp, segments=segments)
+            seal = replace(
+                seal,
+                chunks=chunks,
+                database=stamp,
+                segments=self._segments_with(seal, []),
+                log=end_of_log(self._path),
+            )
             seal.write(self._folder)
         except OSError as error:
             _log.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
-from hashret.errors import DamagedIndexError, UsageError
+from hashret.errors import DamagedIndexError, HashretError, UsageError
 from hashret.store.checking import database_problems
 from hashret.store.connection import sqlite_errors
 from hashret.store.items import RESTORE, KnownItem, StoredItem, stored_item
@@ -33,12 +34,25 @@ HELD_BYTES = 1 << 29
 def _room_for(count: int, n_bytes: int, room: Path | None) -> tuple[NDArray[np.int64], Codes]:
     if room is None or count * (8 + n_bytes) <= HELD_BYTES:
         return np.empty(count, dtype=np.int64), np.empty((count, n_bytes), dtype=np.uint8)
-    room.mkdir(parents=True, exist_ok=True)
-    mapped = np.lib.format.open_memmap
-    return (
-        mapped(room / "rows.npy", mode="w+", dtype=np.int64, shape=(count,)),
-        mapped(room / "codes.npy", mode="w+", dtype=np.uint8, shape=(count, n_bytes)),
-    )
+    try:
+        room.mkdir(parents=True, exist_ok=True)
+        return (
+            _mapped(room / "rows.npy", (count,), np.int64),
+            _mapped(room / "codes.npy", (count, n_bytes), np.uint8),
+        )
+    except OSError as error:
+        raise HashretError(
+            f"{room} has no room for the {count:,} codes ({error.strerror or error}). Nothing was "
+            f"changed; make {count * (8 + n_bytes):,} bytes free and try again."
+        ) from error
+
+
+def _mapped(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    # Writing where the disk has no block left would kill the process.
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 class ItemReader:
@@ -60,10 +74,11 @@ class ItemReader:
             return None
         try:
             return json.loads(found[0])
-        except (TypeError, ValueError) as error:
-            raise DamagedIndexError(
-                f"The setting {name!r} in {self.path} is damaged. {RESTORE}"
-            ) from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self._damaged_setting(name) from error
+
+    def _damaged_setting(self, name: str) -> DamagedIndexError:
+        return DamagedIndexError(f"The setting {name!r} in {self.path} is damaged. {RESTORE}")
 
     def settings(self) -> dict[str, Any]:
         """All settings by name."""
@@ -73,7 +88,15 @@ class ItemReader:
     @property
     def generation(self) -> int:
         """A number that grows with every committed change."""
-        return int(self.setting("generation") or 0)
+        number = self.setting("generation") or 0
+        if not isinstance(number, int):
+            raise self._damaged_setting("generation")
+        return number
+
+    @property
+    def commit(self) -> str:
+        """The name of the state that is shown, which no state of any other copy or index has."""
+        return str(self.setting("commit") or self.generation)
 
     # Items
 
@@ -204,7 +227,9 @@ class ItemReader:
     def vector_length(self) -> int | None:
         """How many values a kept feature row has; None where none are kept."""
         length = self.setting("vector_length")
-        return None if length is None else int(length)
+        if length is not None and (type(length) is not int or length < 1):
+            raise self._damaged_setting("vector_length")
+        return length
 
     def vectors_of(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """The kept feature rows of items, ``float32``, ``(len(rows), vector_length)``, in order.
@@ -260,10 +285,13 @@ class ItemReader:
         found = self._connection.execute("select row from deletions order by row").fetchall()
         return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
 
-    def _free_pages(self) -> tuple[int, int]:
-        """How many pages of the database hold nothing, and how many there are."""
-        free = self._connection.execute("pragma freelist_count").fetchone()[0]
-        return int(free), int(self._connection.execute("pragma page_count").fetchone()[0])
+    def page_count(self) -> int:
+        """How many pages the database has."""
+        return int(self._connection.execute("pragma page_count").fetchone()[0])
+
+    def free_page_count(self) -> int:
+        """How many pages of the database hold nothing."""
+        return int(self._connection.execute("pragma freelist_count").fetchone()[0])
 
     # Verification
 

@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hashret.errors import DamagedIndexError, HashretError
+from hashret.errors import DamagedIndexError, HashretError, IndexChangedError, UnknownFormatError
 from hashret.store.connection import (
     connect,
     connect_to_write,
-    has_log,
     is_writable,
-    log_of,
     sqlite_errors,
 )
 from hashret.store.guard import Guard
 from hashret.store.item_reader import ItemReader
 from hashret.store.item_writer import ItemWriter
-from hashret.store.migrations import FORMAT, update_schema
+from hashret.store.items import RESTORE
+from hashret.store.log import has_log, log_of
+from hashret.store.migrations import FORMAT, OLDEST_FORMAT, update_schema
 from hashret.store.seal import Seal, stamp_of
 
 _log = logging.getLogger("hashret")
@@ -45,10 +45,11 @@ class ItemStore(ItemReader):
 
     def __init__(self, path: Path) -> None:
         """Connect; use :meth:`create` or :meth:`open`."""
+        self._shown = _newest(path)
         super().__init__(path, connect(path))
         self.guard = Guard(path)
         self._file = str(path)
-        self._shown = self._newest()
+        self._identity: object = None
         self._may_fall_behind = not is_writable(path)
 
     @classmethod
@@ -77,17 +78,22 @@ class ItemStore(ItemReader):
         """Open an existing database; whether it is whole is looked at when it is first read.
 
         Raises:
-            DamagedIndexError: the file is missing, no database, or of a newer format.
+            DamagedIndexError: the file is missing or no database.
+            UnknownFormatError: it is of a newer format.
         """
         store = cls(path)
         try:
             with sqlite_errors(path):
-                version = store.setting("format")
-                if not isinstance(version, int) or version > FORMAT:
-                    raise DamagedIndexError(
-                        f"{path} has index format {version!r}; this hashret reads up to format "
-                        f"{FORMAT}. Upgrade hashret to open it."
-                    )
+                version, maker = store.setting("format"), store.setting("hashret")
+                store._identity = store.setting("identity")
+            if type(version) is not int or not OLDEST_FORMAT <= version <= FORMAT:
+                raise UnknownFormatError(
+                    str(path),
+                    version,
+                    (OLDEST_FORMAT, FORMAT),
+                    f"Open it with the version that made it or a newer one. {RESTORE}",
+                    maker,
+                )
         except BaseException:
             store.close()
             raise
@@ -112,15 +118,42 @@ class ItemStore(ItemReader):
                 yield
                 return
             trusted = self.guard.trusts(stamp_of(self._file))
-            if self._may_fall_behind or not trusted:
-                self._show_newest()
-            self._connection.execute("begin")
             try:
-                if checked and not trusted:
-                    self.guard.check(self)
+                if self._may_fall_behind or not trusted:
+                    self._show_newest()
+                self._connection.execute("begin")
+                if checked:
+                    self._check(trusted=trusted)
                 yield
+            except (sqlite3.Error, HashretError) as error:
+                self._refuse_what_changed(error)
+                raise
+            else:
+                self._refuse_what_changed(None)
             finally:
-                self._connection.execute("rollback")
+                self._connection.rollback()
+
+    def _check(self, *, trusted: bool) -> None:
+        """Make sure that what is shown is what hashret has written, and of the same index."""
+        self.guard.check_log(self)
+        if trusted:
+            return
+        self.guard.check(self)
+        identity = self.setting("identity")
+        if self._identity not in (None, identity):
+            self.guard.forget()
+            raise HashretError(
+                f"{self.path.parent} was replaced by another index while it was open; open it "
+                "again."
+            )
+        self._identity = identity
+
+    def _refuse_what_changed(self, error: Exception | None) -> None:
+        """Where there can be no locks, what was read while someone wrote belongs to no state."""
+        if self._may_fall_behind and _newest(self.path) != self._shown:
+            raise IndexChangedError(
+                f"{self.path.parent} was changed while it was read; ask again."
+            ) from error
 
     @contextmanager
     def writing(self) -> Iterator[ItemWriter]:
@@ -181,7 +214,7 @@ class ItemStore(ItemReader):
         """
         with sqlite_errors(self.path):
             with self.reading():
-                free, pages = self._free_pages()
+                free, pages = self.free_page_count(), self.page_count()
             if free * SHRUNK_FROM < pages or pages * 4096 < SHRUNK_FROM_BYTES:
                 return
             connection = connect_to_write(self.path)
@@ -222,24 +255,22 @@ class ItemStore(ItemReader):
 
         And where nothing can be written, to whatever others have written meanwhile.
         """
-        newest = self._newest()
-        if newest not in (self._shown, None):
+        newest = _newest(self.path)
+        if newest != self._shown:
+            connection = connect(self.path)
             self._connection.close()
-            self._connection = connect(self.path)
-            self._shown = self._newest()
+            self._connection, self._shown = connection, newest
             self._may_fall_behind = not is_writable(self.path)
             self.guard.forget()
-
-    def _newest(self) -> object:
-        """What changes when the connection does not show the newest state any more."""
-        stamp = stamp_of(self.path)
-        if stamp is None or is_writable(self.path):
-            return stamp and stamp[0]
-        return stamp, has_log(self.path)
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the database: its rows, or else what lies between them."""
         whole = True
+        try:
+            self.guard.check_log(self)
+        except DamagedIndexError as error:
+            whole = False
+            yield str(error)
         for problem in self.row_problems():
             whole = False
             yield problem
@@ -256,7 +287,15 @@ class ItemStore(ItemReader):
         with self.reading(checked=False):
             self.guard.seal(Seal(self.generation, [], None, {}, self.settings()))
         if seal is not None:
-            own = ("items", "generation")
+            own = ("items", "generation", "commit")
             with self.writing() as writer:
                 kept = {name: value for name, value in seal.settings.items() if name not in own}
                 writer.change_settings(kept)
+
+
+def _newest(path: Path) -> object:
+    """What changes when a connection to a database does not show the newest state any more."""
+    stamp = stamp_of(path)
+    if stamp is None or is_writable(path):
+        return stamp and stamp[0]
+    return stamp, has_log(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,7 +37,14 @@ class ItemWriter(ItemReader):
 
     def count_generation(self) -> None:
         """Make what was written the next state: the last thing before it is committed."""
-        self.change_settings({"items": self._count, "generation": self.generation + 1})
+        self.change_settings(
+            {
+                "items": self._count,
+                "generation": self.generation + 1,
+                "commit": secrets.token_hex(8),
+                "identity": self.setting("identity") or secrets.token_hex(8),
+            }
+        )
 
     def change_settings(self, settings: Mapping[str, Any]) -> None:
         """Set JSON values by name."""

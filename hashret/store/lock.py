@@ -12,15 +12,29 @@ from types import TracebackType
 from typing import Self
 
 from hashret.errors import HashretError, IndexLockedError
+from hashret.files import open_regular
 
 LOCK_FILE = "write.lock"
 PATIENCE_SECONDS = 0.25
 
 
+_held: set[FileIO] = set()
+
+
+def _let_go() -> None:
+    """In a child that was forked: the locks are those of its parent, who may die before it."""
+    for file in _held:
+        file.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 def is_locked(folder: Path) -> bool:
     """Whether anyone is writing to the index in ``folder`` just now."""
     try:
-        with (folder / LOCK_FILE).open("rb") as file:
+        with open_regular(folder / LOCK_FILE) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -55,17 +69,19 @@ class WriterLock:
                 "only by a user who may write to its folder."
             ) from error
         if not self._taken(file):
-            file.seek(0)
-            holder = file.read(20).decode("ascii", "replace").strip() or "unknown"
-            file.close()
+            holder = ""
+            with suppress(OSError), file:
+                file.seek(0)
+                holder = file.read(20).decode("ascii", "replace").strip()
             raise IndexLockedError(
-                f"{self._path.parent} is being written by process {holder}; try again when it "
-                "has finished."
+                f"{self._path.parent} is being written by process {holder or 'unknown'}; try "
+                "again when it has finished."
             )
         with suppress(OSError):  # on a full disk, the lock holds all the same
             file.truncate(0)
             file.write(str(os.getpid()).encode())
         self._file = file
+        _held.add(file)
         return self
 
     def _taken(self, file: FileIO) -> bool:
@@ -89,5 +105,7 @@ class WriterLock:
     ) -> None:
         """Release the lock."""
         if self._file is not None:
-            self._file.close()
+            _held.discard(self._file)
+            with self._file:  # a child that was forked meanwhile may have it open still
+                fcntl.flock(self._file, fcntl.LOCK_UN)
             self._file = None

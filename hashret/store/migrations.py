@@ -11,6 +11,7 @@ FORMAT = 2
 
 2 keeps vectors, which one that knows 1 alone would not add; without kept vectors it is still 1.
 """
+OLDEST_FORMAT = 1
 
 migrations = Migrations("hashret")
 

@@ -15,11 +15,12 @@ from typing import Any
 
 from hashret.errors import DamagedIndexError, HashretError
 from hashret.files import flush_folder
-from hashret.store.connection import connect, log_of, sqlite_errors
+from hashret.store.connection import connect, sqlite_errors
 from hashret.store.item_reader import ItemReader
 from hashret.store.item_store import ItemStore
 from hashret.store.item_writer import ItemWriter
 from hashret.store.items import RESTORE, NewItem, item_checksum
+from hashret.store.log import log_of
 from hashret.store.seal import Seal
 from hashret.store.vectors import is_whole_vector
 from hashret.store.where import indexed_fields
@@ -75,11 +76,9 @@ def salvage(path: Path) -> Salvage:
         finally:
             store.close()
         connection.close()
-        result.folder = _keep_damaged(path)
+        result.folder = keep_damaged(path)
         # First what would be taken for the log of the new one; the database itself is replaced.
-        for leftover in _files(path)[1:]:
-            leftover.unlink(missing_ok=True)
-        flush_folder(path.parent)
+        remove_log(path)
         new.replace(path)
         flush_folder(path.parent)
     except sqlite3.Error as error:
@@ -230,7 +229,15 @@ def _files(path: Path) -> list[Path]:
     return [path, log_of(path), path.with_name(path.name + "-shm")]
 
 
-def _keep_damaged(path: Path) -> Path:
+def remove_log(path: Path) -> None:
+    """Remove the write-ahead log of a database that nobody has open, and its shared memory."""
+    for leftover in _files(path)[1:]:
+        leftover.unlink(missing_ok=True)
+    flush_folder(path.parent)
+
+
+def keep_damaged(path: Path) -> Path:
+    """Copy a database and its log into a folder beside it, which is returned."""
     folder = path.with_name(f"damaged-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
     folder.mkdir()
     for file in _files(path)[:2]:

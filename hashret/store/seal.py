@@ -22,13 +22,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-import numpy as np
-
-from hashret.files import write_durably
+from hashret.files import open_regular, read_regular, write_durably
+from hashret.store.log import LogEnd
 
 SEAL_FILE = "seal.json"
 CHUNK_BYTES = 1 << 16
 _FORMAT = 1
+_MOST_BYTES = 1 << 28
+"""A seal has some 12 bytes for each chunk: this is that of a database of 1.4 TB."""
 _READ_BYTES = 1 << 24
 _TICK_NANOSECONDS = 20_000_000
 
@@ -81,6 +82,7 @@ class Seal:
         database: the stamp of the database.
         segments: the stamps of the files of each segment, by its name and theirs.
         settings: a copy of the settings, for the repair of a database that has lost them.
+        log: how far the write-ahead log had come, where it could not be emptied.
     """
 
     generation: int
@@ -88,24 +90,27 @@ class Seal:
     database: Stamp | None
     segments: Mapping[str, Mapping[str, Stamp]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    log: LogEnd | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
         """The seal of the index in ``folder``; None if it has none that is whole."""
         try:
-            content = json.loads((folder / SEAL_FILE).read_bytes())
+            content = json.loads(read_regular(folder / SEAL_FILE, _MOST_BYTES))
             written = content.pop("crc32")
             if written != _crc32_of(content) or content.pop("format") != _FORMAT:
                 return None
             seal = cls(**content)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            segments = {
+                name: {file: _as_stamp(stamp) for file, stamp in files.items()}
+                for name, files in seal.segments.items()
+            }
+            stamp = None if seal.database is None else _as_stamp(seal.database)
+            log = seal.log and LogEnd(seal.log[0], seal.log[1], (seal.log[2][0], seal.log[2][1]))
+            chunks = [None if chunk is None else int(chunk) for chunk in seal.chunks]
+            return cls(int(seal.generation), chunks, stamp, segments, dict(seal.settings), log)
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
             return None
-        segments = {
-            name: {file: _as_stamp(stamp) for file, stamp in files.items()}
-            for name, files in seal.segments.items()
-        }
-        stamp = None if seal.database is None else _as_stamp(seal.database)
-        return cls(seal.generation, seal.chunks, stamp, segments, seal.settings)
 
     def write(self, folder: Path) -> None:
         """Put the seal in the place of the one before.
@@ -119,7 +124,7 @@ class Seal:
 
 
 def _as_stamp(values: Any) -> Stamp:
-    inode, size, modified, changed = values
+    inode, size, modified, changed = map(int, values)
     return (inode, size, modified, changed)
 
 
@@ -134,7 +139,7 @@ def chunk_checksums(path: Path) -> list[int]:
         OSError: it cannot be read.
     """
     checksums: list[int] = []
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         while block := _read(file, _READ_BYTES):
             view = memoryview(block)
             checksums += [
@@ -160,7 +165,7 @@ def completed(known: Sequence[int | None], path: Path) -> list[int | None]:
         OSError: it cannot be read.
     """
     checksums: list[int | None] = []
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         for number in range(-(-os.fstat(file.fileno()).st_size // CHUNK_BYTES)):
             checksum = known[number] if number < len(known) else None
             if checksum is None:
@@ -176,27 +181,3 @@ def _read(file: Any, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
-
-
-def chunks_in_log(log: Path) -> set[int]:
-    """The chunks of the database that the pages in its write-ahead log belong to.
-
-    The format is that of https://www.sqlite.org/fileformat.html, section 4: a header of 32 bytes,
-    then frames of 24 bytes and a page, whose number is the first field. Pages of transactions that
-    were undone, or of a log before, may be among them.
-    """
-    try:
-        size = log.stat().st_size
-    except OSError:
-        return set()
-    if size <= 32:
-        return set()
-    content = np.memmap(log, dtype=np.uint8, mode="r")
-    page_bytes = int.from_bytes(content[8:12].tobytes(), "big")
-    frame_bytes = 24 + page_bytes
-    n_frames = (size - 32) // frame_bytes
-    frames = content[32 : 32 + n_frames * frame_bytes].reshape(n_frames, frame_bytes)
-    numbers = np.ascontiguousarray(frames[:, :4]).view(">u4")[:, 0].astype(np.int64)
-    # Page 1 tells the size of the file, and is written whenever that changes.
-    chunks = (numbers - 1) * page_bytes // CHUNK_BYTES
-    return {0, *np.unique(chunks).tolist()}

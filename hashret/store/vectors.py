@@ -74,6 +74,13 @@ def _little_endian(halves: NDArray[np.float16]) -> bytes:
     return halves.astype("<f2", copy=False).tobytes()
 
 
+def _first_checksum(row: int, exponent: int, vector: bytes) -> int | None:
+    """As the first version that kept vectors wrote it; exponents of other sizes it never had."""
+    if not -(2**31) <= exponent < 2**31:
+        return None
+    return zlib.crc32(vector, zlib.crc32(struct.pack("<qi", row, exponent)))
+
+
 def read_vectors(
     connection: sqlite3.Connection, rows: Sequence[int], length: int
 ) -> NDArray[np.float32]:
@@ -109,7 +116,7 @@ def is_whole_vector(record: tuple[Any, ...], length: int) -> bool:
         isinstance(exponent, int)
         and isinstance(vector, bytes)
         and len(vector) == 2 * length
-        and checksum == _checksum(row, exponent, vector)
+        and checksum in (_checksum(row, exponent, vector), _first_checksum(row, exponent, vector))
     )
 
 

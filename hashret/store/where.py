@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -11,22 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import UsageError
+from hashret.store.where_functions import give_bounded_functions
 
 _ALLOWED_FUNCTIONS = frozenset(
     """
-    abs coalesce glob iif ifnull instr length like lower ltrim max min nullif replace round rtrim
+    abs coalesce glob iif ifnull instr length like lower ltrim max min nullif round rtrim
     substr substring trim typeof unicode upper date time datetime julianday strftime
     json_extract -> ->>
     """.split()  # noqa: SIM905 - thirty quotes hide the words
 )
-# Steps of the SQLite virtual machine between two checks; how many steps a condition may take, at
-# least and for each item. Within a step, the limits on lengths bound time and memory.
-_STEPS_PER_CHECK = 100_000
+# Steps of the SQLite virtual machine between two checks; how many steps and seconds a condition may
+# take, at least and for each item. Within a step, the limits on lengths bound time and memory.
+_STEPS_PER_CHECK = 1000
 _MIN_STEPS = 50_000_000
 _STEPS_PER_ITEM = 500
+_MIN_SECONDS = 120.0
+_SECONDS_PER_ITEM = 1e-4
 _MAX_CHARACTERS = 1_000_000
+_TEXT_BYTES = 1 << 20
+"""The longest text of a condition, unless an item has longer fields."""
 _LIMITS = {
-    sqlite3.SQLITE_LIMIT_LENGTH: 1 << 24,
     sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 500,
 }
@@ -141,7 +146,8 @@ def where_sql(field_names: Iterable[str], condition: str) -> str:
     return (
         f"with item as ({_items_sql(used)}), "
         f"chosen as (select row from item where (\n{condition}\n)) "
-        "select row from items where row in (select row from chosen) order by row"
+        # Not from items: the condition would see the columns of that around it.
+        "select row from chosen order by row"
     )
 
 
@@ -169,11 +175,19 @@ def matching_rows(
             too long.
     """
     sql = where_sql(field_names, condition)
+    give_bounded_functions(connection)
     (last,) = connection.execute("select max(row) from items").fetchone()
     try:
-        with _restricted(connection, _MIN_STEPS + _STEPS_PER_ITEM * int(last or 0)):
-            found = connection.execute(sql)
-            return np.fromiter((row for (row,) in found), dtype=np.int64)
+        try:
+            return _found(connection, sql, int(last or 0), _TEXT_BYTES)
+        except sqlite3.Error as error:
+            longest = 0
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_TOOBIG":
+                sizes = connection.execute("select max(length(cast(fields as blob))) from items")
+                longest = sizes.fetchone()[0] or 0
+            if longest * 2 <= _TEXT_BYTES:
+                raise
+            return _found(connection, sql, int(last or 0), longest * 2)
     except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
         name = getattr(error, "sqlite_errorname", "")
         if name == "SQLITE_INTERRUPT":
@@ -186,10 +200,18 @@ def matching_rows(
         ) from error
 
 
+def _found(
+    connection: sqlite3.Connection, sql: str, n_items: int, text_bytes: int
+) -> NDArray[np.int64]:
+    with _restricted(connection, n_items, text_bytes):
+        return np.fromiter((row for (row,) in connection.execute(sql)), dtype=np.int64)
+
+
 @contextmanager
-def _restricted(connection: sqlite3.Connection, max_steps: int) -> Iterator[None]:
-    """Let a connection only read items, and only for so many steps."""
-    checks_left = max_steps // _STEPS_PER_CHECK
+def _restricted(connection: sqlite3.Connection, n_items: int, text_bytes: int) -> Iterator[None]:
+    """Let a connection only read items, and only as long as suits so many."""
+    checks_left = (_MIN_STEPS + _STEPS_PER_ITEM * n_items) // _STEPS_PER_CHECK
+    end = time.monotonic() + _MIN_SECONDS + _SECONDS_PER_ITEM * n_items
 
     def authorise(action: int, first: str | None, second: str | None, *_: object) -> int:
         if action == sqlite3.SQLITE_SELECT:
@@ -205,9 +227,10 @@ def _restricted(connection: sqlite3.Connection, max_steps: int) -> Iterator[None
     def too_long() -> int:
         nonlocal checks_left
         checks_left -= 1
-        return int(checks_left < 0)
+        return int(checks_left < 0 or time.monotonic() > end)
 
-    before = {limit: connection.setlimit(limit, value) for limit, value in _LIMITS.items()}
+    limits = {**_LIMITS, sqlite3.SQLITE_LIMIT_LENGTH: text_bytes}
+    before = {limit: connection.setlimit(limit, value) for limit, value in limits.items()}
     connection.set_authorizer(authorise)
     connection.set_progress_handler(too_long, _STEPS_PER_CHECK)
     try:
