@@ -79,6 +79,7 @@ class Index(QueryableIndex):
         sql: str | None = None,
         keep_vectors: bool = False,
         metric: str = "l2",
+        features: str = "auto",
         progress: ProgressCallback = no_progress,
     ) -> Self:
         """Learn codes from a source, and store its items.
@@ -93,14 +94,16 @@ class Index(QueryableIndex):
                 IDX, ``.npy``, ``.npz``, HDF5 or ``.fvecs`` file, a table
                 such as ``.csv``, ``.jsonl``, ``.parquet`` or an SQLite file) or several; an
                 array, ``(n, d)`` vectors or ``(n, height, width[, channels])`` images, whose keys
-                are the row numbers as strings; an iterable of ``(key, value)`` or
-                ``(key, value, fields)``; or what :func:`hashret.sources.open_source` returns.
+                are the row numbers as strings; with ``kind="text"`` a list of texts, likewise; an
+                iterable of ``(key, value)`` or ``(key, value, fields)``; or what
+                :func:`hashret.sources.open_source` returns.
             n_bits: code length in bits, a multiple of 8 from 8 to 1024.
             hasher: what learns the codes, such as ``hashret.SemanticHasher(32, effort="high")`` or
                 one of ``hashret.encoder.baselines``; a copy of it is fitted. It has a code length,
                 passes and a seed of its own: ``n_bits``, ``epochs`` and ``random_state`` are
                 then left alone.
-            kind: ``"images"``, ``"text"`` or ``"vectors"``; ``"auto"`` guesses from the source.
+            kind: ``"images"``, ``"text"`` or ``"vectors"``; ``"auto"`` guesses from the source. A
+                list of texts is one of paths without ``kind="text"``.
             epochs: passes over the training data; None for the default.
             random_state: a seed; the same seed gives the same codes on the same machine.
             key_prefix: put before the keys of array files and tables; ``{stem}`` in it stands for
@@ -115,6 +118,9 @@ class Index(QueryableIndex):
             metric: what near means for vectors: ``"l2"``, their distance, or ``"cosine"``, their
                 angle; then they are scaled to length one before learning and encoding, and so
                 are queries.
+            features: how texts become numbers: ``"wordllama"``, embeddings of English words (needs
+                the extra ``text``); ``"tfidf"``, learned from the texts, in any language;
+                ``"counts"`` of words; ``"auto"`` is the first of these that is installed.
             progress: called often with a :class:`~hashret.ingest.Progress`.
 
         Raises:
@@ -131,6 +137,7 @@ class Index(QueryableIndex):
             progress=progress,
             keep_vectors=keep_vectors,
             metric=metric,
+            features=features,
         )
         index = cls.open(path)
         skipped = index.add(opened, batch_items=BATCH_ITEMS, progress=progress).skipped

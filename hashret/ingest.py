@@ -13,6 +13,7 @@ from hashret.codes import Codes
 from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
 from hashret.features import Features, VectorFeatures, learn_features
+from hashret.features.text import MAX_CHARACTERS
 from hashret.sources import Item, Skipped, Source
 from hashret.sources.item import is_pil_image
 from hashret.stopwatch import Stopwatch
@@ -29,7 +30,12 @@ TRAINING_ITEMS = 100_000
 TRAINING_BYTES = 512 << 20
 """The most memory for the features it learns from; long ones make the sample smaller."""
 
-_SHAPE_ITEMS = 1000
+TRAINING_CHARACTERS = 100_000_000
+"""The most characters of texts from which features are learned; long ones make the sample smaller.
+"""
+
+SHAPE_ITEMS = 1000
+"""So many images or vectors tell what all are like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,7 @@ class Progress:
 
     Attributes:
         stage: what is being done: ``"reading"``, ``"learning"``, ``"storing"``, ``"encoding"``,
-            ``"tables"``, ``"exporting"``.
+            ``"tables"``, ``"exporting"``, ``"features"`` (learned from texts).
         done: units done in this stage (items, or training steps).
         total: units in all, or None when that is not known.
         note: a few words on the state, such as the loss.
@@ -93,11 +99,47 @@ class AddReport:
         )
 
 
+def learned_features(
+    source: Source, random: np.random.Generator, method: str, progress: ProgressCallback
+) -> Features:
+    """Learn from a sample of a source how its values become rows.
+
+    A thousand images or vectors tell their shape; of texts all are read that an encoder learns
+    from, up to 100 million characters.
+
+    Args:
+        source: a sample of it is read.
+        random: draws the sample.
+        method: of texts, see :func:`hashret.features.learn_features`.
+        progress: told of the texts read.
+
+    Raises:
+        InputError: no item can be used.
+        UsageError: a method for texts where there are none, or one that is not installed.
+    """
+    sample = [item.value for item in source.sample(SHAPE_ITEMS, random)]
+    if not sample:
+        raise _nothing_to_learn_from(source)
+    if source.kind != "text" or source.length <= SHAPE_ITEMS:
+        return learn_features(source.kind, sample, method)
+    mean_length = sum(min(len(text), MAX_CHARACTERS) for text in sample) / len(sample)
+    count = min(source.length, TRAINING_ITEMS, int(TRAINING_CHARACTERS / max(mean_length, 1)))
+
+    def texts() -> Iterator[str]:
+        for number, item in enumerate(source.sample(count, random)):
+            if number % CHUNK_ITEMS == 0:
+                progress(Progress("features", number, count))
+            yield item.value
+
+    return learn_features(source.kind, texts(), method)
+
+
 def training_matrix(
     source: Source,
     random: np.random.Generator,
     progress: ProgressCallback,
     metric: str = "l2",
+    method: str = "auto",
     clock: Stopwatch | None = None,
 ) -> tuple[Features, NDArray[np.float32]]:
     """Read what an encoder learns from.
@@ -107,6 +149,7 @@ def training_matrix(
         random: draws the sample.
         progress: told of the items read.
         metric: ``"cosine"`` scales vectors to length one.
+        method: of features of texts, see :func:`hashret.features.learn_features`.
         clock: told of the seconds.
 
     Returns:
@@ -114,14 +157,11 @@ def training_matrix(
 
     Raises:
         InputError: no item can be used.
+        UsageError: as for :func:`learned_features`.
     """
     clock = clock or Stopwatch()
-    with clock.time("read"):
-        sample = [item.value for item in source.sample(_SHAPE_ITEMS, random)]
     with clock.time("features"):
-        features = learn_features(source.kind, sample) if sample else None
-    if features is None:
-        raise _nothing_to_learn_from(source)
+        features = learned_features(source, random, method, progress)
     if isinstance(features, VectorFeatures):
         features = replace(features, metric=metric)
     n_rows = min(source.length, TRAINING_ITEMS, TRAINING_BYTES // (4 * features.n_features))

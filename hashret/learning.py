@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
 from dataclasses import replace
@@ -17,6 +18,7 @@ from hashret.codes import check_n_bits
 from hashret.encoder.recipe import RECIPES
 from hashret.errors import UsageError
 from hashret.features import ImageFeatures
+from hashret.features.text_counts import CountFeatures
 from hashret.features.vectors import check_metric
 from hashret.files import write_durably
 from hashret.ingest import Progress, ProgressCallback, training_matrix
@@ -39,6 +41,7 @@ def learn_index(
     progress: ProgressCallback,
     keep_vectors: bool = False,
     metric: str = "l2",
+    features: str = "auto",
 ) -> dict[str, float]:
     """Learn from a source and make an index folder without items.
 
@@ -52,6 +55,7 @@ def learn_index(
         progress: called often.
         keep_vectors: whether the index keeps the features of its items.
         metric: ``"cosine"`` scales vectors to length one.
+        features: how texts become rows, see :func:`hashret.features.learn_features`.
 
     Returns:
         Seconds by stage: see :class:`~hashret.stopwatch.Stopwatch`.
@@ -67,7 +71,7 @@ def learn_index(
     # The folder comes first: that it cannot be written must not be found out after learning.
     with new_folder(folder.absolute()) as unfinished:
         settings = _learn_into(
-            unfinished / "encoder", source, hasher, progress, keep_vectors, metric, clock
+            unfinished / "encoder", source, hasher, progress, keep_vectors, metric, features, clock
         )
         (unfinished / "segments").mkdir()
         ItemStore.create(unfinished / "items.db", settings).close()
@@ -81,14 +85,17 @@ def _learn_into(
     progress: ProgressCallback,
     keep_vectors: bool,
     metric: str,
+    method: str,
     clock: Stopwatch,
 ) -> dict[str, Any]:
     """Learn, write the encoder's files into ``folder``, and return the settings of the index."""
     parameters = hasher.get_params(deep=False)
     rng = np.random.default_rng(parameters["random_state"])
-    features, matrix = training_matrix(source, rng, progress, metric, clock)
+    features, matrix = training_matrix(source, rng, progress, metric, method, clock)
     if isinstance(features, ImageFeatures) and parameters.get("image_shape", ()) is None:
         hasher.set_params(image_shape=(features.height, features.width, features.channels))
+    if isinstance(features, CountFeatures) and parameters.get("reconstruction_loss") == "auto":
+        hasher.set_params(reconstruction_loss="multinomial")
 
     started = time.perf_counter()
     latest = Progress(
@@ -108,6 +115,10 @@ def _learn_into(
     seconds = time.perf_counter() - started
     clock.add({"learn": seconds})
     hasher.save(folder)
+    for name, array in features.arrays().items():
+        content = io.BytesIO()
+        np.save(content, array, allow_pickle=False)
+        write_durably(folder / name, content.getbuffer())
     write_durably(folder / FEATURES_FILE, json.dumps(features.to_json()).encode())
     return {
         "n_bits": parameters["n_bits"],

@@ -206,7 +206,7 @@ class QueryableIndex:
 
         Args:
             value: a path to an image or ``.npy`` file (``file.npy#17`` is row 17 of it), an array,
-                or a PIL image.
+                or a PIL image; of an index of texts, the words to look for, never a path.
             radius: how many bits a hit may differ in; None lets the rings grow until ``limit``
                 hits are in.
             limit: the most hits; None for all within ``radius``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from hashret.errors import (
     NoEncoderError,
     UsageError,
 )
-from hashret.features import Features, ImageFeatures, features_from_json
+from hashret.features import Features, ImageFeatures, TextFeatures, features_from_json
 from hashret.files import read_regular
 from hashret.ingest import (
     ProgressCallback,
@@ -73,8 +74,8 @@ class TrainedEncoder:
             folder: the folder ``encoder`` of an index.
             fingerprint: of the encoder that made the codes of the index; empty where it is unknown.
             n_bits: code length in bits.
-            kind: what it encodes, ``"images"`` or ``"vectors"``; ``"codes"`` where there is no
-                encoder, and all that needs one raises :class:`NoEncoderError`.
+            kind: what it encodes, ``"images"``, ``"text"`` or ``"vectors"``; ``"codes"`` where
+                there is no encoder, and all that needs one raises :class:`NoEncoderError`.
             digests: SHA-256 of each file in the folder, in hexadecimal, by name.
         """
         self.fingerprint = fingerprint
@@ -112,7 +113,7 @@ class TrainedEncoder:
         except (ValueError, RecursionError) as error:
             file = self._folder / FEATURES_FILE
             raise DamagedIndexError(f"{file} is not valid JSON ({error}). {_REMEDY}") from error
-        return features_from_json(settings)
+        return features_from_json(settings, self._read_array)
 
     @cached_property
     def runtime(self) -> Encoder:
@@ -131,7 +132,7 @@ class TrainedEncoder:
         return Encoder(self._read(ENCODER_FILE))
 
     def encode(self, values: Sequence[Any]) -> Codes:
-        """Codes of values (paths, arrays, PIL images), ``uint8``, shape ``(n, n_bits / 8)``.
+        """Codes of values (paths, texts, arrays, PIL images), ``uint8``, shape ``(n, n_bits / 8)``.
 
         Raises:
             InputError: a value cannot be read or has another shape.
@@ -145,7 +146,7 @@ class TrainedEncoder:
         return np.stack([self._row(value) for value in values])
 
     def _row(self, value: Any) -> NDArray[np.float32]:
-        if not isinstance(value, str | PathLike):
+        if self.features.kind == "text" or not isinstance(value, str | PathLike):
             return self.features.vector(value)
         content = read_value(value)
         try:
@@ -236,6 +237,18 @@ class TrainedEncoder:
             )
         return self.features.picture(row)
 
+    def top_words(self, row: NDArray[np.float32], limit: int = 10) -> list[str]:
+        """The words that a feature row ``(d,)`` of an index of texts stands for most.
+
+        Raises:
+            UsageError: the index holds no texts, or its features have no words to tell.
+        """
+        if not isinstance(self.features, TextFeatures):
+            raise UsageError(
+                f"Only an index of texts has words; this one holds {self.features.kind}."
+            )
+        return self.features.top_words(row, limit)
+
     def check_kind(self, source: Source) -> None:
         """Refuse a source of another kind than the index was learned from."""
         if source.kind != self.features.kind:
@@ -278,6 +291,16 @@ class TrainedEncoder:
             raise DamagedIndexError(
                 f"{path} cannot be read ({error.strerror}). {_REMEDY}"
             ) from error
+
+    def _read_array(self, name: str) -> NDArray[Any]:
+        content = self._read(name)
+        try:
+            array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise DamagedIndexError(
+                f"{self._folder / name} is no array ({error}). {_REMEDY}"
+            ) from error
+        return array
 
     def _read(self, name: str) -> bytes:
         content = self._read_unchecked(name)

@@ -46,7 +46,7 @@ def test_settings_that_make_no_sense_are_damaged(features, bad):
 
 @pytest.mark.parametrize(
     "settings",
-    [None, [], "text", {}, {"kind": "text", "format": 1}, {"kind": "vectors", "format": 2}],
+    [None, [], "text", {}, {"kind": "sounds", "format": 1}, {"kind": "vectors", "format": 2}],
 )
 def test_unknown_kinds_and_formats_are_damaged(settings):
     with pytest.raises(DamagedIndexError, match=r"features\.json"):
@@ -54,8 +54,8 @@ def test_unknown_kinds_and_formats_are_damaged(settings):
 
 
 def test_an_unknown_kind_cannot_be_learned():
-    with pytest.raises(UsageError, match="images, vectors"):
-        learn_features("text", [])
+    with pytest.raises(UsageError, match="images, text, vectors"):
+        learn_features("sounds", [])
 
 
 def test_a_query_without_an_image_file_loads_no_heavy_library():

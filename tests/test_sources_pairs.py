@@ -1,6 +1,7 @@
 """(key, value) and (key, value, fields) from Python."""
 
 import enum
+import pathlib
 
 import numpy as np
 import pytest
@@ -104,7 +105,8 @@ V = [1.0, 2.0]
         ([("a", {"x": 1})], "'a'"),
         ([("a", ["x", "y"])], "'a'"),
         ([("a", [[1], [2, 3]])], "'a'"),
-        ([("a", "some text")], "path of an image"),
+        ([("a", "some text"), ("b", "x.png")], "text.*'a'.*images.*'b'.*kind='text'"),
+        ([("a", pathlib.Path("some text"))], "path of an image"),
         ([("a", np.zeros((4, 4)))], "kind 'images'"),
     ],
 )

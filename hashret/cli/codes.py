@@ -87,22 +87,24 @@ def encode(
     "--output",
     "file",
     metavar="FILE",
-    required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where to write the reconstruction: a .png, or a .npy of the feature row.",
+    help="Where to write the reconstruction: a .png, or a .npy of the feature row. May be left out "
+    "for texts, whose most likely words are printed.",
 )
 def reconstruct(
-    value: str | None, index_name: str | None, key: str | None, code: str | None, file: Path
+    value: str | None, index_name: str | None, key: str | None, code: str | None, file: Path | None
 ) -> None:
     """Write what the bits of VALUE, of a stored item or of a code keep of it."""
     if sum(given is not None for given in (value, key, code)) != 1:
         raise UsageError("Give one of VALUE, --key and --code.")
     from hashret.codes import to_hex
 
-    if file.suffix not in (".png", ".npy"):
+    if file is not None and file.suffix not in (".png", ".npy"):
         raise UsageError(f"-o takes the name of a .png or a .npy file, got {str(file)!r}.")
     with open_index(index_name) as index:
-        if file.suffix == ".png" and index.kind != "images":
+        if file is None and index.kind != "text":
+            raise UsageError("Name a .png or a .npy file with -o; only texts can be printed.")
+        if file is not None and file.suffix == ".png" and index.kind != "images":
             raise UsageError(
                 f"Only images become a picture; this index holds {index.kind}: write a .npy."
             )
@@ -113,6 +115,10 @@ def reconstruct(
         else:
             packed = index.encode([value])[0]
         row = index.reconstruct(packed)[0]
+        if file is None:
+            for word in index.encoder.top_words(row):
+                click.echo(word)
+            return
         try:
             if file.suffix == ".png":
                 index.encoder.picture(row).save(file)

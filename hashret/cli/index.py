@@ -223,6 +223,7 @@ def _index_sources(
                 progress=progress,
                 keep_vectors=keep_vectors,
                 metric=metric or "l2",
+                features=learning.features,
             )
             opened = Index.open(path)
         report = opened.add(

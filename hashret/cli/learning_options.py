@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BITS = 64
 DEFAULT_SEED = 0
-CLASSICAL = ("recipe", "n_bits", "random_state")
+CLASSICAL = ("recipe", "n_bits", "random_state", "features")
+FEATURES = ("auto", "wordllama", "tfidf", "counts")
 
 
 class CommandThatLearns(click.Command):
@@ -65,7 +66,7 @@ class LearningOptions:
     """What was said about learning.
 
     Attributes:
-        given: parameters of the hasher, and ``recipe``; only those that were given.
+        given: parameters of the hasher, ``recipe`` and ``features``; only those that were given.
     """
 
     given: dict[str, Any]
@@ -74,6 +75,11 @@ class LearningOptions:
     def flags(self) -> list[str]:
         """The options that were given, as they are written."""
         return [flag for flag, name in _FLAGS.items() if name in self.given]
+
+    @property
+    def features(self) -> str:
+        """How texts become numbers."""
+        return str(self.given.get("features", "auto"))
 
     def hasher(self) -> CodeEstimator:
         """The estimator to learn with.
@@ -86,6 +92,7 @@ class LearningOptions:
 
         parameters = {"n_bits": DEFAULT_BITS, "random_state": DEFAULT_SEED, **self.given}
         recipe = parameters.pop("recipe", "hashret")
+        parameters.pop("features", None)
         if recipe == "hashret":
             return encoder.SemanticHasher(**parameters)
         useless = [flag for flag in self.flags if _FLAGS[flag] not in CLASSICAL]
@@ -114,6 +121,9 @@ _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("--recipe", "recipe", click.Choice(list(RECIPES)),
      "hashret learns an autoencoder; the others are classical, to compare with.  "
      "[default: hashret]"),
+    ("--features", "features", click.Choice(FEATURES),
+     "Of texts: wordllama (English; the extra text), tfidf (any language), or counts of words.  "
+     "[default: auto, the first that is installed]"),
     ("--effort", "effort", _choice("effort"), "High takes six times as many steps."),
     ("--epochs", "epochs", click.IntRange(min=1),
      "Passes over the data while learning, whatever the effort.  "

@@ -113,11 +113,11 @@ def _sample(
     progress: ProgressDisplay,
 ) -> Sample:
     from hashret.evaluation.samples import sample_of_index, sample_of_source
-    from hashret.sources import open_source
+    from hashret.sources import open_paths
 
     count = sample or SAMPLES[kind]
     if sources:
-        source = open_source(list(sources))
+        source = open_paths(sources)
         return sample_of_source(source, count, label=label, seed=seed, progress=progress)
     with open_index(index_name) as index:
         return sample_of_index(index, count, label=label, seed=seed, progress=progress)
@@ -147,14 +147,14 @@ def _of_index(
     from hashret.evaluation import evaluate
     from hashret.evaluation.pictures import code_plots, pictures_of_items, training_of
     from hashret.evaluation.plots import radius_plot
-    from hashret.sources import open_source
+    from hashret.sources import open_paths
 
     with open_index(index_name) as index:
         if kind == "training":
             return training_of(index)
         if kind in ("buckets", "correlation"):
             return next(one for one in code_plots(index) if one.name == kind)
-        source = open_source(list(sources), kind=index.kind) if sources else None
+        source = open_paths(sources, kind=index.kind) if sources else None
         if kind == "reconstruction":
             count = sample or SAMPLES[kind]
             return pictures_of_items(index, source, count=count, seed=seed, progress=progress)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _TITLES = {
     "reading": "Reading",
+    "features": "Learning words",
     "learning": "Learning",
     "storing": "Storing",
     "encoding": "Encoding",

@@ -80,8 +80,9 @@ def query(
 ) -> None:
     """Find the items nearest to VALUE: exact matches, then one bit away, two, ...
 
-    VALUE is an image, an array file, or one row of an array file (vectors.npy#17). "-" reads
-    paths or keys from stdin, one a line.
+    VALUE is an image, an array file, or one row of an array file (vectors.npy#17); for an index of
+    texts, the words to look for: hashret query "a program to look at photos". "-" reads paths or
+    keys from stdin, one a line, or texts.
     """
     if sum(given is not None for given in (value, key, code)) != 1:
         raise UsageError("Give one of VALUE, --key and --code.")
@@ -131,8 +132,9 @@ class _Asking:
         self._explain = explain
 
     def lines(self, names: list[str], failed: list[str]) -> Iterator[dict[str, Any]]:
-        """Rows for each key or path; a line without an answer is named, and noted in ``failed``."""
-        by_key = self._wanted["order"] == "row"  # a key has no certainties, the file it names has
+        """Rows for each key, path or text; those without an answer are named, and noted."""
+        # A key has no certainties, the file it names has; and a line of text may look like a key.
+        by_key = self._wanted["order"] == "row" and self._index.kind != "text"
         for name in names:
             try:
                 if by_key and name in self._index:

@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError, UsageError
 from hashret.evaluation.questions import BLOCK_ITEMS, DEFAULT_LABEL
-from hashret.features import Features, learn_features
+from hashret.features import Features
 from hashret.index import Index
-from hashret.ingest import TRAINING_BYTES, Progress, ProgressCallback, chunks
+from hashret.ingest import (
+    TRAINING_BYTES,
+    Progress,
+    ProgressCallback,
+    chunks,
+    learned_features,
+)
 from hashret.item_features import ItemFeatures
 from hashret.sources import Source
-
-SHAPE_ITEMS = 1000
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,7 @@ def sample_of_source(
     """
     rng = np.random.default_rng(seed)
     if features is None:
-        shapes = [item.value for item in source.sample(SHAPE_ITEMS, rng)]
-        if not shapes:
-            raise InputError(f"There is nothing to read in {source.description}.")
-        features = learn_features(source.kind, shapes)
+        features = learned_features(source, rng, "auto", progress)
     count = min(count, source.length, max(TRAINING_BYTES // (4 * features.n_features), 1))
     keys: list[str] = []
     labels: list[Any] = []

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = 1
 """The version of what ``to_json`` writes."""
+
+ArrayReader = Callable[[str], NDArray[Any]]
+"""Reads an array that was kept beside ``features.json``, by the name of its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +29,12 @@ class Features(Protocol):
 
     @property
     def kind(self) -> str:
-        """``"images"`` or ``"vectors"``."""
+        """``"images"``, ``"text"`` or ``"vectors"``."""
         ...
 
     @property
     def n_features(self) -> int:
         """The length of a row."""
-        ...
-
-    @classmethod
-    def learn(cls, values: Iterable[Any]) -> Self:
-        """Decide the shape of a row from a sample of values.
-
-        Raises:
-            InputError: no value can be used, or they do not go together.
-        """
         ...
 
     def matrix(self, values: Sequence[Any]) -> tuple[NDArray[np.float32], list[Failure]]:
@@ -70,13 +64,8 @@ class Features(Protocol):
         """What :func:`hashret.features.features_from_json` needs to make the same features."""
         ...
 
-    @classmethod
-    def from_json(cls, settings: dict[str, Any]) -> Self:
-        """Make the features that ``to_json`` described.
-
-        Raises:
-            DamagedIndexError: the settings are not what ``to_json`` writes.
-        """
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What is kept beside ``to_json``, by the names of the files; most features have none."""
         ...
 
     def describe(self) -> str:

@@ -164,6 +164,10 @@ class ImageFeatures:
             "array_shape": None if self.array_shape is None else list(self.array_shape),
         }
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """None: all is in the JSON."""
+        return {}
+
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Self:
         """The inverse of :meth:`to_json`.

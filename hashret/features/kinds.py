@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from numpy.typing import NDArray
+
 from hashret.errors import DamagedIndexError, UnknownFormatError, UsageError
-from hashret.features.contract import FORMAT, Features
+from hashret.features.contract import FORMAT, ArrayReader, Features
 from hashret.features.images import ImageFeatures
+from hashret.features.text_kinds import learn_text_features, text_features_from_json
 from hashret.features.vectors import COSINE_FORMAT, VectorFeatures
 
-KINDS: dict[str, type[Features]] = {"images": ImageFeatures, "vectors": VectorFeatures}
+KINDS = ("images", "text", "vectors")
 
 _FORMATS = {"vectors": (FORMAT, COSINE_FORMAT)}
 
 
-def learn_features(kind: str, values: Iterable[Any]) -> Features:
+def learn_features(kind: str, values: Iterable[Any], method: str = "auto") -> Features:
     """Decide from a sample of values how they become rows of a matrix.
 
     Args:
-        kind: ``"images"`` or ``"vectors"``, as the source says.
-        values: a sample, or all; unreadable images are passed over.
+        kind: ``"images"``, ``"text"`` or ``"vectors"``, as the source says.
+        values: a sample, or all; unreadable images are passed over. Images and vectors tell their
+            shape by a few; what is learned of texts is better the more there are.
+        method: of texts, see :func:`hashret.features.text_kinds.learn_text_features`.
 
     Raises:
         InputError: no value can be used, or they do not go together.
-        UsageError: an unknown kind.
+        UsageError: an unknown kind or method.
 
     Example:
         >>> learn_features("vectors", [[0.0, 1.0, 2.0]]).describe()
@@ -32,17 +37,25 @@ def learn_features(kind: str, values: Iterable[Any]) -> Features:
     """
     if kind not in KINDS:
         raise UsageError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
-    return KINDS[kind].learn(values)
+    if kind == "text":
+        return learn_text_features(values, method)
+    if method != "auto":
+        raise UsageError(f"features={method!r} is for texts; these are {kind}: leave it at 'auto'.")
+    return ImageFeatures.learn(values) if kind == "images" else VectorFeatures.learn(values)
 
 
-def features_from_json(settings: dict[str, Any]) -> Features:
-    """Make the features that ``to_json`` described.
+def features_from_json(settings: dict[str, Any], read_array: ArrayReader | None = None) -> Features:
+    """Make the features that ``to_json`` and ``arrays`` described.
+
+    Args:
+        settings: of ``to_json``.
+        read_array: reads one of ``arrays`` by its name.
 
     Raises:
-        DamagedIndexError: an unknown kind or format, or settings that make no sense.
+        DamagedIndexError: an unknown kind or format, or settings or arrays that make no sense.
     """
-    kind = settings.get("kind") if isinstance(settings, dict) else settings
-    if not isinstance(kind, str) or kind not in KINDS:
+    kind = settings.get("kind") if isinstance(settings, dict) else None
+    if kind not in KINDS:
         raise DamagedIndexError(
             f"Expected features of kind {' or '.join(KINDS)}, found {kind!r}: features.json is "
             "damaged, or was written by a newer version of hashret."
@@ -58,4 +71,10 @@ def features_from_json(settings: dict[str, Any]) -> Features:
             "It is damaged, or was written by a newer version of hashret: use that, or restore the "
             "encoder folder from a copy.",
         )
-    return KINDS[kind].from_json(settings)
+    if kind == "text":
+        return text_features_from_json(settings, read_array or _no_array)
+    return (ImageFeatures if kind == "images" else VectorFeatures).from_json(settings)
+
+
+def _no_array(name: str) -> NDArray[Any]:
+    raise DamagedIndexError(f"{name}, which belongs to features.json, is not there.")

@@ -97,6 +97,10 @@ class VectorFeatures:
             settings |= {"format": COSINE_FORMAT, "metric": self.metric}
         return settings
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """None: all is in the JSON."""
+        return {}
+
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Self:
         """The inverse of :meth:`to_json`.

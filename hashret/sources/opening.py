@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
+import numpy as np
+
 from hashret.errors import InputError, NoEncoderError, UsageError
-from hashret.sources.arrays import open_array
+from hashret.sources.arrays import STEM, open_array
 from hashret.sources.item import Source
 from hashret.sources.metadata import is_unicode
 from hashret.sources.objects import open_object
@@ -41,8 +43,9 @@ def open_source(
             table on standard input, with its ``format``. Or Python data: an array of
             shape (n, d) of vectors, (n, height, width) or (n, height, width, 1 or 3) of ``uint8``
             images, or an iterable of (key, value) or (key, value, fields). An iterator is read
-            into a list at once, because a source is iterated more than once. Or a table of pandas,
-            pyarrow, polars or Hugging Face datasets, or a Bunch of scikit-learn.
+            into a list at once, because a source is iterated more than once. With ``kind="text"``,
+            strings in a list are texts, and their places in it the keys; else they are paths. Or a
+            table of pandas, pyarrow, polars or Hugging Face datasets, or a Bunch of scikit-learn.
         kind: ``"images"``, ``"text"`` or ``"vectors"`` overrule what ``"auto"`` sees.
         key_prefix: what the keys of an array file, array or table begin with, before the number of
             the row or the key in the table; ``{stem}`` stands for the file's name without suffixes.
@@ -72,10 +75,15 @@ def open_source(
     if (opened := open_object(source, kind, key_prefix, reading)) is not None:
         return opened
     entries = _entries(source)
+    if kind == "text" and entries and all(isinstance(entry, str) for entry in entries):
+        refuse_reading(reading, "Python data")
+        return _open_texts(entries, key_prefix)
     if entries and all(isinstance(entry, str | PathLike) for entry in entries):
         return _open_paths(entries, kind, key_prefix, reading)
     refuse_reading(reading, "Python data")
     if hasattr(source, "__array__"):
+        if kind == "text":
+            return _open_texts(np.asarray(source), key_prefix)
         return open_array(source, kind, key_prefix)
     if not entries:
         raise InputError("The source is empty: expected paths, rows or (key, value) pairs.")
@@ -124,6 +132,13 @@ def _entries(source: Any) -> Sequence[Any]:
     if isinstance(source, bytes | bytearray) or not isinstance(source, Iterable):
         raise InputError(_unknown(source))
     return source if isinstance(source, list | tuple) else list(source)
+
+
+def _open_texts(texts: Iterable[Any], key_prefix: str) -> Source:
+    """Texts whose keys are their places."""
+    if STEM in key_prefix:
+        raise UsageError(f"{STEM} in key_prefix is the name of a file, and texts have none.")
+    return PairSource([(f"{key_prefix}{n}", text) for n, text in enumerate(texts)], "text")
 
 
 def _unknown(source: object) -> str:

@@ -21,8 +21,9 @@ class PairSource(Source):
     Args:
         entries: tuples ``(key, value)`` or ``(key, value, fields)``. A value is a vector (shape
             ``(d,)``), an image array, a PIL image, the bytes of an image file, or its path, which
-            is read when the item's turn comes.
-        kind: ``"auto"``, ``"images"`` or ``"vectors"``.
+            is read when the item's turn comes; or a text, which every string is that is no path of
+            an image, and with ``kind="text"`` every string.
+        kind: ``"auto"``, ``"images"``, ``"text"`` or ``"vectors"``.
 
     Raises:
         InputError: an entry is of another form, or a key comes twice; the message names the key.
@@ -45,11 +46,12 @@ class PairSource(Source):
                 (first, first_key), (second, second_key) = kinds.items()
                 raise InputError(
                     f"Expected values of one kind, got {first} ({first_key!r}) and {second} "
-                    f"({second_key!r})."
+                    f"({second_key!r})." + " Pass kind='text' if all are texts." * ("text" in kinds)
                 )
         self.kind = next(iter(kinds))
         self.length = len(self._entries)
-        self.description = f"{self.length:,} {self.kind[: None if self.length > 1 else -1]} given"
+        noun = self.kind.removesuffix("s")
+        self.description = f"{self.length:,} {noun}{'s' * (self.length > 1)} given"
         if self.kind == "vectors":
             self._check_lengths()
 
@@ -65,6 +67,9 @@ class PairSource(Source):
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         for position in positions:
             item = self._entries[position]
+            if self.kind == "text":
+                yield item
+                continue
             try:
                 if isinstance(item.value, str):
                     yield Item(item.key, read_image_bytes(item.value), item.fields)
@@ -102,19 +107,27 @@ def _read_entry(entry: object, number: int, kind: str) -> tuple[Item, str]:
 
 
 def _read_given(key: str, value: Any, kind: str) -> tuple[Any, str]:
-    """Bring a value into one of four forms: path as str, bytes, array, PIL image."""
+    """Bring a value into one of five forms: text, path as str, bytes, array, PIL image."""
+    if kind == "text":
+        if not isinstance(value, str):
+            raise InputError(f"Expected a text for {key!r}, got {type(value).__name__}.")
+        return str(value), "text"
     if isinstance(value, str | PathLike):
         path = fspath(value)
         if not isinstance(path, str) or not is_image_name(path):
+            if isinstance(value, str) and kind == "auto":
+                return str(value), "text"
             raise InputError(
-                f"The text given for {key!r} must be the path of an image "
+                f"What is given for {key!r} must be the path of an image "
                 f"({', '.join(sorted(SUFFIXES))}), got {value!r}."
             )
         return path, _only_images(key, kind)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value), _only_images(key, kind)
-    if isinstance(value, Mapping | set):
-        raise InputError(f"Expected a vector or an image for {key!r}, got {type(value).__name__}.")
+    if value is None or isinstance(value, Mapping | set):
+        raise InputError(
+            f"Expected a vector, an image or a text for {key!r}, got {type(value).__name__}."
+        )
     if not isinstance(value, np.ndarray) and is_pil_image(value):
         return value, _only_images(key, kind)
     try:

@@ -1,0 +1,63 @@
+"""Ways from texts to features, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from hashret.errors import DamagedIndexError, UsageError
+from hashret.features.contract import ArrayReader
+from hashret.features.text import TextFeatures
+
+METHODS = ("auto", "wordllama", "tfidf", "counts")
+"""What ``features`` may be, for texts."""
+
+
+def learn_text_features(values: Iterable[str], method: str = "auto") -> TextFeatures:
+    """Learn how texts become rows, or take what is installed.
+
+    Args:
+        values: texts; they are gone through once.
+        method: ``"wordllama"``, ``"tfidf"`` or ``"counts"``; ``"auto"`` is the first of these where
+            its package is installed, and otherwise the second.
+
+    Raises:
+        InputError: none of the texts holds a word.
+        UsageError: an unknown method, or wordllama is not installed.
+    """
+    if method not in METHODS:
+        raise UsageError(f"features must be one of {', '.join(METHODS)}, not {method!r}.")
+    if method == "auto":
+        from hashret.features.text_wordllama import is_installed
+
+        method = "wordllama" if is_installed() else "tfidf"
+    return _class_of(method).learn(values)
+
+
+def text_features_from_json(settings: dict[str, Any], read_array: ArrayReader) -> TextFeatures:
+    """Make the features that ``to_json`` and ``arrays`` described.
+
+    Raises:
+        DamagedIndexError: an unknown method, or settings or arrays that make no sense.
+    """
+    method = settings.get("method")
+    if method not in METHODS[1:]:
+        raise DamagedIndexError(
+            f"Expected text features by {', '.join(METHODS[1:])}, found {method!r}: features.json "
+            "is damaged, or was written by a newer version of hashret."
+        )
+    return _class_of(method).from_json(settings, read_array)
+
+
+def _class_of(method: str) -> type[TextFeatures]:
+    if method == "wordllama":
+        from hashret.features.text_wordllama import WordllamaFeatures
+
+        return WordllamaFeatures
+    if method == "counts":
+        from hashret.features.text_counts import CountFeatures
+
+        return CountFeatures
+    from hashret.features.text_tfidf import TfidfFeatures
+
+    return TfidfFeatures

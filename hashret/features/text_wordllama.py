@@ -1,0 +1,152 @@
+"""Text as the mean of static word embeddings, those that come with the package wordllama.
+
+They were distilled from a large language model for English, and need no corpus to learn from.
+Other languages that are written in Latin letters come out roughly by the pieces they share with
+English; for those, and for other scripts, TF-IDF serves better.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashret.errors import DamagedIndexError, EncoderMismatchError, InputError, UsageError
+from hashret.features.contract import FORMAT, ArrayReader
+from hashret.features.text import TextFeatures, unit
+
+WEIGHTS = Path("weights/l2_supercat_256.safetensors")
+TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
+TENSOR = "embedding.weight"
+DIMENSIONS = 256
+
+AT_A_TIME = 256
+"""Texts that are cut into pieces together."""
+
+REMEDY = "`pip install 'hashret[text]'` brings it"
+
+
+class _Model(NamedTuple):
+    """The files of a model: what they hold, and the digest of both."""
+
+    weights: bytes
+    tokenizer: bytes
+    digest: str
+
+
+def is_installed() -> bool:
+    """Whether the package wordllama is there, with its embeddings; it is not imported."""
+    folder = _folder()
+    return folder is not None and all((folder / name).is_file() for name in (WEIGHTS, TOKENIZER))
+
+
+class WordllamaFeatures(TextFeatures):
+    """The mean of the embeddings of a text's pieces of words, 256 dimensions, at length 1.
+
+    The model is read from the installed package when it is first used, by its tokenizer and its
+    weights alone: the package itself need not be imported, and nothing is downloaded.
+
+    Attributes:
+        digest: SHA-256 of weights and tokenizer; another model is refused.
+    """
+
+    method: ClassVar[str] = "wordllama"
+    n_features = DIMENSIONS
+
+    def __init__(self, digest: str) -> None:
+        """Name the model."""
+        self.digest = digest
+
+    @classmethod
+    def learn(cls, values: Iterable[str]) -> Self:
+        """Take the installed model, if there is a text at all; nothing is learned from them.
+
+        Raises:
+            UsageError: wordllama is not installed.
+        """
+        if not any(True for _ in values):
+            raise InputError("There is no text to learn from.")
+        return cls(_read_model().digest)
+
+    @cached_property
+    def _parts(self) -> tuple[Any, NDArray[np.float16]]:
+        """The tokenizer, and the embedding of each piece."""
+        model = _read_model()
+        if model.digest != self.digest:
+            raise EncoderMismatchError(
+                f"This index was made with the wordllama embeddings {self.digest[:16]}, but those "
+                f"installed are {model.digest[:16]}: install the version it was made with, or "
+                "build the index again."
+            )
+        from safetensors.numpy import load
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_str(model.tokenizer.decode())
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer, load(model.weights)[TENSOR]
+
+    def _rows(self, texts: Sequence[str]) -> Iterator[NDArray[np.float32] | None]:
+        tokenizer, table = self._parts
+        for start in range(0, len(texts), AT_A_TIME):
+            some = [" ".join(text.split()) for text in texts[start : start + AT_A_TIME]]
+            for text, pieces in zip(
+                some, tokenizer.encode_batch_fast(some, add_special_tokens=False), strict=True
+            ):
+                # A text of no words has one piece, for its beginning.
+                yield unit(table[pieces.ids].astype(np.float32).sum(axis=0)) if text else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Which model it is."""
+        return {
+            "kind": self.kind,
+            "format": FORMAT,
+            "method": self.method,
+            "digest": self.digest,
+        }
+
+    @classmethod
+    def from_json(cls, settings: dict[str, Any], read_array: ArrayReader) -> Self:  # noqa: ARG003
+        """The inverse of :meth:`to_json`."""
+        digest = settings.get("digest")
+        if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+            raise DamagedIndexError("features.json is damaged: digest names no model.")
+        return cls(digest)
+
+    def describe(self) -> str:
+        """``"means of wordllama's 256-dimensional word embeddings (English)"``."""
+        return f"means of wordllama's {DIMENSIONS}-dimensional word embeddings (English)"
+
+
+def _folder() -> Path | None:
+    spec = find_spec("wordllama")
+    places = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(places))) if places else None
+
+
+def _read_model() -> _Model:
+    """Read the model's files.
+
+    Raises:
+        UsageError: wordllama is not installed, or without its embeddings.
+    """
+    folder = _folder()
+    if folder is None:
+        raise UsageError(f"These features need the package wordllama: {REMEDY}.")
+    try:
+        weights, tokenizer = (folder / WEIGHTS).read_bytes(), (folder / TOKENIZER).read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"The embeddings of wordllama cannot be read ({error.strerror}: {error.filename}); "
+            f"{REMEDY}."
+        ) from error
+    digest = hashlib.sha256(weights)
+    digest.update(tokenizer)
+    return _Model(weights, tokenizer, digest.hexdigest())

@@ -1,0 +1,302 @@
+"""Text as features: rows that depend on their text alone, kept and read again, of any text."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hashret.errors import DamagedIndexError, EncoderMismatchError, InputError, UsageError
+from hashret.features import features_from_json, learn_features, text_wordllama
+from hashret.features.text import MAX_CHARACTERS
+from hashret.features.text_learning import learn_vectors
+from hashret.features.text_words import Corpus, grams_of, words_of
+
+METHODS = ["tfidf", "counts", "wordllama"]
+NOUNS = [
+    "cat",
+    "dog",
+    "horse",
+    "engine",
+    "wheel",
+    "brake",
+    "violin",
+    "trumpet",
+    "melody",
+    "flour",
+    "sugar",
+    "oven",
+]
+VERBS = ["sees", "hears", "paints", "repairs", "sells", "carries", "finds", "watches"]
+
+
+def corpus(count: int = 300) -> list[str]:
+    """Sentences on one of four subjects each."""
+    rng = np.random.default_rng(0)
+    return [
+        " ".join(
+            f"The {NOUNS[3 * (n % 4) + rng.integers(3)]} {VERBS[rng.integers(8)]} item{n % 5}."
+            for _ in range(rng.integers(2, 7))
+        )
+        for n in range(count)
+    ]
+
+
+TEXTS = corpus()
+HOSTILE = {
+    "empty": "",
+    "spaces": " \n\t\u3000 ",
+    "nulls": "cat\0dog\0\0",
+    "only nulls": "\0\0",
+    "lone surrogates": "cat \ud800 dog \udfff",
+    "punctuation": "!?... --- ,,,",
+    "emoji": "😀 🐈 👩‍👩‍👧",
+    "Chinese": "这是一只猫和一条狗",
+    "Arabic": "القط والكلب",
+    "combining": "e\u0301" * 1000,
+    "expands when folded": "ﷺ" * 1000 + "ß" * 1000,
+    "one long word": "x" * 200_000,
+    "a million characters": "the cat sees the dog " * 50_000,
+    "control characters": "".join(map(chr, range(32))) + "cat",
+}
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def features(request):
+    return learn_features("text", iter(TEXTS), request.param)
+
+
+def read_again(features):
+    arrays = features.arrays()
+    return features_from_json(json.loads(json.dumps(features.to_json())), arrays.__getitem__)
+
+
+def test_a_row_is_the_same_alone_and_in_every_batch(features):
+    texts = [*TEXTS, *(text for text in HOSTILE.values() if len(text) < 3000), *TEXTS[:9]]
+    matrix, failures = features.matrix(texts)
+    failed = {failure.position for failure in failures}
+    alone = [features.vector(text) for n, text in enumerate(texts) if n not in failed]
+    np.testing.assert_array_equal(matrix, np.stack(alone))
+    for size in (2, 63, 64, 65):
+        parts = [features.matrix(texts[n : n + size])[0] for n in range(0, len(texts), size)]
+        np.testing.assert_array_equal(np.concatenate(parts), matrix)
+
+
+def test_what_is_kept_makes_the_same_rows(features):
+    again = read_again(features)
+    expected, _ = features.matrix(TEXTS)
+    np.testing.assert_array_equal(again.matrix(TEXTS)[0], expected)
+    assert (again.kind, again.n_features) == ("text", expected.shape[1])
+    assert (again.describe(), again.to_json()) == (features.describe(), features.to_json())
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_any_text_has_a_row_or_a_reason(features, name):
+    matrix, failures = features.matrix(["the cat sees the dog", HOSTILE[name], TEXTS[0]])
+    assert len(matrix) + len(failures) == 3
+    assert matrix.dtype == np.float32
+    assert np.isfinite(matrix).all()
+    assert [failure.position for failure in failures] in ([], [1])
+    if name in ("empty", "spaces", "only nulls"):
+        assert failures[0].reason == "holds no text"
+        with pytest.raises(InputError, match="holds no text"):
+            features.vector(HOSTILE[name])
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(max_size=200))
+def test_no_text_is_too_strange(features, text):
+    matrix, failures = features.matrix([text])
+    assert len(matrix) + len(failures) == 1
+    assert np.isfinite(matrix).all()
+
+
+def test_what_lies_beyond_the_limit_is_not_read(features):
+    start = ("the cat sees the dog " * 10_000)[:MAX_CHARACTERS]
+    np.testing.assert_array_equal(features.vector(start + " violin" * 1000), features.vector(start))
+
+
+def test_subjects_are_nearer_than_others(features):
+    matrix, _ = features.matrix(TEXTS)
+    rows = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    similarity = rows @ rows.T
+    same = np.arange(len(TEXTS))[:, None] % 4 == np.arange(len(TEXTS)) % 4
+    assert similarity[same].mean() > similarity[~same].mean() + 0.1
+
+
+def test_case_and_ways_of_writing_do_not_count():
+    for method in ("tfidf", "counts"):
+        features = learn_features("text", TEXTS, method)
+        np.testing.assert_array_equal(
+            features.vector("The CAT"), features.vector("the \uff43\uff41\uff54!")
+        )
+
+
+def test_an_unknown_word_is_read_by_its_parts():
+    features = learn_features("text", TEXTS, "tfidf")
+    unknown = features.vector("violinist")
+    nearest = max(NOUNS, key=lambda word: float(features.vector(word) @ unknown))
+    assert nearest == "violin"
+
+
+def test_what_no_feature_knows_is_named():
+    features = learn_features("text", TEXTS, "counts")
+    matrix, (failure,) = features.matrix(["xyzzy plugh", "cat"])
+    assert len(matrix) == 1
+    assert (failure.position, failure.reason) == (0, "holds no word that these features know")
+    with pytest.raises(InputError, match="'xyzzy' cannot be used: it holds no word"):
+        features.vector("xyzzy")
+
+
+def test_counts_are_counts_of_words_that_are_neither_rare_nor_everywhere():
+    features = learn_features("text", TEXTS, "counts")
+    assert "the" not in features.words
+    row = features.vector("cat cat dog the")
+    found = {word: row[n] for n, word in enumerate(features.words) if row[n]}
+    assert found == {"cat": 2, "dog": 1}
+
+
+def sklearn_tfidf(texts, weight):
+    """The whole TF-IDF matrix of words and parts of words, by scikit-learn's own means."""
+    from scipy.sparse import diags, hstack
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+
+    words = CountVectorizer(token_pattern=r"\w+")
+    counts = words.fit_transform(texts)
+    damped = counts.astype(float)
+    damped.data = 1 + np.log(damped.data)
+    parts = CountVectorizer(analyzer="char_wb", ngram_range=(3, 4))
+    of_words = parts.fit_transform(words.get_feature_names_out())
+    holds = np.minimum((counts > 0).sum(axis=0) @ of_words, len(texts))
+    rarity = np.log((1 + len(texts)) / (1 + np.asarray(holds).ravel())) + 1
+    weighted = damped @ of_words @ diags(rarity * weight)
+    own = TfidfTransformer(norm=None).fit(counts).idf_
+    lengths = np.sqrt(np.asarray((damped @ diags(own)).power(2).sum(axis=1)).ravel())
+    return hstack([damped @ diags(own), weighted], format="csr"), lengths
+
+
+@pytest.mark.parametrize("dimensions", [256, 8])
+def test_tfidf_is_what_scikit_learn_makes(dimensions):
+    from sklearn.decomposition import TruncatedSVD
+
+    texts = [f"{TEXTS[n]} extra{n} words{n * 7 % 9}" for n in range(9)]  # few: every word counts
+    words, grams, table = learn_vectors(
+        Corpus.read(texts), dimensions, max_words=10**6, max_grams=10**6, gram_weight=0.3
+    )
+    assert len(words) + len(grams) == len(table)
+    whole, lengths = sklearn_tfidf(texts, 0.3)
+    expected = whole.toarray()
+    if dimensions < len(texts):
+        reduction = TruncatedSVD(dimensions, algorithm="arpack").fit(
+            (whole.multiply(1 / lengths[:, None])).tocsr()
+        )
+        expected = reduction.transform(whole)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    place = {word: n for n, word in enumerate(words)}
+    rows = np.stack(
+        [
+            sum((1 + math.log(c)) * table[place[w]].astype(float) for w, c in words_of(t).items())
+            for t in texts
+        ]
+    )
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(rows @ rows.T, expected @ expected.T, atol=2e-3)
+
+
+def test_parts_of_words_are_scikit_learn_s():
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    analyse = CountVectorizer(analyzer="char_wb", ngram_range=(3, 4)).build_analyzer()
+    for word in ("violin", "ab", "überall"):
+        assert sorted(grams_of(word)) == sorted(analyse(word))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_settings_that_make_no_sense_are_damaged(method):
+    features = learn_features("text", TEXTS, method)
+    for name in features.to_json():
+        for bad in ("missing", None, 0, -1, "28", 2.5, True, [""], {}, ["a", "a"]):
+            altered = {key: value for key, value in features.to_json().items() if key != name}
+            if bad != "missing":
+                altered[name] = bad
+            with pytest.raises(DamagedIndexError, match=r"features\.json"):
+                features_from_json(altered, features.arrays().__getitem__)
+
+
+def test_an_array_of_another_index_is_damage():
+    features = learn_features("text", TEXTS, "tfidf")
+    table = features.table
+    for other in (table[:-1], table[:, :-1], table.astype(np.float32), table[0]):
+        with pytest.raises(DamagedIndexError, match="do not belong together"):
+            features_from_json(features.to_json(), lambda _, other=other: other)
+    with pytest.raises(DamagedIndexError, match=r"features\.npy"):
+        features_from_json(features.to_json())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [b"bytes", 3, None, ["a"], np.zeros(3)], ids=repr)
+def test_what_is_no_text_is_refused(method, value):
+    features = learn_features("text", TEXTS, method)
+    with pytest.raises(InputError, match="Expected text"):
+        features.matrix(["cat", value])
+
+
+@pytest.mark.parametrize("method", ["tfidf", "counts"])
+def test_words_are_needed_to_learn(method):
+    for texts in ([], [""], ["!", "  "]):
+        with pytest.raises(InputError, match="no word"):
+            learn_features("text", texts, method)
+
+
+@pytest.mark.parametrize("texts", [["cat"], ["cat dog"] * 30, ["a b", "b c"]])
+def test_very_small_corpora_can_be_learned(texts):
+    for method in ("tfidf", "counts"):
+        matrix, failures = learn_features("text", texts, method).matrix(texts)
+        assert (len(matrix), failures) == (len(texts), [])
+
+
+def test_unknown_methods_and_methods_for_other_kinds_are_refused():
+    with pytest.raises(UsageError, match="auto, wordllama, tfidf, counts"):
+        learn_features("text", TEXTS, "bert")
+    with pytest.raises(UsageError, match="is for texts"):
+        learn_features("vectors", [[1, 2]], "tfidf")
+
+
+def test_without_the_package_tfidf_is_chosen_and_wordllama_is_refused(monkeypatch):
+    assert learn_features("text", TEXTS).method == "wordllama"
+    monkeypatch.setattr(text_wordllama, "find_spec", lambda name: None)
+    assert learn_features("text", TEXTS).method == "tfidf"
+    with pytest.raises(UsageError, match=r"hashret\[text\]"):
+        learn_features("text", TEXTS, "wordllama")
+
+
+def test_embeddings_of_another_model_are_refused():
+    features = learn_features("text", TEXTS, "wordllama")
+    other = features_from_json({**features.to_json(), "digest": "0" * 64})
+    with pytest.raises(EncoderMismatchError, match="0000000000000000"):
+        other.vector("cat")
+
+
+def test_embeddings_are_those_of_the_package():
+    import logging
+
+    from wordllama import WordLlama
+
+    level = logging.getLogger().level
+    model = WordLlama.load(cache_dir=text_wordllama._folder(), disable_download=True)
+    logging.getLogger().setLevel(level)
+    expected = model.embed(["the cat sees", "a dog"], norm=True)
+    rows, _ = learn_features("text", TEXTS, "wordllama").matrix(["the  cat\nsees", "a dog"])
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
+
+
+def test_the_words_of_a_row():
+    counts = learn_features("text", TEXTS, "counts")
+    assert set(counts.top_words(counts.vector("cat cat dog"), 2)) == {"cat", "dog"}
+    tfidf = learn_features("text", TEXTS, "tfidf")
+    assert "violin" in tfidf.top_words(tfidf.vector("violin"), 3)
+    embedded = learn_features("text", TEXTS, "wordllama")
+    with pytest.raises(UsageError, match="cannot be put into words"):
+        embedded.top_words(embedded.vector("cat"), 3)
