@@ -52,7 +52,20 @@ def descriptions(folder: Path) -> Descriptions:
     return Descriptions(names, texts, np.array(sections))
 
 
-def _select(folder: Path) -> Iterator[tuple[str, str, str]]:
+def packages(folder: Path) -> Iterator[dict[str, str]]:
+    """Package, summary, section and text of every package that has a description of its own."""
+    section_of, text_of = _fetch(folder)
+    seen: set[str] = set()
+    for name in sorted(text_of.keys() & section_of.keys()):
+        text = text_of[name]
+        if text and text not in seen:
+            seen.add(text)
+            summary = text.partition("\n")[0]
+            yield {"package": name, "summary": summary, "section": section_of[name], "text": text}
+
+
+def _fetch(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Section and description of each package."""
     lists = folder / "lists"
     (lists / "partial").mkdir(parents=True, exist_ok=True)
     subprocess.run(
@@ -68,6 +81,11 @@ def _select(folder: Path) -> Iterator[tuple[str, str, str]]:
     for path in sorted(lists.glob("*_Translation-en*")):
         for paragraph in _paragraphs(path):
             text_of.setdefault(paragraph["Package"], paragraph.get("Description-en", ""))
+    return section_of, text_of
+
+
+def _select(folder: Path) -> Iterator[tuple[str, str, str]]:
+    section_of, text_of = _fetch(folder)
     chosen: dict[str, tuple[str, str, str]] = {}
     for name in sorted(text_of.keys() & section_of.keys()):
         text = text_of[name]
