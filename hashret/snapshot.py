@@ -23,6 +23,7 @@ from hashret.search import CodeIndex
 from hashret.search.machine import ensure_measured
 from hashret.search.segment_files import MANIFEST, MOST_BYTES, REMEDY
 from hashret.store import ItemStore
+from hashret.store.item_store import SHRUNK_FROM
 from hashret.store.seal import Stamp, stamp_of, stamps_in
 
 _log = logging.getLogger("hashret")
@@ -220,6 +221,8 @@ def publish_all(store: ItemStore, folder: Path, progress: TablesProgress) -> Non
     Raises:
         HashretError: the files cannot be written.
     """
+    with store.reading():
+        removed, left = len(store.deletions()), store.count()
     try:
         _publish(store, folder, 1, progress)
     except HashretError:
@@ -230,7 +233,7 @@ def publish_all(store: ItemStore, folder: Path, progress: TablesProgress) -> Non
             f"({error.filename or ''}: {error.strerror or error}). Nothing was changed; check that "
             "the folder is writable."
         ) from error
-    store.shrink()
+    store.shrink(thinned=removed * SHRUNK_FROM >= left)
 
 
 def _first_due(store: ItemStore, folder: Path) -> int | None:

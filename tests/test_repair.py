@@ -227,3 +227,54 @@ def test_repairing_without_a_seal_leaves_whole_segments_alone(path):
     assert [line.split(":")[0] for line in report.repaired] == ["seal.json"]
     assert sorted((path / "segments").iterdir()) == segments
     assert (path / "seal.json").is_file()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])
+def test_of_a_database_cut_short_what_is_left_is_kept(path, share):
+    with hashret.open(path) as index:
+        codes = {item.key: item.code.tobytes() for item in index.items()}
+    os.truncate(path / "items.db", int((path / "items.db").stat().st_size * share))
+    report = hashret.Index.repair(path)
+    with hashret.open(path) as index:
+        kept = {item.key: item.code.tobytes() for item in index.items()}
+        assert index.verify().ok
+    assert kept.items() <= codes.items()
+    assert report.items == len(kept)
+    assert report.ok == (len(kept) == len(codes))
+    assert len(kept) > (len(codes) * share / 3 if share > 0.8 else 0 if share > 0.5 else -1)
+
+
+@pytest.mark.parametrize("length", [4, 16, 24])
+def test_a_header_of_zeros_loses_no_item(path, length):
+    with hashret.open(path) as index:
+        count = len(index)
+    with (path / "items.db").open("r+b") as file:
+        file.write(bytes(length))
+    with pytest.raises(DamagedIndexError, match="--repair"):
+        hashret.open(path)
+    report = hashret.Index.repair(path)
+    assert (report.items, report.lost) == (count, [])
+
+
+def test_items_deleted_by_another_program_are_counted_as_lost(path, run):
+    connection = sqlite3.connect(path / "items.db")
+    (count,) = connection.execute("select count(*) from items").fetchone()
+    connection.execute("delete from items where row in (select row from items limit 101)")
+    connection.commit()
+    connection.close()
+    out = run("verify", "--repair", "-i", path)
+    assert out.returncode == 1
+    assert f"101 of {count} items" in out.stdout
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"no database at all" * 300])
+def test_what_holds_nothing_cannot_be_saved_and_says_so(path, content, run):
+    (path / "items.db").write_bytes(content)
+    for command in ("query", "verify", "info"):
+        out = run(command, "-i", path, *(["--key", "5"] if command == "query" else []))
+        assert out.returncode == 1
+        assert "damaged" in out.stdout + out.stderr
+    out = run("verify", "--repair", "-i", path)
+    assert out.returncode == 1
+    assert "Nothing of" in out.stderr
+    assert (path / "items.db").read_bytes() == content

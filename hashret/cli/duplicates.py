@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashret.cli.messages import say, warnings_to_stderr
-from hashret.cli.options import Limit, index_option, open_index, where_option
+from hashret.cli.options import Limit, index_option, only_html, open_index, where_option
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
 from hashret.errors import UsageError
@@ -61,6 +61,7 @@ hashret duplicates -i photos --paths -0 | xargs -0 rm --
     "file",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=only_html,
     help="Also write a page of the largest groups with their pictures, one file.",
 )
 @output_options(paths=True)
@@ -97,10 +98,8 @@ def duplicates(
                 found.store.field_names(),
             )
             shown = "" if limit is None or limit >= len(found) else f", the first {limit:,} shown"
-            say(
-                f"{len(found):,} groups of {sum(found.sizes):,} items{shown}; "
-                f"{found.compared:,} compared"
-            )
+            groups = f"{len(found):,} group{'s' * (len(found) != 1)}"
+            say(f"{groups} of {sum(found.sizes):,} items{shown}; {found.compared:,} compared")
 
 
 def _write_pairs(

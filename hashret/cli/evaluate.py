@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hashret.cli.messages import say, warnings_to_stderr
-from hashret.cli.options import index_option, open_index
+from hashret.cli.options import index_option, only_html, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
 
@@ -45,6 +45,7 @@ seed_option = click.option(
     "file",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=only_html,
     help="Also write a report with plots, one file, and each plot's numbers beside it as CSV.",
 )
 @output_options()

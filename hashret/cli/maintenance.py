@@ -39,7 +39,7 @@ def verify(context: click.Context, index_name: str | None, repair: bool) -> None
     if report.ok:
         say(f"{counts}: all is well")
     else:
-        say(f"{counts}: {len(report.problems):,} problems")
+        say(f"{counts}: {len(report.problems):,} problem{'s' * (len(report.problems) != 1)}")
         context.exit(1)
 
 
@@ -55,7 +55,8 @@ def _repair(context: click.Context, output: Output, index_name: str | None) -> N
     if not lines:
         say(f"{report.items:,} items: nothing to repair")
     else:
-        say(f"{report.items:,} items: {len(report.repaired):,} repaired, {len(report.lost):,} lost")
+        lost = "nothing is lost" if report.ok else "what is lost is named above"
+        say(f"{report.items:,} items: {len(report.repaired):,} repaired; {lost}")
     if report.lost:
         context.exit(1)
 

@@ -21,6 +21,13 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 KINDS = ("auto", "images", "text", "vectors")
 
 
+def only_html(_: click.Context, __: click.Parameter, file: Path | None) -> Path | None:
+    """Refuse the name of another kind of file, which a page would replace."""
+    if file is not None and file.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--html writes a page: its file ends in .html, got {file}.")
+    return file
+
+
 def indexes_folder() -> Path:
     """Where indexes are kept by name."""
     return Path(os.environ.get("HASHRET_INDEXES") or "indexes")

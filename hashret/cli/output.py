@@ -214,9 +214,10 @@ def _choose(name: str) -> Callable[[click.Context, click.Parameter, bool], None]
     def callback(context: click.Context, _: click.Parameter, given: bool) -> None:
         output = Output.of(context)
         if given:
-            if output.format not in ("table", name):
+            both = {output.format, name}
+            if both != {"paths", "null"} and output.format not in ("table", name):
                 raise click.UsageError(f"Choose one of --{output.format} and --{name}, not both.")
-            output.format = name
+            output.format = "null" if "null" in both else name
 
     return callback
 

@@ -7,6 +7,7 @@ import json
 import stat
 import zlib
 from array import array
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count, islice
@@ -298,7 +299,7 @@ def _lines(path: str | PathLike[str]) -> Iterator[tuple[int, bytes]]:
                     f"Line {number} of {path} has more than {MOST_LINE_BYTES >> 20} MiB, which no "
                     "item has; it is no file of one item a line."
                 )
-            yield number, line.rstrip(b"\r\n")
+            yield number, (line if number > 1 else line.removeprefix(BOM_UTF8)).rstrip(b"\r\n")
 
 
 def _check_regular(path: Path) -> None:

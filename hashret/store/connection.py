@@ -52,7 +52,12 @@ def sqlite_errors(path: Path) -> Iterator[None]:
                 f"{path} could not be read or written ({error}). Nothing was changed; check that "
                 "the folder exists, is writable and has room."
             ) from error
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")) or not name:
+        lacks = name == "SQLITE_ERROR" and str(error).startswith("no such")
+        if (
+            name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"))
+            or not name
+            or lacks
+        ):
             raise DamagedIndexError(damaged % error) from error
         raise HashretError(f"{path} could not be used: {error} ({name}).") from error
 

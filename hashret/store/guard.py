@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import islice, zip_longest
 from pathlib import Path
 
 from hashret.errors import DamagedIndexError, HashretError
-from hashret.store.connection import is_writable
+from hashret.store.connection import connect, is_writable
 from hashret.store.item_reader import ItemReader
 from hashret.store.item_writer import ItemWriter
 from hashret.store.lock import WriterLock, is_locked
@@ -152,7 +152,7 @@ class Guard:
     def _check_course(self, reader: ItemReader, seal: Seal) -> None:
         """Refuse a state from before the sealed one, and one that does not follow from it."""
         found = reader.generation
-        if found < seal.generation:
+        if found < seal.generation and self._newest_generation() < seal.generation:
             raise DamagedIndexError(
                 f"{log_of(self._path)} is missing or damaged: state {seal.generation} of the index "
                 f"was committed, and what is left is state {found}. Restore it together with "
@@ -164,6 +164,11 @@ class Guard:
                 f"{log_of(self._path)} belongs to another index, or to another copy of this one. "
                 "Move it elsewhere, or let `hashret verify --repair` do that."
             )
+
+    def _newest_generation(self) -> int:
+        """That of the newest state: a reader may still hold one from before the seal."""
+        with closing(connect(self._path)) as connection:
+            return ItemReader(self._path, connection).generation
 
     @staticmethod
     def _is_foreign(reader: ItemReader, seal: Seal) -> bool:

@@ -260,11 +260,12 @@ class ItemReader:
 
     def segments(self) -> list[tuple[str, int, int]]:
         """Name, first row and last row of every segment, by first row."""
-        return list(
-            self._connection.execute(
-                "select name, first_row, last_row from segments order by first_row"
-            )
-        )
+        found = self._connection.execute(
+            "select name, first_row, last_row from segments order by first_row"
+        ).fetchall()
+        if any(tuple(map(type, one)) != (str, int, int) for one in found):
+            raise DamagedIndexError(f"The list of segments in {self.path} is damaged. {RESTORE}")
+        return found
 
     def manifest_of(self, segment: str) -> int | None:
         """The CRC-32 of a segment's manifest; None where it was not noted."""
@@ -308,6 +309,10 @@ class ItemReader:
             yield f"items.db: the setting n_bits is {n_bits!r}"
             return
         whole = True
+        try:
+            self.segments()
+        except (sqlite3.Error, DamagedIndexError) as error:
+            yield f"items.db: {error}"
         for problem in database_problems(self._connection, n_bits // 8):
             whole = False
             yield problem

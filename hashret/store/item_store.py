@@ -207,15 +207,19 @@ class ItemStore(ItemReader):
                 ) from again
             raise
 
-    def shrink(self) -> None:
+    def shrink(self, *, thinned: bool = False) -> None:
         """Give back the room of what was deleted, if that is a quarter of the file or more.
+
+        Args:
+            thinned: so much was deleted, but from everywhere: all pages hold something still.
 
         The caller holds the writer's lock. It takes the room of the database once more, in the log.
         """
         with sqlite_errors(self.path):
             with self.reading():
                 free, pages = self.free_page_count(), self.page_count()
-            if free * SHRUNK_FROM < pages or pages * 4096 < SHRUNK_FROM_BYTES:
+            is_loose = thinned or free * SHRUNK_FROM >= pages
+            if not is_loose or pages * 4096 < SHRUNK_FROM_BYTES:
                 return
             connection = connect_to_write(self.path)
             try:

@@ -27,6 +27,9 @@ from hashret.store.where import indexed_fields
 
 _NEEDED = ("n_bits", "kind", "encoder", "encoder_files")
 _LAST_ROW = 2**62
+_PAGE_BYTES = 4096
+_HEADER = b"SQLite format 3\0" + _PAGE_BYTES.to_bytes(2, "big") + bytes([2, 2, 0, 64, 32, 32])
+"""How each items.db begins: its page size, and that it has a write-ahead log."""
 
 
 @dataclass
@@ -57,18 +60,21 @@ def salvage(path: Path) -> Salvage:
         DamagedIndexError: nothing can be saved; nothing was changed.
     """
     result = Salvage()
-    try:
-        with sqlite_errors(path):
-            connection = connect(path)
-    except HashretError as error:
-        raise _hopeless(path, error) from error
     workshop = path.with_name(".repair")
     new = workshop / path.name
     try:
-        old = ItemReader(path, connection)
-        settings = _settings(old)
         shutil.rmtree(workshop, ignore_errors=True)
         workshop.mkdir()
+        connection = _connected(path, workshop)
+    except HashretError as error:
+        shutil.rmtree(workshop, ignore_errors=True)
+        raise _hopeless(path, error) from error
+    except OSError as error:
+        raise _unchanged(path, error) from error
+    try:
+        old = ItemReader(path, connection)
+        settings = _settings(old)
+        noted = _noted(old)
         store = ItemStore.create(new, {**settings, "generation": _generation(old) + 1})
         try:
             with store.writing() as writer:
@@ -76,6 +82,9 @@ def salvage(path: Path) -> Salvage:
         finally:
             store.close()
         connection.close()
+        named = sum(line.startswith("item ") for line in result.lost)
+        if noted is not None and noted > result.kept + named:
+            result.lost.append(f"{noted - result.kept:,} of {noted:,} items, in all")
         result.folder = keep_damaged(path)
         # First what would be taken for the log of the new one; the database itself is replaced.
         remove_log(path)
@@ -84,18 +93,62 @@ def salvage(path: Path) -> Salvage:
     except sqlite3.Error as error:
         raise _hopeless(path, error) from error
     except OSError as error:
-        raise HashretError(
-            f"{path} could not be repaired ({error.strerror or error}). Nothing was changed; make "
-            "room in its folder, or make it writable."
-        ) from error
+        raise _unchanged(path, error) from error
     finally:
         connection.close()
         shutil.rmtree(workshop, ignore_errors=True)
     return result
 
 
+def _connected(path: Path, workshop: Path) -> sqlite3.Connection:
+    """A connection to a damaged database, or else to a copy whose first and last bytes are mended.
+
+    SQLite opens no file whose header is damaged, or that is shorter than the header says.
+    """
+    try:
+        with sqlite_errors(path):
+            connection = connect(path)
+            try:
+                connection.execute("select name from settings").fetchall()
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+    except HashretError:
+        copy = workshop / "copy.db"
+        shutil.copyfile(path, copy)
+        if log_of(path).exists():
+            shutil.copyfile(log_of(path), log_of(copy))
+        size = copy.stat().st_size
+        with copy.open("r+b") as file:
+            file.write(_HEADER)
+            file.seek(28)
+            n_pages = int.from_bytes(file.read(4), "big")
+            # What is not there reads as nothing. A number that cannot be is damaged itself.
+            if size < n_pages * _PAGE_BYTES <= 64 * size:
+                file.truncate(n_pages * _PAGE_BYTES)
+        with sqlite_errors(path):
+            return connect(copy)
+
+
+def _noted(old: ItemReader) -> int | None:
+    """How many items there should be, if that can be told."""
+    with suppress(HashretError, sqlite3.Error):
+        noted = old.setting("items")
+        return noted if isinstance(noted, int) else None
+    return None
+
+
+def _unchanged(path: Path, error: OSError) -> HashretError:
+    return HashretError(
+        f"{path} could not be repaired ({error.strerror or error}). Nothing was changed; make "
+        "room in its folder, or make it writable."
+    )
+
+
 def _hopeless(path: Path, error: Exception) -> DamagedIndexError:
-    return DamagedIndexError(f"Nothing of {path} can be saved ({error}). {RESTORE}")
+    why = str(error.__cause__ or error)
+    return DamagedIndexError(f"Nothing of {path} can be saved ({why}). {RESTORE}")
 
 
 def _settings(old: ItemReader) -> dict[str, Any]:
