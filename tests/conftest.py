@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ os.environ["COLUMNS"] = "100"
 for name in ("HASHRET_INDEXES", "HASHRET_DEBUG", "NO_COLOR"):
     os.environ.pop(name, None)
 os.environ["HASHRET_COSTS"] = ""  # and no costs of this machine, measured while tests run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 os.environ.setdefault("KERAS_HOME", os.devnull)  # or importing Keras leaves a file in the home
 
 

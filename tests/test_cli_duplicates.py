@@ -49,10 +49,10 @@ def test_every_format_lists_the_groups(photos, run):
 def test_paths_keep_one_of_each_group(photos, run):
     with hashret.open(photos) as index:
         expected = [row["location"] for row in rows_of(index) if row["rank"] > 1]
-    out = run("duplicates", "-i", photos, "--paths", "-0")
-    assert out.returncode == 2  # two formats
-    out = run("duplicates", "-i", photos, "-0")
-    assert out.stdout.split("\0")[:-1] == expected
+    for flags in (["-0"], ["--paths", "-0"], ["-0", "--paths"]):
+        out = run("duplicates", "-i", photos, *flags)
+        assert out.stdout.split("\0")[:-1] == expected
+    assert run("duplicates", "-i", photos, "--paths", "--csv").returncode == 2
     assert len(expected) >= 6
 
 
