@@ -49,6 +49,21 @@ def check_key(key: object) -> str:
     return str(key)
 
 
+def are_plain(fields: Mapping[str, Any]) -> bool:
+    """Whether fields can be stored as they are, as most can, without a look at each by itself."""
+    for name, value in fields.items():
+        kind = type(value)
+        if not (
+            (kind is str and value.isascii())
+            or (kind is int and -(2**63) <= value < 2**63)
+            or (kind is float and math.isfinite(value))
+            or kind is bool
+            or value is None
+        ) or not _is_field_name(name):
+            return False
+    return True
+
+
 def check_fields(key: str, fields: object) -> dict[str, Any]:
     """Return the fields of an item as plain Python scalars.
 
@@ -79,9 +94,6 @@ def scalar(key: str, name: str, value: Any) -> str | int | float | bool | None:
     Raises:
         InputError: it is something else, or not finite, or not valid Unicode.
     """
-    given = type(value)
-    if (given is int and -(2**63) <= value < 2**63) or (given is float and math.isfinite(value)):
-        return value  # type: ignore[no-any-return]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

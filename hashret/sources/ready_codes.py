@@ -21,7 +21,7 @@ from hashret.codes import Codes, as_codes, from_hex
 from hashret.errors import InputError, UsageError
 from hashret.files import open_regular
 from hashret.sources.array_files import read_npy
-from hashret.sources.metadata import check_fields, check_key
+from hashret.sources.metadata import are_plain, check_fields, check_key
 
 BLOCK_ITEMS = 16_384
 _LINES_AT_A_TIME = 4096
@@ -172,7 +172,7 @@ class ReadyCodes:
         if isinstance(self._fields, str | PathLike):
             path = fspath(self._fields)
             return (
-                check_fields(f"line {number} of {path}", record)
+                record if are_plain(record) else check_fields(f"line {number} of {path}", record)
                 for number, record in _objects(self._fields)
             )
         return (
