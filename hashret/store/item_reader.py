@@ -16,7 +16,7 @@ from hashret.codes import Codes
 from hashret.errors import DamagedIndexError, HashretError, UsageError
 from hashret.store.checking import database_problems
 from hashret.store.connection import sqlite_errors
-from hashret.store.items import RESTORE, KnownItem, StoredItem, stored_item
+from hashret.store.items import RESTORE, KnownItem, StoredItem, stored_item, stored_items
 from hashret.store.vectors import read_vectors, vector_problems
 from hashret.store.where import indexed_fields, matching_rows
 
@@ -133,7 +133,7 @@ class ItemReader:
         found = self._connection.execute(
             f"{_ITEM_SQL} where items.row in (select value from json_each(?))", [wanted]
         )
-        return {record[0]: stored_item(record) for record in found}
+        return {item.row: item for item in stored_items(found.fetchall())}
 
     def items_in_order(
         self, limit: int | None = None, where: str | None = None

@@ -94,7 +94,7 @@ def encode_fields(fields: Mapping[str, Any]) -> str:
         return "{}"
     try:
         return _CANONICAL.encode(dict(fields))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"Fields hold text, finite numbers, true, false or null by name; those named "
             f"{', '.join(map(repr, fields))} do not ({error})."
@@ -119,15 +119,34 @@ def stored_item(record: tuple[Any, ...]) -> StoredItem:
     Raises:
         DamagedIndexError: it does not match its checksum.
     """
-    row, key, code, fields, digest, checksum, location, position = record
     try:
-        values = json.loads(fields)
-    except (TypeError, ValueError) as error:
+        values = json.loads(record[3])
+    except (TypeError, ValueError, RecursionError) as error:
         raise DamagedIndexError(
-            f"The fields of item {key!r} (row {row}) in items.db are damaged. {RESTORE}"
+            f"The fields of item {record[1]!r} (row {record[0]}) in items.db are damaged. {RESTORE}"
         ) from error
-    whole = isinstance(code, bytes) and isinstance(key, str) and isinstance(values, dict)
-    if not whole or checksum != item_checksum(key, code, fields, digest):
+    return _item(record, values)
+
+
+def stored_items(records: Sequence[tuple[Any, ...]]) -> list[StoredItem]:
+    """What :func:`stored_item` makes of each, in less time."""
+    try:
+        values = json.loads(f"[{','.join([record[3] for record in records])}]")
+    except (TypeError, ValueError, RecursionError):
+        values = []
+    if len(values) != len(records):
+        return [stored_item(record) for record in records]
+    return [_item(record, one) for record, one in zip(records, values, strict=True)]
+
+
+def _item(record: tuple[Any, ...], values: object) -> StoredItem:
+    row, key, code, fields, digest, checksum, location, position = record
+    whole = isinstance(code, bytes) and isinstance(key, str) and isinstance(fields, str)
+    if (
+        not whole
+        or not isinstance(values, dict)
+        or checksum != item_checksum(key, code, fields, digest)
+    ):
         raise DamagedIndexError(
             f"Row {row} of items.db does not match its checksum: `hashret verify` names all that "
             f"do not. {RESTORE}"
