@@ -152,7 +152,7 @@ def _writer_of(path: Path) -> _Writer:
     )
 
 
-def _write_lines(items: _Selection, out: BinaryIO) -> int:
+def _write_lines(items: _Selection, out: BinaryIO | gzip.GzipFile) -> int:
     count = 0
     for block in items.blocks():
         lines = [
@@ -176,7 +176,7 @@ def _write_lines(items: _Selection, out: BinaryIO) -> int:
 def _write_compressed_lines(items: _Selection, out: BinaryIO) -> int:
     # No time and no name in it: the same items give the same bytes.
     with gzip.GzipFile("", "wb", fileobj=out, mtime=0) as compressed:
-        return _write_lines(items, compressed)  # type: ignore[arg-type]
+        return _write_lines(items, compressed)
 
 
 def _write_parquet(items: _Selection, out: BinaryIO) -> int:
