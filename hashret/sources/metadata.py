@@ -59,7 +59,7 @@ def are_plain(fields: Mapping[str, Any]) -> bool:
             or (kind is float and math.isfinite(value))
             or kind is bool
             or value is None
-        ) or not _is_field_name(name):
+        ) or not is_field_name(name):
             return False
     return True
 
