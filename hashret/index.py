@@ -144,7 +144,7 @@ class Index(QueryableIndex):
         if skipped:
             names = ", ".join(f"{one.name} ({one.reason})" for one in skipped[:3])
             _log.warning(
-                "%d of the inputs skipped: %s%s", len(skipped), names, ", ..." * (len(skipped) > 3)
+                "%d of the inputs skipped: %s%s", skipped.total, names, ", ..." * (len(skipped) > 3)
             )
         return index
 

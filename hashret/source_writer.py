@@ -15,7 +15,7 @@ from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
 from hashret.features import Failure, Features
 from hashret.ingest import AddReport, chunks, skipped_item
-from hashret.sources import Item, Skipped, Source, content_hashes, is_gone
+from hashret.sources import Item, SkippedInputs, Source, content_hashes, is_gone
 from hashret.stopwatch import Stopwatch
 from hashret.store import ItemWriter, NewItem, encode_fields
 from hashret.store.items import KnownItem
@@ -126,7 +126,7 @@ class SourceWriter:
         self.stored_before = 0
         self._source, self._coder, self._clock = source, coder, clock
         self._replace = replace
-        self._broken: list[Skipped] = []
+        self._broken = SkippedInputs()
         self._added = self._updated = self._unchanged = self._recognized = 0
         self._gone: dict[int, bool] = {}
 
@@ -155,11 +155,13 @@ class SourceWriter:
 
     def report(self) -> AddReport:
         """What was done so far."""
+        skipped = SkippedInputs(self._source.skipped)
+        skipped.extend(self._broken)
         return AddReport(
             self._added,
             self._updated,
             self._unchanged,
-            [*self._source.skipped, *self._broken],
+            skipped,
             self._recognized,
         )
 

@@ -130,8 +130,10 @@ def _sweep(store: ItemWriter, source: Source) -> int:
 
     In a folder, those are all files below it, whichever folder they were once given with.
     """
-    place = source.location or ""
-    items = store.rows_from(place) if source.has_rows else store.files_under(place)
+    if source.has_rows:
+        items = store.rows_from(source.location or "")
+    else:
+        items = store.files_under(source.root or "")
     gone = array("q", (row for row, key in items if not source.holds(key)))
     for start in range(0, len(gone), _SWEPT_AT_A_TIME):
         store.delete_rows(gone[start : start + _SWEPT_AT_A_TIME])

@@ -33,7 +33,7 @@ from hashret.ingest import (
     encode_items,
     no_progress,
 )
-from hashret.sources import Skipped, Source, read_value
+from hashret.sources import SkippedInputs, Source, read_value
 from hashret.store import RESTORE, ItemStore
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class TrainedEncoder:
 
     def encode_source(
         self, source: Source, progress: ProgressCallback = no_progress
-    ) -> tuple[list[str], Codes, list[Skipped]]:
+    ) -> tuple[list[str], Codes, SkippedInputs]:
         """Keys and codes ``(n, n_bits / 8)`` of a source, and the inputs that were skipped."""
         self.check_kind(source)
         return encode_items(source, self.features, self.runtime, progress)

@@ -653,6 +653,18 @@ def test_prune_removes_the_records_that_are_gone(make_index, vectors, tmp_path):
             index.add(path, column="w")
 
 
+@pytest.mark.parametrize("name", ["v.txt", "v.jsonl"])
+def test_a_line_that_was_emptied_is_gone(name, tmp_path):
+    path = tmp_path / name
+    lines = [json.dumps({"text": f"text {n}"}) for n in range(4)]
+    lines[1] = ""
+    path.write_text("\n".join(lines))
+    source = open_source(path)
+    assert [item.key for item in source] == ["0", "2", "3"]
+    held = [key for key in ("0", "1", "2", "3", "4", "01", "x") if source.holds(key)]
+    assert held == ["0", "2", "3"]
+
+
 # Whatever the bytes are
 
 

@@ -227,3 +227,20 @@ def test_counts_are_decoded_as_shares(text_index):
         assert learned["reconstruction_loss"] == "multinomial"
         row = index.reconstruct(index["t0"].code)[0]
         assert row.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_texts_of_another_encoding_are_read_again_and_pruned(text_index, tmp_path):
+    folder = tmp_path / "latin"
+    folder.mkdir()
+    for n in range(3):
+        (folder / f"{n}.txt").write_bytes(f"the oven, the flour and the café {n}".encode("latin-1"))
+    with hashret.open(text_index("tfidf")) as index:
+        index.remove([key for key, _, _ in ROWS])
+        source = open_source(folder, encoding="latin-1")
+        assert index.add(source).added == 3
+        assert index[f"{folder}/0.txt"].location == f"{folder}/0.txt?encoding=latin-1"
+        found = index.outliers()
+        assert (found.measured, found.skipped) == (3, [])
+        (folder / "1.txt").unlink()
+        report = index.add(open_source(folder, encoding="latin-1"), prune=True)
+        assert (report.unchanged, report.pruned) == (2, 1)

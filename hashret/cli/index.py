@@ -20,12 +20,12 @@ from hashret.cli.source_options import source_options
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from hashret.index import Index
     from hashret.ingest import AddReport
-    from hashret.sources import Skipped
+    from hashret.sources import SkippedInputs
 
 SKIPPED_EXIT_CODE = 3
 
@@ -273,7 +273,7 @@ def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
         f"{report.updated:,} updated",
         f"{report.unchanged:,} unchanged",
         *([f"{report.pruned:,} pruned"] if report.pruned else []),
-        f"{len(report.skipped):,} skipped",
+        f"{report.skipped.total:,} skipped",
     ]
     say(f"{', '.join(counts)}: {total:,} item{'s' * (total != 1)} in {path} ({seconds:.1f} s)")
 
@@ -286,7 +286,9 @@ def _tell_timings(seconds: Mapping[str, float]) -> None:
     say(f"Seconds: {', '.join(parts)}; {memory}" if parts else memory.capitalize())
 
 
-def tell_skipped(skipped: Sequence[Skipped]) -> None:
+def tell_skipped(skipped: SkippedInputs) -> None:
     """Name the inputs that were left out, and why."""
     for one in skipped:
         say(on_one_line(f"Skipped {one.name}: {one.reason}"))
+    if skipped.unnamed:
+        say(f"Skipped {skipped.unnamed:,} more, which are not named here")

@@ -6,7 +6,8 @@ import csv
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -31,10 +32,10 @@ class Record(NamedTuple):
 
 
 class Count(NamedTuple):
-    """How many positions a file has, and how many of them are empty."""
+    """How many positions a file has, and which of them are empty, in order."""
 
     positions: int
-    empty: int = 0
+    empty: Sequence[int] = ()
 
 
 class RecordReader(ABC):
@@ -81,10 +82,12 @@ class LineReader(RecordReader):
 
     def count(self) -> Count:
         """Count the lines."""
-        count = empty = 0
+        count = 0
+        empty = array("q")
         for line in text_lines(self._path, self._encoding):
+            if line.isspace():
+                empty.append(count)
             count += 1
-            empty += line.isspace()
         return Count(count, empty)
 
     def records(

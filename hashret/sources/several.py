@@ -10,8 +10,9 @@ from itertools import chain
 import numpy as np
 
 from hashret.errors import InputError
-from hashret.sources.item import Item, Skipped, Source
+from hashret.sources.item import Item, Source
 from hashret.sources.metadata import printable
+from hashret.sources.skipped import SkippedInputs
 
 REMEDY = "pass --key-prefix '{stem}:' (key_prefix=\"{stem}:\" in Python)"
 
@@ -51,16 +52,19 @@ class Several(Source):
         return self._parts
 
     @property
-    def skipped(self) -> list[Skipped]:
+    def skipped(self) -> SkippedInputs:
         """Inputs left out by the latest iteration, as far as it has come."""
-        return [skipped for part in self._parts for skipped in part.skipped]
+        skipped = SkippedInputs()
+        for part in self._parts:
+            skipped.extend(part.skipped)
+        return skipped
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         streams = []
         first = start = 0
         for part in self._parts:
             # All start at once, so that none still shows what an earlier iteration skipped.
-            part._skipped = []
+            part._skipped = SkippedInputs()
             end = bisect_left(positions, first + part.length)
             streams.append(part._items(_shifted(positions[start:end], first)))
             first, start = first + part.length, end

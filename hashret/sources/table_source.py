@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.sources.columns import Choice, is_number_list, is_picture, number
-from hashret.sources.item import Item, Skipped, Source
+from hashret.sources.item import Item, Source
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import check_fields, is_field_name, printable
 from hashret.sources.records import Record, RecordReader
+from hashret.sources.skipped import Skipped
 from hashret.sources.tables import Reading, open_table, table_stem
 
 _SHOWN_FIELDS = 12
@@ -71,12 +73,12 @@ class TableSource(Source):
         self._is_path = self.kind == "images" and bool(facts.paths)
         self.location = None if location is None else self._place(path, location, kind, given)
         self._prefix = key_prefix.replace("{stem}", table_stem(path.name))
-        self.length, empty = self._table.reader.count()
+        self.length, self._empty = self._table.reader.count()
         if self._table.choice.id_column is None:
             self.row_prefix = self._prefix
         self._hashes, self._twice = self._read_keys()
         self._field_names: dict[str, bool] = {}
-        self._described(self.length - empty, empty)
+        self._described(self.length - len(self._empty), len(self._empty))
 
     def named_keys(self) -> Iterator[str]:
         """The keys of the column of keys, each once."""
@@ -100,7 +102,10 @@ class TableSource(Source):
         if self.row_prefix is not None:
             row = key.removeprefix(self.row_prefix)
             is_row = key.startswith(self.row_prefix) and row.isdecimal() and len(row) <= 18
-            return is_row and row == str(int(row)) and int(row) < self.length
+            if not is_row or row != str(int(row)) or int(row) >= self.length:
+                return False
+            place = bisect_left(self._empty, int(row))
+            return place == len(self._empty) or self._empty[place] != int(row)
         place = int(np.searchsorted(self._hashes, hash(key)))
         return place < len(self._hashes) and int(self._hashes[place]) == hash(key)
 
