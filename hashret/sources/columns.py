@@ -304,7 +304,9 @@ def _key_column(found: Survey, column: str) -> str | None:
 
 
 def _named(names: Iterable[str], columns: Iterable[str]) -> list[str]:
-    by_name = {column.lower(): column for column in columns}
+    by_name: dict[str, str] = {}
+    for column in columns:
+        by_name.setdefault(column.lower(), column)
     return [by_name[name] for name in names if name in by_name]
 
 

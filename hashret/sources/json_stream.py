@@ -102,8 +102,12 @@ class _Parser:
                 return value
             if len(self._buffer) - self._place > MAX_CHARACTERS:
                 raise self._refused(f"{reason or 'a value'}, within {MAX_CHARACTERS:,} characters")
+            before = 0
+            if isinstance(reason, json.JSONDecodeError):
+                before = self._buffer.count("\n", self._place, reason.pos)
             if not self._more() and reason is not None:
-                raise self._refused(str(reason)) from reason
+                self._line += before
+                raise self._refused(getattr(reason, "msg", str(reason))) from reason
 
     def _more(self) -> bool:
         """Read on, dropping what is done with; False at the end."""

@@ -75,7 +75,7 @@ def open_source(
     if (opened := open_object(source, kind, key_prefix, reading)) is not None:
         return opened
     entries = _entries(source)
-    if kind == "text" and entries and all(isinstance(entry, str) for entry in entries):
+    if kind == "text" and entries and any(isinstance(entry, str) for entry in entries):
         refuse_reading(reading, "Python data")
         return _open_texts(entries, key_prefix)
     if entries and all(isinstance(entry, str | PathLike) for entry in entries):

@@ -103,7 +103,7 @@ class LineReader(RecordReader):
             if line.isascii() or is_unicode(line):
                 yield self._record(position, place, line)
             else:
-                yield Record(position, place, None, not_decoded(self._encoding))
+                yield Record(position, place, None, not_decoded(self._encoding, line))
 
     def _record(self, position: int, place: str, line: str) -> Record:
         return Record(position, place, {LINE_COLUMN: line.rstrip("\r\n")})
@@ -182,10 +182,12 @@ class CsvReader(RecordReader):
             if isinstance(row, str):
                 yield Record(position, place, None, row)
             elif len(row) != len(names):
-                reason = f"expected {len(names):,} cells as in the first row, got {len(row):,}"
+                cells = f"{len(names):,} cell{'s' * (len(names) > 1)}"
+                reason = f"expected {cells} as in the first row, got {len(row):,}"
                 yield Record(position, place, None, reason)
             elif not all(cell.isascii() or is_unicode(cell) for cell in row):
-                yield Record(position, place, None, not_decoded(self._encoding))
+                reason = not_decoded(self._encoding, "".join(row))
+                yield Record(position, place, None, reason)
             else:
                 values = dict(zip(names, row, strict=True))
                 if columns is not None:

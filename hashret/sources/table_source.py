@@ -227,6 +227,8 @@ def _is_left_out(value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """A value as a field can hold it; what is not finite is missing, what is nested is JSON."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float | Decimal):

@@ -49,7 +49,8 @@ _SUFFIXES = {
 }
 SUFFIXES = tuple(_SUFFIXES)
 _NAME = re.compile(r"(.*?)(\.[A-Za-z0-9]+)(\.gz)?", re.DOTALL)
-_SHOWN_FIELDS = 12
+_EXACT = 2**53
+"""From here on, a number with a decimal point stands for several whole ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,9 @@ class Table:
         if column is None or record.values is None:
             return None
         given = record.values.get(column)
-        if isinstance(given, float) and given.is_integer():
+        if isinstance(given, np.generic):
+            given = given.item()
+        if isinstance(given, float) and given.is_integer() and abs(given) < _EXACT:
             given = int(given)  # whole numbers beside missing ones, in Parquet
         if isinstance(given, int) and not isinstance(given, bool):
             given = str(given)
