@@ -9,8 +9,7 @@ from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import Limit, index_option, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
-from hashret.cli.source_options import source_options
-from hashret.errors import UsageError
+from hashret.cli.source_options import refuse_options, source_options
 
 
 @click.command()
@@ -40,9 +39,8 @@ def outliers(
     SOURCE is new data, which is not stored. Without it, the items of the index are read again from
     where they came, or taken from its kept vectors.
     """
-    if opening and not sources:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in opening)
-        raise UsageError(f"{flags} tells how SOURCE is read; name one, or leave it out.")
+    if not sources:
+        refuse_options(opening, "name one, or leave it out")
     from hashret.sources import open_paths
 
     warnings_to_stderr()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
+
+from hashret.errors import UsageError
 
 FORMATS = ("csv", "tsv", "json", "jsonl", "lines", "parquet", "sqlite")
 
@@ -37,6 +39,22 @@ _OPTIONS = (
     ),
 )
 _NAMES = ("column", "id_column", "sql", "format", "encoding", "key_prefix")
+
+
+def refuse_options(opening: Mapping[str, str], instead: str) -> None:
+    """Refuse options that say how a source is read where there is none.
+
+    Args:
+        opening: as :func:`source_options` gives it.
+        instead: what to do, as the end of a sentence.
+
+    Raises:
+        UsageError: one was given.
+    """
+    if opening:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in opening)
+        tells = "tell" if len(opening) > 1 else "tells"
+        raise UsageError(f"{flags} {tells} how a source is read: {instead}.")
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from abc import ABC, abstractmethod
 from array import array
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from hashret.errors import InputError
+from hashret.sources.json_lines import json_object
 from hashret.sources.metadata import is_unicode, printable
 from hashret.sources.reading import MAX_CHARACTERS, not_decoded, picked, text_lines
 
@@ -114,21 +114,9 @@ class JsonLineReader(LineReader):
 
     def _record(self, position: int, place: str, line: str) -> Record:
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            reason = f"it is not JSON: {error.msg}, column {error.colno:,}"
-            return Record(position, place, None, reason)
-        except (ValueError, RecursionError) as error:
-            return Record(position, place, None, f"it is not JSON that can be read: {error}")
-        return json_record(position, place, value)
-
-
-def json_record(position: int, place: str, value: Any) -> Record:
-    """A record from a JSON value, which must be an object."""
-    if not isinstance(value, dict):
-        kind = type(value).__name__
-        return Record(position, place, None, f"it is no JSON object, but of type {kind}")
-    return Record(position, place, value)
+            return Record(position, place, json_object(line))
+        except InputError as error:
+            return Record(position, place, None, str(error))
 
 
 class CsvReader(RecordReader):

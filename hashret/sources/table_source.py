@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
-from hashret.sources.columns import Choice, is_number_list, is_picture, number
+from hashret.sources.choosing import Choice
+from hashret.sources.columns import is_number_list, is_picture, number
 from hashret.sources.item import Item, Source
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import check_fields, is_field_name, printable

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError, UsageError
-from hashret.sources.columns import Choice, Survey, choose, is_number_list, is_picture, survey
+from hashret.sources.choosing import Choice, choose
+from hashret.sources.columns import Survey, is_number_list, is_picture, survey
 from hashret.sources.images import read_image_bytes
 from hashret.sources.json_stream import JsonReader
 from hashret.sources.metadata import (
