@@ -120,7 +120,8 @@ class Index(QueryableIndex):
                 are queries.
             features: how texts become numbers: ``"wordllama"``, embeddings of English words (needs
                 the extra ``text``); ``"tfidf"``, learned from the texts, in any language;
-                ``"counts"`` of words; ``"auto"`` is the first of these that is installed.
+                ``"counts"`` of words; ``"auto"`` is the first where it is installed and the texts
+                are in Latin letters, else the second.
             progress: called often with a :class:`~hashret.ingest.Progress`.
 
         Raises:

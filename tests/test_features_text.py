@@ -272,6 +272,49 @@ def test_without_the_package_tfidf_is_chosen_and_wordllama_is_refused(monkeypatc
         learn_features("text", TEXTS, "wordllama")
 
 
+def test_texts_in_other_letters_are_not_given_english_embeddings():
+    for text in ("кошка и собака", "这是一只猫", "القط والكلب"):
+        assert learn_features("text", iter([text] * 5)).method == "tfidf"
+    for text in ("überall Straße", "tiếng Việt", "12 + 3", ""):
+        assert learn_features("text", iter([text, "naïve"])).method == "wordllama"
+
+
+def test_looking_at_the_letters_of_texts_takes_none_of_them_away():
+    texts = (f"кошка{n} собака{n}" for n in range(1500))
+    assert learn_features("text", texts).words[-1].endswith("1499")
+
+
+def test_a_question_in_other_letters_is_warned_of(caplog):
+    embedded = learn_features("text", TEXTS, "wordllama")
+    embedded.vector("the cat is 猫")
+    embedded.matrix(["кошка"])
+    assert caplog.text == ""
+    embedded.vector("кошка")
+    assert "serve English" in caplog.text
+    caplog.clear()
+    learn_features("text", TEXTS, "tfidf").vector("кошка cat")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("name", ["WEIGHTS", "TOKENIZER"])
+def test_a_package_without_its_embeddings_is_named(monkeypatch, tmp_path, name):
+    from pathlib import Path
+
+    monkeypatch.setattr(text_wordllama, name, Path("none"))
+    assert not text_wordllama.is_installed()
+    assert learn_features("text", TEXTS).method == "tfidf"
+    with pytest.raises(UsageError, match=r"none.*hashret\[text\]"):
+        learn_features("text", TEXTS, "wordllama")
+    (tmp_path / "empty").touch()
+    monkeypatch.setattr(text_wordllama, name, tmp_path / "empty")
+    with pytest.raises((UsageError, EncoderMismatchError)):
+        features_from_json(learned_digest()).vector("cat")
+
+
+def learned_digest():
+    return {"kind": "text", "format": 1, "method": "wordllama", "digest": "0" * 64}
+
+
 def test_embeddings_of_another_model_are_refused():
     features = learn_features("text", TEXTS, "wordllama")
     other = features_from_json({**features.to_json(), "digest": "0" * 64})

@@ -229,6 +229,8 @@ def _index_sources(
         report = opened.add(
             source, replace=replace, prune=prune, batch_items=BATCH_ITEMS, progress=progress
         )
+    if not exists and opened.kind == "text":
+        say(f"Texts became {opened.encoder.describe()}.")
     clock = Stopwatch()
     for seconds in (learned, report.seconds):
         clock.add(seconds)
