@@ -205,6 +205,15 @@ def test_tfidf_is_what_scikit_learn_makes(dimensions):
     np.testing.assert_allclose(rows @ rows.T, expected @ expected.T, atol=2e-3)
 
 
+def test_only_frequent_words_are_taken_apart(monkeypatch):
+    monkeypatch.setattr("hashret.features.text_learning.WORDS_WITH_PARTS", 2)
+    texts = ["violin", "trumpet violin", "oven trumpet violin"]
+    _, grams, _ = learn_vectors(
+        Corpus.read(texts), 8, max_words=10, max_grams=1000, gram_weight=0.1
+    )
+    assert set(grams) == {*grams_of("violin"), *grams_of("trumpet")}
+
+
 def test_parts_of_words_are_scikit_learn_s():
     from sklearn.feature_extraction.text import CountVectorizer
 
