@@ -141,6 +141,17 @@ def test_features_are_learned_from_more_than_images_would_be():
     assert len(features.words) > 2000
 
 
+def test_words_that_are_learned_are_told_of_to_the_last_and_no_others():
+    source = open_source([f"word{n} word{n % 9}" for n in range(5000)], kind="text")
+    told = {}
+    for method in METHODS:
+        told[method] = []
+        learned_features(source, np.random.default_rng(0), method, told[method].append)
+    assert [(one.done, one.total) for one in told["tfidf"]] == [(4096, 5000), (5000, 5000)]
+    assert told["counts"] == told["tfidf"]
+    assert told["wordllama"] == []
+
+
 def test_a_method_for_texts_is_refused_elsewhere(tmp_path, vectors):
     with pytest.raises(UsageError, match="is for texts; these are vectors"):
         hashret.create(tmp_path / "x", vectors, 32, features="tfidf")
