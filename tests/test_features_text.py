@@ -324,6 +324,26 @@ def learned_digest():
     return {"kind": "text", "format": 1, "method": "wordllama", "digest": "0" * 64}
 
 
+def test_few_long_texts_are_cut_into_pieces_at_a_time(monkeypatch):
+    features = learn_features("text", TEXTS, "wordllama")
+    tokenizer, table = features._parts
+    sizes = []
+
+    class Watched:
+        def encode_batch_fast(self, texts, **options):
+            sizes.append((len(texts), sum(map(len, texts))))
+            return tokenizer.encode_batch_fast(texts, **options)
+
+    monkeypatch.setitem(features.__dict__, "_parts", (Watched(), table))
+    monkeypatch.setattr(text_wordllama, "CHARACTERS_AT_A_TIME", 3000)
+    texts = ["the cat " * 500, *["a dog"] * 600, "the oven " * 100, "the violin " * 300]
+    matrix, _ = features.matrix(texts)
+    assert len(matrix) == len(texts) == sum(n for n, _ in sizes)
+    assert max(n for n, _ in sizes) == 256
+    assert all(characters < 3000 + 4000 for _, characters in sizes)
+    np.testing.assert_array_equal(matrix[-1], features.vector(texts[-1]))
+
+
 def test_embeddings_of_another_model_are_refused():
     features = learn_features("text", TEXTS, "wordllama")
     other = features_from_json({**features.to_json(), "digest": "0" * 64})

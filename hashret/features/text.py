@@ -16,6 +16,9 @@ from hashret.features.contract import ArrayReader, Failure
 MAX_CHARACTERS = 100_000
 """What a text holds beyond these is not looked at."""
 
+BULK = 64
+"""So many texts at a time are worth preparing for."""
+
 EMPTY = "holds no text"
 UNKNOWN = "holds no word that these features know"
 

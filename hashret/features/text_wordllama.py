@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hashret.errors import DamagedIndexError, EncoderMismatchError, InputError, UsageError
 from hashret.features.contract import FORMAT, ArrayReader
-from hashret.features.text import TextFeatures, is_in_latin_letters, unit
+from hashret.features.text import BULK, TextFeatures, is_in_latin_letters, unit
 
 WEIGHTS = Path("weights/l2_supercat_256.safetensors")
 TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
@@ -32,7 +32,9 @@ TENSOR = "embedding.weight"
 DIMENSIONS = 256
 
 AT_A_TIME = 256
-"""Texts that are cut into pieces together."""
+CHARACTERS_AT_A_TIME = 1_000_000
+"""So many texts, of about so many characters, are cut into pieces together: a piece takes some 100
+bytes, and a character of a rare script is three pieces."""
 
 REMEDY = "`pip install 'hashret[text]'` brings it"
 
@@ -99,15 +101,21 @@ class WordllamaFeatures(TextFeatures):
         tokenizer.no_truncation()
         return tokenizer, _embeddings(model.weights)
 
+    @cached_property
+    def _wide_table(self) -> NDArray[np.float32]:
+        return self._parts[1].astype(np.float32)
+
     def _rows(self, texts: Sequence[str]) -> Iterator[NDArray[np.float32] | None]:
-        tokenizer, table = self._parts
-        for start in range(0, len(texts), AT_A_TIME):
-            some = [" ".join(text.split()) for text in texts[start : start + AT_A_TIME]]
+        tokenizer = self._parts[0]
+        # The same numbers, widened once for many texts or piece by piece for a few.
+        table = self._wide_table if len(texts) >= BULK else self._parts[1]
+        for some in _together(" ".join(text.split()) for text in texts):
             for text, pieces in zip(
                 some, tokenizer.encode_batch_fast(some, add_special_tokens=False), strict=True
             ):
                 # A text of no words has one piece, for its beginning.
-                yield unit(table[pieces.ids].astype(np.float32).sum(axis=0)) if text else None
+                vectors = table[pieces.ids].astype(np.float32, copy=False)
+                yield unit(vectors.sum(axis=0)) if text else None
 
     def vector(self, value: Any) -> NDArray[np.float32]:
         """One text as a row; warns of one that the embeddings were not made for."""
@@ -139,6 +147,20 @@ class WordllamaFeatures(TextFeatures):
     def describe(self) -> str:
         """``"means of wordllama's 256-dimensional word embeddings (English)"``."""
         return f"means of wordllama's {DIMENSIONS}-dimensional word embeddings (English)"
+
+
+def _together(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Texts in lists that are short enough to be cut into pieces together."""
+    some: list[str] = []
+    characters = 0
+    for text in texts:
+        some.append(text)
+        characters += len(text)
+        if len(some) == AT_A_TIME or characters >= CHARACTERS_AT_A_TIME:
+            yield some
+            some, characters = [], 0
+    if some:
+        yield some
 
 
 def _folder() -> Path | None:
