@@ -179,6 +179,19 @@ def test_the_command_line_asks_by_words(text_index, run, method):
     ) in out.stdout
 
 
+def test_an_index_keeps_the_features_it_has(text_index, run, tmp_path):
+    (tmp_path / "a.txt").write_text("the violin\nthe oven\n")
+    path = text_index("tfidf")
+    out = run("index", tmp_path / "a.txt", "-i", path, "--features", "wordllama")
+    assert (out.returncode, "was made with --features tfidf" in out.stderr) == (2, True)
+    for method in ("tfidf", "auto"):
+        out = run("index", tmp_path / "a.txt", "-i", path, "--features", method)
+        assert (out.returncode, "2 skipped" in out.stderr) == (0, False), out.stderr
+    assert "became" not in out.stderr
+    out = run("index", tmp_path / "a.txt", "-i", tmp_path / "new", "--recipe", "lsh")
+    assert "Texts became means of wordllama's" in out.stderr
+
+
 def test_the_command_line_survives_bytes_that_are_no_text(text_index):
     import subprocess
     import sys
