@@ -131,9 +131,10 @@ def learned_features(
 
     def texts() -> Iterator[str]:
         for number, item in enumerate(source.sample(count, random)):
-            if number % CHUNK_ITEMS == 0:
+            if number and number % CHUNK_ITEMS == 0:
                 progress(Progress("features", number, count))
             yield item.value
+        progress(Progress("features", count, count))
 
     return learn_features(source.kind, texts(), method)
 

@@ -68,6 +68,20 @@ class Coded(NamedTuple):
     failures: list[Failure]
 
 
+class Step(NamedTuple):
+    """What one step of a :class:`SourceWriter` did.
+
+    Attributes:
+        seen: how many items it saw.
+        changed: how many of them it added or changed.
+        is_last: whether its source holds no more.
+    """
+
+    seen: int
+    changed: int
+    is_last: bool
+
+
 class _New(NamedTuple):
     """An item whose value is not stored under its key, with its fields as JSON and its hash."""
 
@@ -130,8 +144,8 @@ class SourceWriter:
         self._added = self._updated = self._unchanged = self._recognized = 0
         self._gone: dict[int, bool] = {}
 
-    def steps(self) -> Iterator[tuple[int, int]]:
-        """Write a chunk at a time; yields how many items were seen in it, and how many changed."""
+    def steps(self) -> Iterator[Step]:
+        """Write a chunk at a time."""
         self._source_id = self.store.source_id(self._source.location)
         self._places = self.store.sources()
         # Then no key can be known, for they come once each.
@@ -148,7 +162,7 @@ class SourceWriter:
                     following = self._compared(items)
                 following.coded = self._coder.begin(following.unmade())
             if waiting is not None:
-                yield waiting.seen, self._write(waiting)
+                yield Step(waiting.seen, self._write(waiting), following is None)
             if following is None:
                 return
             waiting = following

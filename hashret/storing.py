@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import time
 from array import array
-from itertools import chain
 
 from hashret.encoder.runtime import Encoder
 from hashret.errors import UsageError
@@ -73,7 +72,7 @@ def store_source(
     clock = Stopwatch()
     coder = Coder(features, encoder, clock)
     writers = [SourceWriter(part, coder, clock, replace=replace) for part in parts]
-    steps = chain.from_iterable(writer.steps() for writer in writers)
+    steps = ((step, writer is writers[-1]) for writer in writers for step in writer.steps())
     seen = stored = pruned = 0
     finished = False
     try:
@@ -83,11 +82,11 @@ def store_source(
                 for writer in writers:
                     writer.store, writer.stored_before = transaction, stored
                 finished = True
-                for n_seen, n_changed in steps:
-                    seen, in_batch = seen + n_seen, in_batch + n_changed
+                for step, of_last_writer in steps:
+                    seen, in_batch = seen + step.seen, in_batch + step.changed
                     progress(Progress("storing", seen, source.length, _on_disk(stored)))
                     if batch_items is not None and in_batch >= batch_items:
-                        finished = False
+                        finished = step.is_last and of_last_writer
                         break
                 for writer in writers:
                     transaction.note_fields(writer.field_names)

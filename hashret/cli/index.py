@@ -229,6 +229,8 @@ def _index_sources(
         report = opened.add(
             source, replace=replace, prune=prune, batch_items=BATCH_ITEMS, progress=progress
         )
+    if not exists and opened.kind == "text":
+        say(f"Texts became {opened.encoder.describe()}.")
     clock = Stopwatch()
     for seconds in (learned, report.seconds):
         clock.add(seconds)
@@ -248,7 +250,14 @@ def _check_learned(
             f"{path} has learned its codes of {opened.n_bits} bits already: leave out --bits "
             "to add to it, or choose another name to learn anew."
         )
-    useless = [flag for flag in learning.flags if flag != "--bits"]
+    own_features = getattr(opened.encoder.features, "method", None)
+    if learning.features not in ("auto", own_features):
+        made = f"with --features {own_features}" if own_features else f"of {opened.kind}"
+        raise UsageError(
+            f"{path} was made {made}: leave out --features {learning.features} to add to it, or "
+            "choose another name to learn anew."
+        )
+    useless = [flag for flag in learning.flags if flag not in ("--bits", "--features")]
     if useless:
         changes = "change" if len(useless) > 1 else "changes"
         say(f"{path} has learned already: {' and '.join(useless)} {changes} nothing.")
