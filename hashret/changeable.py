@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace as replace_in
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hashret.errors import UsageError
@@ -71,7 +72,13 @@ class ChangeableIndex(QueryableIndex):
             IndexLockedError: another process is writing.
         """
         opened = opened_source(
-            source, self.kind, key_prefix, column=column, id_column=id_column, sql=sql
+            source,
+            self.kind,
+            key_prefix,
+            self.columns_taken,
+            column=column,
+            id_column=id_column,
+            sql=sql,
         )
         self.encoder.check_kind(opened)
         with self._changes() as store:
@@ -90,6 +97,16 @@ class ChangeableIndex(QueryableIndex):
         return replace_in(
             report, seconds={**report.seconds, "tables": time.perf_counter() - started}
         )
+
+    @property
+    def columns_taken(self) -> dict[str, dict[str, str]]:
+        """Which columns of tables are the values and the keys, by where the tables lie.
+
+        They are taken again when such a table is given again: what they hold may look otherwise by
+        then, and a guess fall on others.
+        """
+        with self._reader.state():
+            return self._store.setting("columns_taken") or {}
 
     def add_codes(
         self,
@@ -171,7 +188,13 @@ def tables_progress(progress: ProgressCallback) -> TablesProgress:
     return lambda done, total, note: progress(Progress("tables", done, total, note))
 
 
-def opened_source(source: Any, kind: str, key_prefix: str, **table: str | None) -> Source:
+def opened_source(
+    source: Any,
+    kind: str,
+    key_prefix: str,
+    earlier: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    **table: str | None,
+) -> Source:
     """A source, opened unless it is one already: see :func:`hashret.sources.open_source`.
 
     Raises:
@@ -179,7 +202,7 @@ def opened_source(source: Any, kind: str, key_prefix: str, **table: str | None) 
         UsageError: it is open, and more is said about it.
     """
     if not isinstance(source, Source):
-        return open_source(source, kind=kind, key_prefix=key_prefix, **table)
+        return open_source(source, kind=kind, key_prefix=key_prefix, earlier=earlier, **table)
     given = [name for name, value in table.items() if value is not None]
     if given:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from hashret.sources import Item, SkippedInputs, Source, content_hashes, is_gone
 from hashret.stopwatch import Stopwatch
 from hashret.store import ItemWriter, NewItem, encode_fields
 from hashret.store.items import KnownItem
+
+_log = logging.getLogger("hashret")
 
 _NO_ROW = np.empty(0, dtype=np.float32)
 _NO_ROWS = np.empty((0, 0), dtype=np.float32)
@@ -179,6 +182,21 @@ class SourceWriter:
             self._recognized,
         )
 
+    def warn_of_renumbering(self) -> None:
+        """Warn where most rows hold something else than before, as those of another file would."""
+        before = self._updated + self._unchanged
+        source = self._source
+        if source.row_prefix is None or source.location is None or 2 * self._updated <= before:
+            return
+        _log.warning(
+            "%s of %s items of %s that were there have changed, as their keys are the numbers of "
+            "its rows. If it is another file of the same name by now, keep the old items by "
+            "--key-prefix, or name a column of keys with --id-column.",
+            f"{self._updated:,}",
+            f"{before:,}",
+            source.location,
+        )
+
     # Compare
 
     def _compared(self, items: list[Item]) -> _Chunk:
@@ -246,15 +264,19 @@ class SourceWriter:
         """Refuse an item under the key of another file's."""
         # Row numbers mean something within their file only. Paths, and keys that come from Python,
         # mean the same item wherever they are met, so there another value is an update.
-        if self._replace or item.position is None or old.source in (None, self._source_id):
+        source, passing = self._source, self._source.passes and self._source.row_prefix is not None
+        if self._replace or (
+            not passing and (item.position is None or old.source in (None, self._source_id))
+        ):
             return
         self._coder.features.matrix([item.value])  # another shape would be the better reason
         stored = f"The {self.stored_before:,} before it are" if self.stored_before else "Nothing is"
+        owner = "" if old.source is None else f", from {self._places[old.source]}"
+        named = "'{stem}:'" if source.location else "TEXT, or with --id-column"
         raise InputError(
-            f"Key {item.key!r} of {self._source.location} already belongs to a different item, "
-            f"from {self._places[old.source]}. Give the new items keys of their own with "
-            "--key-prefix '{stem}:', or let them take the place of the old ones with --replace. "
-            f"{stored} added."
+            f"Key {item.key!r} of {source.location or 'what came in'} already belongs to a "
+            f"different item{owner}. Give the new items keys of their own with --key-prefix "
+            f"{named}, or let them take the place of the old ones with --replace. {stored} added."
         )
 
     # Write

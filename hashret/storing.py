@@ -93,6 +93,7 @@ def store_source(
                 if prune and finished:
                     # Last: what one of the sources no longer holds may have been found in another.
                     pruned = sum(_sweep(transaction, part) for part in parts)
+                _note_columns(transaction, source)
                 committing = time.perf_counter()
             clock.add({"store": time.perf_counter() - committing})
             stored += in_batch
@@ -107,8 +108,18 @@ def store_source(
         raise
     finally:
         coder.close()
+    for writer in writers:
+        writer.warn_of_renumbering()
     report = AddReport.sum(writer.report() for writer in writers)
     return dataclasses.replace(report, pruned=pruned, seconds=clock.seconds)
+
+
+def _note_columns(store: ItemWriter, source: Source) -> None:
+    """Remember which columns of tables were taken."""
+    before = store.setting("columns_taken") or {}
+    now = {**before, **{table: dict(taken) for table, taken in source.columns_taken.items()}}
+    if now != before:
+        store.change_settings({"columns_taken": now})
 
 
 def _on_disk(stored: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -56,7 +57,7 @@ def evaluate(
     context: click.Context,
     index_name: str | None,
     queries: str | None,
-    opening: dict[str, str],
+    opening: dict[str, Any],
     label: str | None,
     sample: int | None,
     seed: int,
@@ -81,7 +82,11 @@ def evaluate(
 
             require_matplotlib()
             check_writable(file)
-        source = None if queries is None else open_paths([queries], kind=index.kind, **opening)
+        source = (
+            None
+            if queries is None
+            else open_paths([queries], kind=index.kind, earlier=index.columns_taken, **opening)
+        )
         report = score(index, source, label=label, sample=sample, seed=seed, progress=progress)
         if file is not None:
             from hashret.evaluation.html_report import write_html_report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -91,7 +91,7 @@ def index(
     sources: tuple[str, ...],
     index_name: str | None,
     kind: str,
-    opening: dict[str, str],
+    opening: dict[str, Any],
     metric: str | None,
     replace: bool,
     prune: bool,
@@ -188,7 +188,7 @@ def _index_sources(
     path: Path,
     sources: tuple[str, ...],
     kind: str,
-    opening: dict[str, str],
+    opening: dict[str, Any],
     metric: str | None,
     learning: LearningOptions,
     replace: bool,
@@ -211,7 +211,8 @@ def _index_sources(
     else:
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
-    source = open_paths(sources, kind=kind, **opening)
+    earlier = opened.columns_taken if exists else {}
+    source = open_paths(sources, kind=kind, earlier=earlier, **opening)
     say(f"Source: {source.description}.")
     with ProgressDisplay() as progress:
         learned: dict[str, float] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from hashret.cli.index import SKIPPED_EXIT_CODE, tell_skipped
@@ -27,7 +29,7 @@ def outliers(
     sources: tuple[str, ...],
     index_name: str | None,
     limit: int | None,
-    opening: dict[str, str],
+    opening: dict[str, Any],
     strict: bool,
 ) -> None:
     """List the items that the learned codes describe worst, the worst first.
@@ -46,7 +48,11 @@ def outliers(
     warnings_to_stderr()
     with open_index(index_name) as index:
         with ProgressDisplay() as progress:
-            source = open_paths(sources, kind=index.kind, **opening) if sources else None
+            source = (
+                open_paths(sources, kind=index.kind, earlier=index.columns_taken, **opening)
+                if sources
+                else None
+            )
             found = index.outliers(source, limit, progress=progress)
         fields = index.field_names
     tell_skipped(found.skipped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -56,7 +56,7 @@ def plot(
     index_name: str | None,
     file: Path,
     bits: str | None,
-    opening: dict[str, str],
+    opening: dict[str, Any],
     label: str | None,
     sample: int | None,
     seed: int,
@@ -111,7 +111,7 @@ def _lengths(text: str) -> list[int]:
 def _sample(
     kind: str,
     sources: tuple[str, ...],
-    opening: dict[str, str],
+    opening: dict[str, Any],
     index_name: str | None,
     label: str | None,
     sample: int | None,
@@ -144,7 +144,7 @@ def _learned(
 def _of_index(
     kind: str,
     sources: tuple[str, ...],
-    opening: dict[str, str],
+    opening: dict[str, Any],
     index_name: str | None,
     label: str | None,
     sample: int | None,
@@ -161,7 +161,11 @@ def _of_index(
             return training_of(index)
         if kind in ("buckets", "correlation"):
             return next(one for one in code_plots(index) if one.name == kind)
-        source = open_paths(sources, kind=index.kind, **opening) if sources else None
+        source = (
+            open_paths(sources, kind=index.kind, earlier=index.columns_taken, **opening)
+            if sources
+            else None
+        )
         if kind == "reconstruction":
             count = sample or SAMPLES[kind]
             return pictures_of_items(index, source, count=count, seed=seed, progress=progress)

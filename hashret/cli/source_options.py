@@ -17,12 +17,13 @@ _OPTIONS = (
         "--column",
         metavar="NAME",
         help="Column of a table, or data set of an HDF5 or .npz file, that holds the values.  "
-        "[default: by its name and contents]",
+        "[default: the one taken before, or by its name and contents]",
     ),
     click.option(
         "--id-column",
         metavar="NAME",
-        help="Column of a table that holds the keys.  [default: id, key, ..., or row numbers]",
+        help="Column of a table that holds the keys; '' takes the numbers of the rows.  [default: "
+        "the column taken before, or id, key, ..., or row numbers]",
     ),
     click.option("--sql", metavar="QUERY", help="Rows to take from an SQLite file, as a table."),
     click.option(
@@ -67,7 +68,11 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def collecting(*arguments: Any, **options: Any) -> Any:
         given = {name: options.pop(name) for name in _NAMES}
-        opening = {name: value for name, value in given.items() if value not in (None, "")}
+        opening = {
+            name: value
+            for name, value in given.items()
+            if value or (value == "" and name == "id_column")
+        }
         return command(*arguments, opening=opening, **options)
 
     for option in reversed(_OPTIONS):

@@ -55,17 +55,19 @@ def choose(
         found: what the columns hold.
         kind: ``"auto"``, or what the user says that the values are.
         column: the user's column of values, or None.
-        id_column: the user's column of keys, or None.
+        id_column: the user's column of keys, ``""`` for the numbers of the rows, or None.
         name: what messages call the table.
         folder: where paths of images start from.
 
     Raises:
         InputError: there is no such column, or none that holds what is asked for.
     """
-    for asked in (column, id_column):
-        if asked is not None and asked not in found.columns:
+    for asked, flag in ((column, "--column"), (id_column, "--id-column")):
+        if asked and asked not in found.columns:
             raise InputError(
-                f"There is no column {asked!r} in {name}; the columns are {_listed(found)}."
+                f"There is no column {asked!r} in {name}; the columns are {_listed(found)}. Name "
+                f"one with {flag} ({flag[2:].replace('-', '_')}= in Python), also where another "
+                "was taken before."
             )
     if column is None:
         column = _value_column(found, kind, id_column, folder)
@@ -83,6 +85,7 @@ def choose(
         )
     if id_column is None:
         id_column = _key_column(found, column)
+    id_column = id_column or None
     width = facts.widths.most_common(1)[0][0] if resolved == "vectors" else 0
     return Choice(resolved, column, id_column, width)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,9 @@ class Source(ABC):
         ignored: how many files beside the items were left alone because they are of another kind.
         has_rows: whether its items lie in one file, each at a position.
         row_prefix: what the keys begin with where they are row numbers; None where they are names.
+        columns_taken: which columns of tables are the values and the keys, by where they lie.
+        passes: whether what it holds is gone when it is read, so that its row numbers, if those are
+            its keys, mean other items the next time.
     """
 
     kind: str
@@ -66,6 +70,8 @@ class Source(ABC):
     ignored: int = 0
     has_rows: bool = False
     row_prefix: str | None = None
+    columns_taken: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    passes: bool = False
 
     def __init__(self) -> None:
         """Start with nothing skipped."""

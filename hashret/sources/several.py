@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
@@ -39,6 +40,7 @@ class Several(Source):
         self.kind = first.kind
         self.length = sum(part.length for part in self._parts)
         self.ignored = sum(part.ignored for part in self._parts)
+        self.columns_taken = ChainMap(*(dict(part.columns_taken) for part in self._parts))
         self.description = f"{self.length:,} {self.kind} from {len(parts):,} sources: " + (
             "; ".join(part.description for part in self._parts)
             if len(parts) <= 3

@@ -19,6 +19,8 @@ class StandardInput(TableSource):
     Paths of images in it start from the current folder. Its items have no location.
     """
 
+    passes = True
+
     def __init__(self, kind: str, reading: Reading, key_prefix: str) -> None:
         """Read standard input to its end."""
         folder = Path(tempfile.mkdtemp(prefix="hashret-"))

@@ -6,7 +6,6 @@ import json
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
-from hashret.sources.choosing import Choice
 from hashret.sources.columns import is_number_list, is_picture, number
 from hashret.sources.item import Item, Source
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import check_fields, is_field_name, printable
-from hashret.sources.records import Record, RecordReader
+from hashret.sources.records import LineReader, Record, RecordReader
 from hashret.sources.skipped import Skipped
 from hashret.sources.tables import Reading, open_table, table_stem
 
@@ -67,12 +65,16 @@ class TableSource(Source):
         """Count the records, and read their keys."""
         super().__init__()
         given = reading or Reading()
+        if location is not None:
+            given = given.as_before(location)
         self._name = name or printable(path.name)
         self._table = open_table(path, kind, given, folder, reader)
         self.kind = self._table.choice.kind
         facts = self._table.found.columns[self._table.choice.column]
         self._is_path = self.kind == "images" and bool(facts.paths)
-        self.location = None if location is None else self._place(path, location, kind, given)
+        if location is not None:
+            self.location = self._place(location, given)
+            self.columns_taken = given.taken(location, self._table.choice)
         self._prefix = key_prefix.replace("{stem}", table_stem(path.name))
         self.length, self._empty = self._table.reader.count()
         if self._table.choice.id_column is None:
@@ -174,19 +176,14 @@ class TableSource(Source):
         known = {other.lower() for other, usable in self._field_names.items() if usable}
         return is_field_name(name) and name.lower() not in known
 
-    def _place(self, path: Path, location: str, kind: str, given: Reading) -> str:
+    def _place(self, location: str, given: Reading) -> str:
         """Where values are found again, with what the file alone does not tell."""
-        plain = replace(given, column=None, id_column=None)
-        options = plain.given()
+        options = replace(given, column=None, id_column=None).given()
         choice = self._table.choice
-        if kind != "auto" or plain != given:
-            usual: Choice | None = None
-            with suppress(InputError):
-                usual = open_table(path, "auto", plain, self._table.folder).choice
-            if usual is None or usual.column != choice.column:
-                options["column"] = choice.column
-            if usual is None or usual.kind != choice.kind:
-                options["kind"] = choice.kind
+        if not isinstance(self._table.reader, LineReader):
+            options["column"] = choice.column
+        if self._table.found.columns[choice.column].holds() != choice.kind:
+            options["kind"] = choice.kind
         return with_options(location, options)
 
     def _described(self, count: int, empty: int) -> None:
