@@ -637,6 +637,12 @@ def test_a_table_comes_through_standard_input(run, make_index, vectors):
     assert "--format" in out.stderr
 
 
+def test_a_closed_standard_input_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="is closed"):
+        open_source("-", format="lines")
+
+
 def test_prune_removes_the_records_that_are_gone(make_index, vectors, tmp_path):
     import hashret
 
