@@ -194,7 +194,7 @@ class SourceWriter:
             "--key-prefix, or name a column of keys with --id-column.",
             f"{self._updated:,}",
             f"{before:,}",
-            source.location,
+            source.root,
         )
 
     # Compare
@@ -274,7 +274,7 @@ class SourceWriter:
         owner = "" if old.source is None else f", from {self._places[old.source]}"
         named = "'{stem}:'" if source.location else "TEXT, or with --id-column"
         raise InputError(
-            f"Key {item.key!r} of {source.location or 'what came in'} already belongs to a "
+            f"Key {item.key!r} of {source.root or 'what came in'} already belongs to a "
             f"different item{owner}. Give the new items keys of their own with --key-prefix "
             f"{named}, or let them take the place of the old ones with --replace. {stored} added."
         )

@@ -291,7 +291,7 @@ def test_a_column_of_paths_is_a_source_of_images(pictures, write, tmp_path):
     assert items[1].fields == {"caption": "picture 1", "file": "img/1.png"}
     assert "img/9.png: no such file" in reasons(source)["3"]
     assert read_value(f"{source.location}#1") == items[1].value
-    assert next(iter(open_source(source.location, kind="text"))).value == "picture 0"
+    assert next(iter(open_source(source.root, kind="text"))).value == "picture 0"
 
 
 @pytest.mark.parametrize("write", [write_jsonl, write_json, write_parquet])

@@ -73,7 +73,7 @@ class TableSource(Source):
         facts = self._table.found.columns[self._table.choice.column]
         self._is_path = self.kind == "images" and bool(facts.paths)
         if location is not None:
-            self.location = self._place(location, given)
+            self.root, self.location = location, self._place(location, given)
             self.columns_taken = given.taken(location, self._table.choice)
         self._prefix = key_prefix.replace("{stem}", table_stem(path.name))
         self.length, self._empty = self._table.reader.count()
@@ -142,7 +142,7 @@ class TableSource(Source):
                         f"the key {item.key!r} came before, on {first[item.key]}; keys are unique"
                     )
             except InputError as error:
-                name = f"{self.location or self._name}#{record.position}"
+                name = f"{self.root or self._name}#{record.position}"
                 self._skipped.append(Skipped(name, f"{record.place}: {error}"))
                 continue
             yield item
@@ -180,7 +180,7 @@ class TableSource(Source):
         """Where values are found again, with what the file alone does not tell."""
         options = replace(given, column=None, id_column=None).given()
         choice = self._table.choice
-        if not isinstance(self._table.reader, LineReader):
+        if type(self._table.reader) is not LineReader:
             options["column"] = choice.column
         if self._table.found.columns[choice.column].holds() != choice.kind:
             options["kind"] = choice.kind

@@ -105,6 +105,7 @@ class Guard:
             if not writing and is_locked(self._folder):
                 return  # it changes while someone writes: that is looked at when they have finished
             self._check_rows(reader)
+        whole = seal or Seal(reader.generation, [], None, {}, reader.settings())
         if stamp_of(self._path) != found:
             return
         if seal is None:
@@ -115,7 +116,7 @@ class Guard:
             )
         if found is not None and (writing or is_settled(found)):
             self._trusted = found
-            self._seal_what_was_found(reader, seal, writing=writing)
+            self._seal_what_was_found(whole, seal, writing=writing)
 
     def check_log(self, reader: ItemReader) -> None:
         """Make sure that the log, if there is one, is as hashret left it; while a state is held.
@@ -291,10 +292,9 @@ class Guard:
         self._seal, self._trusted = seal, stamp
 
     def _seal_what_was_found(
-        self, reader: ItemReader, known: Seal | None, *, writing: bool = False
+        self, seal: Seal, known: Seal | None, *, writing: bool = False
     ) -> None:
         """Seal files that were found whole: readers may, where nobody writes."""
-        seal = known or Seal(reader.generation, [], None, {}, reader.settings())
         if writing:
             self.seal(seal)
         elif is_writable(self._path):
