@@ -144,7 +144,7 @@ class SourceWriter:
         self._source, self._coder, self._clock = source, coder, clock
         self._replace = replace
         self._broken = SkippedInputs()
-        self._added = self._updated = self._unchanged = self._recognized = 0
+        self._added = self._updated = self._unchanged = self._recognized = self._replaced = 0
         self._gone: dict[int, bool] = {}
 
     def steps(self) -> Iterator[Step]:
@@ -186,13 +186,13 @@ class SourceWriter:
         """Warn where most rows hold something else than before, as those of another file would."""
         before = self._updated + self._unchanged
         source = self._source
-        if source.row_prefix is None or source.location is None or 2 * self._updated <= before:
+        if source.row_prefix is None or source.location is None or 2 * self._replaced <= before:
             return
         _log.warning(
             "%s of %s items of %s that were there have changed, as their keys are the numbers of "
             "its rows. If it is another file of the same name by now, keep the old items by "
             "--key-prefix, or name a column of keys with --id-column.",
-            f"{self._updated:,}",
+            f"{self._replaced:,}",
             f"{before:,}",
             source.root,
         )
@@ -328,6 +328,7 @@ class SourceWriter:
             self.store.keep_vectors(rows, np.stack([made.vector for _, made in usable]))
         self._added += len(rows) - len(replaced)
         self._updated += len(replaced)
+        self._replaced += len(replaced)
         self._recognized += sum(
             chunk.new[place].item.key not in chunk.replaced for place in chunk.made
         )

@@ -654,7 +654,7 @@ def test_prune_removes_the_records_that_are_gone(make_index, vectors, tmp_path):
         write_jsonl(path, rows[2:])
         report = index.add(path, prune=True)
         assert (report.unchanged, report.pruned) == (3, 2)
-        assert index["n2"].location == f"{path}#0"
+        assert index["n2"].location == f"{path}?column=v#0"
         with pytest.raises(HashretError, match="no column 'w'"):
             index.add(path, column="w")
 

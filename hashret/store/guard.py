@@ -226,15 +226,13 @@ class Guard:
             return True
         return self._seal is not None and self._seal.segments.get(folder.name) == stamps
 
-    def note_whole_segment(
-        self, reader: ItemReader, folder: Path, stamps: dict[str, Stamp]
-    ) -> None:
+    def note_whole_segment(self, folder: Path, stamps: dict[str, Stamp]) -> None:
         """Remember that the files of a segment were found whole when they had these stamps."""
         if not all(map(is_settled, stamps.values())):
             return  # it is looked at again next time
         self._whole_segments[folder.name] = stamps
         if self._seal is not None and self._trusted == self._seal.database:
-            self._seal_what_was_found(reader, self._seal)
+            self._seal_what_was_found(self._seal, self._seal)
 
     # The seal
 
