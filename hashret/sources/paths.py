@@ -111,8 +111,8 @@ def _open_folder(location: str, kind: str, shown: str, encoding: str | None) -> 
             raise
         try:
             return TextFolder(location, encoding)
-        except NoSuchFilesError:
-            raise error from None
+        except NoSuchFilesError as no_texts:
+            raise InputError(f"{error} {no_texts}") from None
 
 
 def _expect(kind: str, held: str, shown: str) -> None:
