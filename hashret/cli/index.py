@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,11 +15,11 @@ from hashret.cli.learning_options import (
     LearningOptions,
     learning_options,
 )
-from hashret.cli.messages import on_one_line, say, warnings_to_stderr
+from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import KINDS, index_path, new_index_option
 from hashret.cli.progress import ProgressDisplay
 from hashret.cli.source_options import source_options
-from hashret.errors import UsageError
+from hashret.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from hashret.sources import SkippedInputs
 
 SKIPPED_EXIT_CODE = 3
+MOST_FOR_ONE_REASON = 20
+
+_PLACE = re.compile(r"^(line|row) [0-9,]+: ")
+_DETAILS = re.compile(r"'(?:[^'\\]|\\.)*'|\b[0-9][0-9,.]*\b")
 
 
 @click.command(cls=CommandThatLearns)
@@ -212,7 +218,15 @@ def _index_sources(
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
     earlier = opened.columns_taken if exists else {}
-    source = open_paths(sources, kind=kind, earlier=earlier, **opening)
+    try:
+        source = open_paths(sources, kind=kind, earlier=earlier, **opening)
+    except InputError as error:
+        if prune and exists:
+            error.add_note(
+                "Nothing was pruned: what cannot be read does not tell that its items are gone. "
+                "`hashret remove` removes items by their keys."
+            )
+        raise
     say(f"Source: {source.description}.")
     with ProgressDisplay() as progress:
         learned: dict[str, float] = {}
@@ -297,8 +311,20 @@ def _tell_timings(seconds: Mapping[str, float]) -> None:
 
 
 def tell_skipped(skipped: SkippedInputs) -> None:
-    """Name the inputs that were left out, and why."""
+    """Name the inputs that were left out, and why; of many for one reason only the first."""
+    told: Counter[str] = Counter()
     for one in skipped:
-        say(on_one_line(f"Skipped {one.name}: {one.reason}"))
+        reason = _reason_alone(one.reason)
+        told[reason] += 1
+        if told[reason] <= MOST_FOR_ONE_REASON:
+            say(f"Skipped {one.name}: {one.reason}")
+    for reason, count in told.items():
+        if count > MOST_FOR_ONE_REASON:
+            say(f"Skipped {count - MOST_FOR_ONE_REASON:,} more: {reason}")
     if skipped.unnamed:
         say(f"Skipped {skipped.unnamed:,} more, which are not named here")
+
+
+def _reason_alone(reason: str) -> str:
+    """A reason without what differs from one input to the next: places, numbers and names."""
+    return _DETAILS.sub("…", _PLACE.sub("", reason))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 @index_option
 @click.option("--key", help="Search with the code of the item that has this key.")
 @click.option("--code", metavar="HEX", help="Search with a code in hexadecimal.")
+@click.option(
+    "--file",
+    metavar="PATH",
+    help="Search with what a file holds: as VALUE, but a text file in an index of texts too.",
+)
 @click.option(
     "-r",
     "--radius",
@@ -70,6 +76,7 @@ def query(
     index_name: str | None,
     key: str | None,
     code: str | None,
+    file: str | None,
     radius: int | None,
     limit: int | None,
     where: str | None,
@@ -84,8 +91,8 @@ def query(
     texts, the words to look for: hashret query "a program to look at photos". "-" reads paths or
     keys from stdin, one a line, or texts.
     """
-    if sum(given is not None for given in (value, key, code)) != 1:
-        raise UsageError("Give one of VALUE, --key and --code.")
+    if sum(given is not None for given in (value, key, code, file)) != 1:
+        raise UsageError("Give one of VALUE, --key, --code and --file.")
     if limit is None and radius is None:
         raise UsageError("-k all needs a radius (-r); `hashret items` lists all items.")
     output = Output.of(context)
@@ -116,11 +123,26 @@ def query(
             output.write(ask.rows(index.query_key(key, **wanted)), columns, fields)
         elif code is not None:
             output.write(ask.rows(index.query_code(code, **wanted)), columns, fields)
+        elif file is not None:
+            from hashret.sources.values import read_value
+
+            output.write(ask.rows(index.query(read_value(file), **wanted)), columns, fields)
         else:
+            if index.kind == "text" and _names_file(value):
+                say(
+                    f"{value} is a file, and its name was searched for: --file takes what it holds."
+                )
             output.write(ask.rows(index.query(value, **wanted)), columns, fields)
     if failed:
-        say(f"{len(failed):,} lines could not be answered.")
+        say(f"{len(failed):,} line{'s' * (len(failed) > 1)} could not be answered.")
         context.exit(1)
+
+
+def _names_file(value: str | None) -> bool:
+    try:
+        return bool(value) and Path(value or "").is_file()
+    except (OSError, ValueError):
+        return False
 
 
 class _Asking:

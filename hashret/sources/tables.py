@@ -256,8 +256,8 @@ def _check_decoded(found: Survey, encoding: str, shown: str) -> None:
     if found.undecoded > max(2, _MOST_UNDECODED * looked_at):
         raise InputError(
             f"{found.undecoded:,} of the first {looked_at:,} records of {shown} are not "
-            f"{encoding}: --encoding (encoding= in Python) names the encoding of its text, such as latin-1 or "
-            "cp1252."
+            f"{encoding}: --encoding (encoding= in Python) names the encoding of its text, such as "
+            "latin-1 or cp1252."
         )
 
 
