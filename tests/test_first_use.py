@@ -2,11 +2,13 @@
 
 import json
 import sqlite3
+import sys
 
 import numpy as np
 import pytest
 
 import hashret
+from hashret.cli import main
 from hashret.errors import InputError, UsageError
 from hashret.evaluation import RandomHyperplanes
 from hashret.sources import open_source
@@ -165,7 +167,7 @@ def test_conditions_on_text_say_what_may_be_meant(notes, caplog):
     with hashret.open(notes / "indexes/n") as index:
         with pytest.raises(UsageError, match=r"single quotation marks: 'ERROR'"):
             index.query("topic 3", where="level = ERROR")
-        assert len(index.query("topic", limit=40, where="host->>'name' = 'web1'")) == 20
+        assert len(index.query("topic 3", limit=40, where="host->>'name' = 'web1'")) == 20
         index.query("topic 3", where="size > 7 and level > '7' and level = 'size > 9'")
         assert "holds text" not in caplog.text
         index.query("topic 3", where="level > 7")
@@ -176,10 +178,9 @@ def test_the_shell_asks_with_the_text_of_a_file(notes, run):
     (notes / "ask.txt").write_text(texts(9)[3])
     asked = run("query", "--file", "ask.txt", "-i", "n", "-k", "1", "--json")
     assert json.loads(asked.stdout)[0]["distance"] == 0, asked.stderr
-    words = run("query", "notes.jsonl about topic", "-i", "n")
-    assert "--file" not in words.stderr
-    (notes / "topic").write_text("x")
-    assert "topic is a file; its name was searched for" in run("query", "topic", "-i", "n").stderr
+    assert "--file" not in run("query", "thing 3", "-i", "n").stderr
+    (notes / "thing 3").write_text("x")
+    assert "its name was searched for: --file" in run("query", "thing 3", "-i", "n").stderr
 
 
 def test_the_shell_points_to_the_help_of_the_command(notes, run):
@@ -192,6 +193,38 @@ def test_the_shell_says_that_nothing_was_pruned(notes, run):
     assert out.returncode == 1
     assert "Nothing was pruned" in out.stderr
     assert "hashret remove" in out.stderr
+
+
+def test_fields_to_index_are_checked_before_anything_is_added(notes, run):
+    (notes / "more.csv").write_text("id,text,color\n77,a note about thing 3,red\n")
+    out = run("index", "more.csv", "-i", "n", "--field-index", "colour")
+    assert out.returncode == 2
+    assert "There is no field 'colour'" in out.stderr
+    with hashret.open(notes / "indexes/n") as index:
+        assert len(index) == 40
+    out = run("index", "more.csv", "-i", "n", "--field-index", "color", "--field-index", "level")
+    assert out.returncode == 0, out.stderr
+
+
+def test_an_interrupt_tells_of_what_was_stored_where_there_is_something(notes, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(notes)
+    monkeypatch.setattr(hashret.Index, "query", interrupted)
+    monkeypatch.setattr(sys, "argv", ["hashret", "query", "thing", "-i", "n"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.endswith("Interrupted. What was stored before is whole.\n")
+
+
+def test_many_skips_for_one_reason_are_counted(notes, run):
+    lines = ["{broken"] * 30 + ["[1, 2]"] * 3 + ['{"id": "77", "text": "about thing 3"}']
+    (notes / "more.jsonl").write_text("\n".join(lines))
+    out = run("index", "more.jsonl", "-i", "n")
+    assert out.stderr.count("more.jsonl#") == 23
+    assert "Skipped 10 more: it is not JSON" in out.stderr
 
 
 def test_empty_standard_input_is_called_so(notes, run):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hashret.index import Index
     from hashret.ingest import AddReport
-    from hashret.sources import SkippedInputs
+    from hashret.sources import SkippedInputs, Source
 
 SKIPPED_EXIT_CODE = 3
 MOST_FOR_ONE_REASON = 20
@@ -147,7 +147,16 @@ def index(
         _refuse({"--keys": keys, "--fields": fields, "--encoder": encoder}, "{} goes with --codes.")
         if sources:
             opened, report = _index_sources(
-                path, sources, kind, opening, metric, learning, replace, prune, keep_vectors
+                path,
+                sources,
+                kind,
+                opening,
+                metric,
+                learning,
+                replace,
+                prune,
+                keep_vectors,
+                field_indexes,
             )
         elif field_indexes:
             from hashret.index import Index
@@ -200,6 +209,7 @@ def _index_sources(
     replace: bool,
     prune: bool,
     keep_vectors: bool,
+    field_indexes: tuple[str, ...],
 ) -> tuple[Index, AddReport]:
     from hashret.index import Index
     from hashret.learning import checked_copy, learn_index
@@ -227,6 +237,7 @@ def _index_sources(
                 "`hashret remove` removes items by their keys."
             )
         raise
+    _check_fields(field_indexes, source, opened.field_names if exists else [])
     say(f"Source: {source.description}.")
     with ProgressDisplay() as progress:
         learned: dict[str, float] = {}
@@ -250,6 +261,21 @@ def _index_sources(
     for seconds in (learned, report.seconds):
         clock.add(seconds)
     return opened, dataclasses.replace(report, seconds=clock.seconds)
+
+
+def _check_fields(names: tuple[str, ...], source: Source, stored: list[str]) -> None:
+    """Refuse fields to index that no item can have, before all items are read."""
+    known = set(stored)
+    for part in source.parts:
+        if part.declared_fields is None:
+            return
+        known |= part.declared_fields
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"There is no field {name!r} to make --field-index of; the fields are "
+                f"{', '.join(sorted(known)) or 'none'}."
+            )
 
 
 def _check_learned(

@@ -227,6 +227,9 @@ class TableSource(Source):
         key = printable(choice.id_column or "row number")
         if choice.no_key is not None:
             key += f", because {printable(choice.no_key)} repeats"
+        if self._table.reader.columns() is not None:
+            known = (name for name, usable in self._field_names.items() if usable)
+            self.declared_fields = frozenset(known)
         notes = [f"{noun}: {printable(choice.column)}", f"key: {key}"]
         parts = [
             ", ".join(notes),
