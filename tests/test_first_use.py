@@ -150,6 +150,29 @@ def test_vectors_of_another_width_are_named_with_their_file(make_index, vectors,
         index.add(tmp_path / "other.npy")
 
 
+def test_other_queries_of_one_file_are_named_as_they_were_written(tmp_path):
+    path = tmp_path / "x.db"
+    with sqlite3.connect(path) as database:
+        database.execute("create table a(id, body)")
+        database.executemany("insert into a values(?, ?)", list(enumerate(texts(40))))
+    first, second = (f"select id, body || '{n}' as body from a" for n in "12")
+    hasher = RandomHyperplanes(32)
+    with (
+        hashret.create(tmp_path / "i", path, sql=first, hasher=hasher, features="tfidf") as index,
+        pytest.raises(InputError, match="already belongs") as caught,
+    ):
+        index.add(path, sql=second)
+    assert str(caught.value).count("select id, body") == 1
+    assert "%20" not in str(caught.value)
+
+
+def test_arrays_beside_the_one_that_is_read_are_told(tmp_path):
+    np.savez(tmp_path / "x.npz", X=np.ones((9, 4)), extra=np.ones((9, 4)), y=np.ones(5))
+    assert "; not read: extra, y (labels have 9 rows" in open_source(tmp_path / "x.npz").description
+    np.savez(tmp_path / "x.npz", X=np.ones((9, 4)), extra=np.ones((9, 4)))
+    assert open_source(tmp_path / "x.npz").description.endswith("; not read: extra")
+
+
 @pytest.fixture
 def notes(tmp_path):
     rows = [
@@ -225,6 +248,22 @@ def test_many_skips_for_one_reason_are_counted(notes, run):
     out = run("index", "more.jsonl", "-i", "n")
     assert out.stderr.count("more.jsonl#") == 23
     assert "Skipped 10 more: it is not JSON" in out.stderr
+
+
+def test_items_of_standard_input_are_no_outliers_without_their_vectors(notes, run):
+    lines = (notes / "notes.jsonl").read_text()
+    out = run("index", "-", "--format", "jsonl", "-i", "s", "--recipe", "lsh", stdin=lines)
+    assert out.returncode == 0, out.stderr
+    assert "--keep-vectors" in run("outliers", "-i", "s").stderr
+
+
+def test_embeddings_that_have_no_words_can_be_written(tmp_path, run):
+    path = tmp_path / "x.txt"
+    path.write_text("\n".join(texts(40)))
+    given = ["--recipe", "lsh", "--features", "wordllama"]
+    out = run("index", path, "-i", "w", *given)
+    assert out.returncode == 0, out.stderr
+    assert "-o row.npy" in run("reconstruct", "thing", "-i", "w").stderr
 
 
 def test_empty_standard_input_is_called_so(notes, run):

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from hashret.cli.index import SKIPPED_EXIT_CODE, tell_skipped
 from hashret.cli.messages import say
 from hashret.cli.options import index_option, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
 from hashret.cli.source_options import source_options
+from hashret.cli.telling import SKIPPED_EXIT_CODE, tell_skipped
 from hashret.errors import HashretError, UsageError
 
 

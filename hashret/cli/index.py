@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,21 +17,15 @@ from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import KINDS, index_path, new_index_option
 from hashret.cli.progress import ProgressDisplay
 from hashret.cli.source_options import source_options
+from hashret.cli.telling import SKIPPED_EXIT_CODE, tell_report, tell_timings
 from hashret.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from hashret.index import Index
     from hashret.ingest import AddReport
-    from hashret.sources import SkippedInputs, Source
-
-SKIPPED_EXIT_CODE = 3
-MOST_FOR_ONE_REASON = 20
-
-_PLACE = re.compile(r"^(line|row) [0-9,]+: ")
-_DETAILS = re.compile(r"'(?:[^'\\]|\\.)*'|\b[0-9][0-9,.]*\b")
+    from hashret.sources import Source
 
 
 @click.command(cls=CommandThatLearns)
@@ -166,9 +158,9 @@ def index(
             raise UsageError("Name a SOURCE to index, or give --codes.")
     with opened:
         if report is not None:
-            _tell(report, len(opened), path, time.perf_counter() - started)
+            tell_report(report, len(opened), path, time.perf_counter() - started)
             if timings:
-                _tell_timings(report.seconds)
+                tell_timings(report.seconds)
         for name in field_indexes:
             opened.index_field(name)
     if strict and report is not None and report.skipped:
@@ -313,44 +305,3 @@ def _check_learned(
             f"{path} was made without --keep-vectors: leave it out to add to it, or choose "
             "another name to index anew."
         )
-
-
-def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
-    tell_skipped(report.skipped)
-    recognized = f" ({report.recognized:,} known by content)" * bool(report.recognized)
-    counts = [
-        f"{report.added:,} added{recognized}",
-        f"{report.updated:,} updated",
-        f"{report.unchanged:,} unchanged",
-        *([f"{report.pruned:,} pruned"] if report.pruned else []),
-        f"{report.skipped.total:,} skipped",
-    ]
-    say(f"{', '.join(counts)}: {total:,} item{'s' * (total != 1)} in {path} ({seconds:.1f} s)")
-
-
-def _tell_timings(seconds: Mapping[str, float]) -> None:
-    from hashret.stopwatch import STAGES, peak_memory
-
-    parts = [f"{stage} {seconds[stage]:.1f}" for stage in STAGES if stage in seconds]
-    memory = f"at most {peak_memory() >> 20:,} MiB of memory"
-    say(f"Seconds: {', '.join(parts)}; {memory}" if parts else memory.capitalize())
-
-
-def tell_skipped(skipped: SkippedInputs) -> None:
-    """Name the inputs that were left out, and why; of many for one reason only the first."""
-    told: Counter[str] = Counter()
-    for one in skipped:
-        reason = _reason_alone(one.reason)
-        told[reason] += 1
-        if told[reason] <= MOST_FOR_ONE_REASON:
-            say(f"Skipped {one.name}: {one.reason}")
-    for reason, count in told.items():
-        if count > MOST_FOR_ONE_REASON:
-            say(f"Skipped {count - MOST_FOR_ONE_REASON:,} more: {reason}")
-    if skipped.unnamed:
-        say(f"Skipped {skipped.unnamed:,} more, which are not named here")
-
-
-def _reason_alone(reason: str) -> str:
-    """A reason without what differs from one input to the next: places, numbers and names."""
-    return _DETAILS.sub("…", _PLACE.sub("", reason))
