@@ -168,9 +168,9 @@ def test_other_queries_of_one_file_are_named_as_they_were_written(tmp_path):
 
 def test_arrays_beside_the_one_that_is_read_are_told(tmp_path):
     np.savez(tmp_path / "x.npz", X=np.ones((9, 4)), extra=np.ones((9, 4)), y=np.ones(5))
-    assert "; not read: extra, y (labels have 9 rows" in open_source(tmp_path / "x.npz").description
+    assert "; extra, y not used (labels have 9 rows" in open_source(tmp_path / "x.npz").description
     np.savez(tmp_path / "x.npz", X=np.ones((9, 4)), extra=np.ones((9, 4)))
-    assert open_source(tmp_path / "x.npz").description.endswith("; not read: extra")
+    assert open_source(tmp_path / "x.npz").description.endswith("; extra not used")
 
 
 @pytest.fixture

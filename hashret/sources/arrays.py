@@ -162,7 +162,7 @@ def open_array_file(
         )
     note = f" with labels from {content.labels_from}" if content.labels is not None else ""
     if content.unused:
-        note += f"; not read: {', '.join(content.unused)}"
+        note += f"; {', '.join(content.unused)} not used"
         if any(one in LABEL_NAMES for one in content.unused):
             note += f" (labels have {len(content.values):,} rows, as what they belong to)"
     return ArraySource(
@@ -207,6 +207,8 @@ def open_array(data: Any, kind: str, key_prefix: str) -> ArraySource:
 
 def _ragged(rows: Any) -> str:
     """Which row has another length than the first; nothing where none has."""
+    if not isinstance(rows, list | tuple):
+        return ""
     lengths = [len(row) if isinstance(row, Sized) else None for row in rows]
     for number, length in enumerate(lengths):
         if length != lengths[0]:
