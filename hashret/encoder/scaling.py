@@ -24,7 +24,8 @@ BLOCK_ROWS = 4096
 class Scaling:
     """How raw features become network inputs, and how the reconstruction is compared with them.
 
-    ``inputs = features * scale + offset``, where counts are replaced by ``log(1 + count)`` first.
+    ``inputs = features * scale + offset``, where a row of counts is first replaced by its
+    ``log(1 + count)`` at length 1: texts are alike by their words, however long they are.
 
     Attributes:
         scale: one factor for all features, so that distances keep their proportions.
@@ -65,8 +66,8 @@ class Scaling:
             scale = 1 / high if high > SMALLEST else 1.0
             return cls(scale, (0.0,) * X.shape[1], "binary")
         if loss == "multinomial":
-            low, high = 0.0, math.log1p(high)
-        mean, spread = _centre(X, np.log1p if loss == "multinomial" else np.asarray)
+            low, high = 0.0, 1.0
+        mean, spread = _centre(X, _damped if loss == "multinomial" else np.asarray)
         # Below the resolution of float32 what varies is rounding.
         scale = 1 / spread if spread > RESOLUTION * max(-low, high) else 1.0
         offset = tuple((-mean * scale).tolist())
@@ -75,14 +76,16 @@ class Scaling:
     def apply(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Network inputs for raw features, ``float32``, shape ``(n, d)``."""
         if self.loss == "multinomial":
-            X = np.log1p(np.maximum(X, 0))
+            X = _damped(X)
         return X * np.float32(self.scale) + np.asarray(self.offset, dtype=np.float32)
 
     def inputs(self, features: Any) -> Any:
         """Network inputs for a tensor of raw features."""
         if self.loss == "multinomial":
             # Written with log, which LiteRT has; log1p it has not.
-            features = keras.ops.log(keras.ops.relu(features) + 1.0)
+            logs = keras.ops.log(keras.ops.relu(features) + 1.0)
+            squares = keras.ops.sum(keras.ops.square(logs), axis=-1, keepdims=True)
+            features = logs / keras.ops.sqrt(keras.ops.maximum(squares, SMALLEST))
         return keras.layers.Rescaling(self.scale, list(self.offset), name="scale")(features)
 
     def targets(self, features: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
@@ -109,6 +112,14 @@ class Scaling:
             outputs = keras.layers.Activation("sigmoid", name="bound")(outputs)
         shift = [-value / self.scale for value in self.offset]
         return keras.layers.Rescaling(1 / self.scale, shift, name="unscale")(outputs)
+
+
+def _damped(counts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``log(1 + count)``, each row at length 1; a row of nothing stays."""
+    logs = np.log1p(np.maximum(counts, 0))
+    squares = np.square(logs).sum(axis=1, keepdims=True)
+    rows: NDArray[np.float32] = logs / np.sqrt(np.maximum(squares, np.float32(SMALLEST)))
+    return rows
 
 
 def _centre(
