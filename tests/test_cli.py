@@ -153,8 +153,8 @@ def test_a_limit_that_cuts_a_radius_is_said(run, index_dir):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["query"], 2, "one of VALUE, --key and --code"),
-        (["query", "a", "--key", "b"], 2, "one of VALUE, --key and --code"),
+        (["query"], 2, "one of VALUE, --key, --code and --file"),
+        (["query", "a", "--key", "b"], 2, "one of VALUE, --key, --code and --file"),
         (["query", "--key", "3", "-k", "all"], 2, "needs a radius"),
         (["query", "--key", "3", "-k", "0"], 2, "at least 1"),
         (["query", "--key", "3", "-r", "-1"], 2, "-1"),

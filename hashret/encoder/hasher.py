@@ -58,8 +58,9 @@ class SemanticHasher(CodeEstimator):
         pretraining: ``"stacked"`` or ``"rbm"``: first weights learned layer by layer, see
             :func:`hashret.encoder.pretraining.pretrain`; not for convolutional networks.
         reconstruction_loss: ``"binary"`` cross-entropy of intensities, ``"squared"`` error of
-            standardised data; ``"multinomial"``: data are counts, read as ``log(1 + count)`` at length 1 and
-            reconstructed as shares of a row's sum. ``"auto"`` is one of the first two, by the data.
+            standardised data; ``"multinomial"``: data are counts, read as ``log(1 + count)`` at
+            length 1 and reconstructed as shares of a row's sum. ``"auto"`` is one of the first two,
+            by the data.
         reconstruction_weight: weight of the reconstruction in the loss; None for one that suits
             the bottleneck and the number of bits.
         neighbour_weight: weight of the neighbours' spectral contrastive loss; 0 for a plain
