@@ -1,0 +1,85 @@
+"""Connections whose peers send nothing, or slowly, or without an end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from hashret.web.problems import Problem
+from hashret.web.settings import Limits
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """HTTP whose heads are short and arrive soon; the server is closed to nobody by the idle.
+
+    What is waited for outside of a request is the head of one: it must be there in time. Where
+    there are more connections than allowed, that which has waited longest makes room.
+    """
+
+    limits = Limits()
+    _waiting: dict[GuardedProtocol, None] = {}  # noqa: RUF012 - one order for the process
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the head of the first request."""
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._wait_for_head()
+        if len(self.connections) > self.limits.connections and self._waiting:
+            next(iter(self._waiting)).transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._have_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the head is too long."""
+        if self in self._waiting:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self in self._waiting and self._head_bytes > self.limits.header_bytes:
+            self._refuse(431, f"The head is longer than {self.limits.header_bytes:,} bytes.")
+
+    def on_message_begin(self) -> None:
+        """A request begins, maybe behind another one."""
+        super().on_message_begin()
+        if self not in self._waiting:
+            self._wait_for_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._have_head()
+        super().on_headers_complete()
+
+    def _wait_for_head(self) -> None:
+        self._head_bytes = 0
+        self._waiting[self] = None
+        self._timer = self.loop.call_later(self.limits.header_seconds, self._too_late)
+
+    def _have_head(self) -> None:
+        self._waiting.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_late(self) -> None:
+        if self._head_bytes:
+            self._refuse(
+                408, f"The head did not arrive within {self.limits.header_seconds:g} seconds."
+            )
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, message: str) -> None:
+        if self.transport.is_closing():
+            return
+        body = Problem(status, message, "Send a shorter one, faster.").body()
+        names = {408: "Request Timeout", 431: "Request Header Fields Too Large"}
+        head = (
+            f"HTTP/1.1 {status} {names[status]}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

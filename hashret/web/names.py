@@ -1,0 +1,8 @@
+"""Names that addresses give to what is no index."""
+
+from __future__ import annotations
+
+RESERVED = frozenset(
+    {"api", "docs", "favicon.ico", "healthz", "indexes", "metrics", "openapi.json", "static"}
+)
+"""An index of such a name would hide, or be hidden."""
