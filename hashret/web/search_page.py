@@ -1,0 +1,140 @@
+"""What the search page shows: an answer with all that makes it readable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hashret.codes import from_hex, to_hex, unpack
+from hashret.errors import HashretError, InputError
+from hashret.features import ImageFeatures
+from hashret.index import Index
+from hashret.item_features import ItemFeatures
+from hashret.result import Result
+from hashret.web.answers import AnswerView, answer_view
+from hashret.web.reconstructions import reconstruction
+from hashret.web.search_state import SearchState, answer
+from hashret.web.showing import part
+
+START_ITEMS = 24
+DRAWABLE_SIDE = 64
+_TEXT_CHARACTERS = 400
+
+
+def search_view(index: Index, name: str, state: SearchState) -> dict[str, Any]:
+    """The search page as JSON values: what the index is, the state, and the answer or a start.
+
+    Raises:
+        HashretError: as :func:`hashret.web.search_state.answer`.
+        Problem: something impossible is asked for.
+    """
+    asked = state.request()
+    about = described(index, name)
+    view: dict[str, Any] = {"index": about, "state": state.values()}
+    if asked is None:
+        where = state.cut.get("where")
+        items = index.items(START_ITEMS, where)
+        keys = [item.key for item in items]
+        start = [
+            {"key": item.key, "code": to_hex(item.code), "fields": item.fields} for item in items
+        ]
+        return {**view, "start": start, "texts": texts_of(index, keys)}
+    own, result = answer(index, state, asked)
+    shown = answer_view(result, _reconstruction(index, result))
+    keys = [hit.key for hit in result]
+    query_text = state.query.get("text")
+    if "key" in state.query:
+        query_text = texts_of(index, [state.query["key"]]).get(state.query["key"])
+    return {
+        **view,
+        "query_text": query_text,
+        "query_code": own,
+        "flips": state.flips,
+        "answer": shown,
+        "texts": texts_of(index, keys),
+    }
+
+
+def described(index: Index, name: str) -> dict[str, Any]:
+    """What the page must know of an index, as JSON values."""
+    features = None if index.kind == "codes" else index.encoder.features
+    drawable = None
+    if isinstance(features, ImageFeatures):
+        small = max(features.height, features.width) <= DRAWABLE_SIDE
+        if features.channels == 1 and small:
+            drawable = [features.width, features.height]
+    return {
+        "name": name,
+        "kind": index.kind,
+        "n_bits": index.n_bits,
+        "items": len(index),
+        "fields": index.field_names,
+        "keeps_vectors": index.keeps_vectors,
+        "has_pictures": _has_pictures(index),
+        "drawable": drawable,
+    }
+
+
+def _has_pictures(index: Index) -> bool:
+    if index.kind != "images":
+        return False
+    with index.reader.state():
+        store = index.reader.store
+        return store.vector_length is not None or bool(store.sources())
+
+
+def _reconstruction(index: Index, result: Result) -> dict[str, Any] | None:
+    try:
+        return reconstruction(index, result)
+    except HashretError:
+        return None  # an answer is worth showing without it
+
+
+def texts_of(index: Index, keys: list[str]) -> dict[str, str]:
+    """The beginnings of the texts of items, read again from where they came; some may be gone."""
+    if index.kind != "text" or not keys:
+        return {}
+    with index.reader.state():
+        features = ItemFeatures(index.reader.store, index.encoder.features)
+        try:
+            return {
+                item.key: item.value[:_TEXT_CHARACTERS]
+                for item in features.values(keys)
+                if isinstance(item.value, str)
+            }
+        except (InputError, OSError):
+            return {}
+
+
+def bits_of(view: dict[str, Any]) -> list[dict[str, Any]]:
+    """The bits of the query's code as they are searched for, each with what flipping it leads to.
+
+    ``door`` is how many of the hits lie just behind that bit: they differ in it alone.
+    """
+    shown: AnswerView = view["answer"]
+    doors: dict[int, int] = {}
+    for ring in shown["rings"]:
+        if ring["distance"] == 1:
+            for hit in ring["hits"]:
+                doors[hit["flipped"][0]] = doors.get(hit["flipped"][0], 0) + 1
+    flipped = set(view["flips"])
+    return [
+        {"number": number, "one": bool(bit), "flipped": number in flipped,
+         "door": doors.get(number, 0)}
+        for number, bit in enumerate(unpack(from_hex(shown["code"])).tolist())
+    ]  # fmt: skip
+
+
+def picture_address(name: str, side: int = 128) -> Callable[[str], str]:
+    """A function from a key to the address of its picture."""
+    return lambda key: f"/api/{part(name)}/thumbnail/{part(key)}?side={side}"
+
+
+def curve_of(kept: dict[str, Any] | None) -> str:
+    """The first values of a vector as a line in a box of height 2."""
+    if kept is None or kept["kind"] != "vector":
+        return ""
+    values = kept["values"][:64]
+    most = max(map(abs, values), default=0) or 1
+    points = (f"{place + 0.5} {1 - 0.95 * value / most:.3f}" for place, value in enumerate(values))
+    return "M" + "L".join(points)
