@@ -105,7 +105,9 @@ def differing_bits(a: ArrayLike, b: ArrayLike) -> list[int]:
     """Positions, ascending, of the bits in which two codes differ."""
     one, other = (np.asarray(code, dtype=np.uint8).tobytes() for code in (a, b))
     if len(one) != len(other):
-        raise UsageError(f"Codes of {len(one) * 8} and of {len(other) * 8} bits cannot be compared.")
+        raise UsageError(
+            f"Codes of {len(one) * 8} and of {len(other) * 8} bits cannot be compared."
+        )
     left = int.from_bytes(one) ^ int.from_bytes(other)
     last = len(one) * 8 - 1
     positions = []
