@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
@@ -16,6 +18,8 @@ def pages(served: Served, workers: Workers) -> APIRouter:
     @router.get("/")
     async def first_page() -> HTMLResponse:
         """The indexes, or the only one."""
-        return HTMLResponse("<!doctype html><title>hashret</title><p>hashret")
+        lines = await workers.run(served.overview)
+        names = ", ".join(escape(line["name"]) for line in lines)
+        return HTMLResponse(f"<!doctype html><title>hashret</title><p>{names}")
 
     return router
