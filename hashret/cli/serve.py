@@ -97,9 +97,9 @@ def serve(
     address = _address(host, listener)
 
     def started() -> None:
-        say(f"Serving {', '.join(indexes)} at {address}/ (end with Ctrl-C)")
         if made_up:
             say(f"Token: {settings.token}")
+        say(f"Serving {', '.join(indexes)} at {address}/ (end with Ctrl-C)")
         if opens:
             webbrowser.open(f"{address}/")
 

@@ -114,8 +114,9 @@ def hit_view(hit: Hit, result: Result) -> HitView:
 
 
 class ItemView(TypedDict):
-    """An item of an index."""
+    """An item of an index; rows are in the order of being added."""
 
+    row: int
     key: str
     code: str
     fields: dict[str, Any]
@@ -123,4 +124,4 @@ class ItemView(TypedDict):
 
 def item_view(item: StoredItem) -> ItemView:
     """An item as JSON values."""
-    return {"key": item.key, "code": to_hex(item.code), "fields": item.fields}
+    return {"row": item.row, "key": item.key, "code": to_hex(item.code), "fields": item.fields}

@@ -125,7 +125,10 @@ def _query(router: APIRouter, served: Served, workers: Workers, metrics: Metrics
             metrics.search_seconds.labels(one.name).inc(result.stats.seconds)
             return to_json(answer_view(result, shown))
 
-        return Response(await workers.run(lambda: one.ask(answer)), media_type=JSON)
+        content = one.ask_at_once(answer) if asked.is_quick() else None
+        if content is None:
+            content = await workers.run(lambda: one.ask(answer))
+        return Response(content, media_type=JSON)
 
     @router.post(
         "/api/{index}/query_many",

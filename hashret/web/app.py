@@ -21,6 +21,7 @@ from hashret.web.problems import Problem, problem_of
 from hashret.web.served import Served
 from hashret.web.settings import Settings
 from hashret.web.thumbnails import Thumbnails
+from hashret.web.warming import warm
 from hashret.web.working import Workers
 
 
@@ -32,6 +33,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
+        await workers.run(lambda: warm(served))
         yield
         workers.close()
         served.close()

@@ -20,6 +20,7 @@ from hashret.web.settings import Limits
 LIMITS = Limits()
 MOST_KEY_CHARACTERS = 10_000
 MOST_VALUES = 1 << 20
+MOST_QUICK_HITS = 50
 CODE = r"^([0-9a-f]{16}:)?([0-9a-fA-F]{2}){1,128}$"
 
 _Asked = TypeVar("_Asked", bound=BaseModel)
@@ -101,6 +102,15 @@ class Wanted(BaseModel):
 
 class QueryRequest(Query, Wanted):
     """One query; see :class:`Query` and :class:`Wanted`."""
+
+    def is_quick(self) -> bool:
+        """Whether an answer takes little but a search: no encoding, no condition, no refinement."""
+        return (
+            (self.key is not None or self.code is not None)
+            and self.where is None
+            and self.limit <= MOST_QUICK_HITS
+            and not (self.rerank or self.reconstruct)
+        )
 
 
 class QueryManyRequest(Wanted):

@@ -97,7 +97,7 @@ class Measured:
             self._count(scope, status, time.perf_counter() - started)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", None) or "none"
+        route = getattr(scope.get("route"), "path_format", None) or "none"
         method = scope["method"] if scope["method"] in _METHODS else "other"
         label = (method, route, status)
         counter = self._known.get(label)

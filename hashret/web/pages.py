@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -19,7 +22,14 @@ _AGE = "public, max-age=31536000, immutable"
 
 def pages(served: Served, workers: Workers) -> APIRouter:
     """The routes of the pages; they are no part of the API and of its description."""
-    router = APIRouter(include_in_schema=False)
+    studies = Studies()
+
+    @asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        studies.close()
+
+    router = APIRouter(include_in_schema=False, lifespan=living)
 
     @router.get("/")
     async def first_page() -> Response:
@@ -44,7 +54,7 @@ def pages(served: Served, workers: Workers) -> APIRouter:
     async def icon() -> Response:
         return Response(static_file("icon.svg"), media_type=STATIC_FILES["icon.svg"])
 
-    study_routes(router, served, workers, Studies())
+    study_routes(router, served, workers, studies)
     search_routes(router, served, workers)
 
     @router.get("/{index}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from hashret.errors import (
 )
 from hashret.index import Index
 from hashret.store.patience import patience
+from hashret.store.seal import stamp_of
 from hashret.web.problems import Problem, problem_of
 from hashret.web.settings import Settings
 
@@ -26,7 +28,21 @@ _ASKED_WRONGLY = (UsageError, InputError, KeyNotFoundError)
 """Errors after which a reader is as good as before."""
 
 
+_AT_ONCE_SECONDS = 0.05
+"""What the event loop may be held up by."""
+
+_SLOW_SECONDS = 1.0
+"""After a longer time, all questions go to threads for so long."""
+
 _OWN_BUSINESS = ("path", "sources", "learned_from")
+
+
+class _Reader:
+    """An open index, and the stamps of its database when it was last asked."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self.stamps: object = None
 
 
 class ServedIndex:
@@ -45,9 +61,11 @@ class ServedIndex:
         self.name = name
         self.path = path
         self._query_seconds = query_seconds
-        self._idle: deque[Index] = deque()
+        self._database = str(path / "items.db")
+        self._idle: deque[_Reader] = deque()
         self._writing = threading.Lock()
         self._facts: tuple[str, dict[str, Any]] | None = None
+        self._quick_from = 0.0
 
     @contextmanager
     def reader(self) -> Iterator[Index]:
@@ -57,22 +75,32 @@ class ServedIndex:
         index is opened anew for the next who asks: it may have been repaired or replaced.
         """
         try:
-            index = self._idle.pop()
+            reader = self._idle.pop()
         except IndexError:
-            index = Index.open(self.path)
+            reader = _Reader(Index.open(self.path))
+        with self._used(reader) as index:
+            yield index
+
+    @contextmanager
+    def _used(self, reader: _Reader) -> Iterator[Index]:
+        stamps = self._stamps()
         fine = False
         try:
             with patience(self._query_seconds):
-                yield index
+                yield reader.index
             fine = True
         except _ASKED_WRONGLY:
             fine = True
             raise
         finally:
             if fine:
-                self._idle.append(index)
+                reader.stamps = stamps
+                self._idle.append(reader)
             else:
-                index.close()
+                reader.index.close()
+
+    def _stamps(self) -> object:
+        return stamp_of(self._database), stamp_of(f"{self._database}-wal")
 
     def ask(self, question: Callable[[Index], _T]) -> _T:
         """Put a question to a reader; once more to a new one, where the index was replaced."""
@@ -82,8 +110,38 @@ class ServedIndex:
         except _ASKED_WRONGLY:
             raise
         except HashretError:
+            self.close()
             with self.reader() as index:
                 return question(index)
+
+    def ask_at_once(self, question: Callable[[Index], _T]) -> _T | None:
+        """Put a question that is answered in no time; None where it may take longer now.
+
+        For the event loop, which nothing else gets past meanwhile: going to a thread and back takes
+        as long as many a search. Not while there is a new state to be read, nor for a while after
+        such a question took long, from a slow disk for instance.
+        """
+        started = time.monotonic()
+        if started < self._quick_from:
+            return None
+        try:
+            reader = self._idle.pop()
+        except IndexError:
+            return None
+        if reader.stamps is None or reader.stamps != self._stamps():
+            self._idle.append(reader)
+            return None
+        try:
+            with self._used(reader) as index:
+                return question(index)
+        except _ASKED_WRONGLY:
+            raise
+        except HashretError:
+            return None
+        finally:
+            ended = time.monotonic()
+            if ended - started > _AT_ONCE_SECONDS:
+                self._quick_from = ended + _SLOW_SECONDS
 
     def change(self, change: Callable[[Index], _T]) -> _T:
         """Change the index; one at a time, as there is one lock for writers."""
@@ -110,7 +168,8 @@ class ServedIndex:
     def close(self) -> None:
         """Close the readers that nobody uses."""
         while self._idle:
-            self._idle.pop().close()
+            with suppress(IndexError):  # somebody else may take the last
+                self._idle.pop().index.close()
 
 
 class Served:

@@ -94,13 +94,13 @@ def duration(seconds: float) -> str:
 
 def size(n_bytes: float) -> str:
     """Bytes in the unit that fits them."""
-    for unit in ("bytes", "kB", "MB"):
-        if n_bytes < 1000:
-            break
+    if n_bytes < 1000:
+        return f"{n_bytes:,.0f} bytes"
+    for unit in ("kB", "MB"):
         n_bytes /= 1000
-    else:
-        unit = "GB"
-    return f"{n_bytes:,.0f} {unit}" if unit == "bytes" else f"{n_bytes:,.1f} {unit}"
+        if n_bytes < 1000:
+            return f"{n_bytes:,.1f} {unit}"
+    return f"{n_bytes / 1000:,.1f} GB"
 
 
 def strip(code: str, flipped: list[int] | None = None) -> Markup:
@@ -129,8 +129,7 @@ def strip(code: str, flipped: list[int] | None = None) -> Markup:
         "on": [bit for bit in flipped if bits[bit]],
     }
     title = f"differs in bits {', '.join(map(str, flipped))}" if flipped else f"code {code}"
-    # Only numbers, and the digits of a code that was read above.
-    return Markup(
+    return Markup(  # noqa: S704 - numbers, and the digits of a code that was read above
         f'<svg class="strip" viewBox="0 0 {columns} {rows}" width="{columns * 5}" '
         f'height="{rows * 8}" preserveAspectRatio="none" role="img"><title>{title}</title>'
         + "".join(f'<path class="{name}" d="{cells(some)}"/>' for name, some in paths.items())

@@ -25,13 +25,16 @@ class Study:
         progress: how far it has come; None before anything was told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, closing: threading.Event) -> None:
         """Nothing is done yet."""
+        self._closing = closing
         self.progress: Progress | None = None
         self.found: Future[dict[str, Any]] | None = None
 
     def told(self, progress: Progress) -> None:
-        """Note how far it has come."""
+        """Note how far it has come; the end of the server is the end of the work."""
+        if self._closing.is_set():
+            raise _busy()
         self.progress = progress
 
 
@@ -41,6 +44,7 @@ class Studies:
     def __init__(self) -> None:
         """Make no thread yet."""
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         self._known: OrderedDict[Hashable, Study] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hashret-study")
 
@@ -76,14 +80,15 @@ class Studies:
             )
             if waiting >= _MOST_WAITING:
                 raise _busy()
-            study = self._known[name] = Study()
+            study = self._known[name] = Study(self._closing)
             study.found = self._thread.submit(work, study.told)
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
             return study
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more, and end what is being done."""
+        self._closing.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 

@@ -116,7 +116,7 @@ def _buckets(codes: Codes) -> list[dict[str, Any]]:
     while low <= sizes.max():
         high = 2 * low - 1
         inside = sizes[(sizes >= low) & (sizes <= high)]
-        label = str(low) if low == high else f"{low}–{high}"
+        label = str(low) if low == high else f"{low} to {high}"
         steps.append({"sizes": label, "items": int(inside.sum()), "buckets": len(inside)})
         low = high + 1
     return steps
