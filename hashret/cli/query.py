@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hashret.cli.messages import say, warnings_to_stderr
-from hashret.cli.options import Limit, index_option, open_index, stdin_lines, where_option
+from hashret.cli.options import (
+    Limit,
+    index_option,
+    only_html,
+    open_index,
+    stdin_lines,
+    where_option,
+)
 from hashret.cli.output import Output, output_options
-from hashret.errors import InputError, UsageError
+from hashret.errors import HashretError, InputError, UsageError
 
 if TYPE_CHECKING:
     from hashret.index import Index
@@ -62,6 +70,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Tell plan, probes, candidates, time and expected time on stderr, and which bits differ.",
 )
+@click.option(
+    "--html",
+    "file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=only_html,
+    help="Also write the answer as a page with pictures and bits, one file. Needs the extra 'web'.",
+)
 @output_options(paths=True)
 @click.pass_context
 def query(
@@ -77,6 +93,7 @@ def query(
     rerank: bool,
     shortlist: int | None,
     explain: bool,
+    file: Path | None,
 ) -> None:
     """Find the items nearest to VALUE: exact matches, then one bit away, two, ...
 
@@ -88,6 +105,8 @@ def query(
         raise UsageError("Give one of VALUE, --key and --code.")
     if limit is None and radius is None:
         raise UsageError("-k all needs a radius (-r); `hashret items` lists all items.")
+    if file is not None and value == "-":
+        raise UsageError("--html shows one answer; with - there may be several.")
     output = Output.of(context)
     warnings_to_stderr()
     columns = [
@@ -112,15 +131,41 @@ def query(
         ask = _Asking(index, wanted, explain=explain)
         if value == "-":
             output.write(ask.lines(stdin_lines(), failed), ["query", *columns], fields)
-        elif key is not None:
-            output.write(ask.rows(index.query_key(key, **wanted)), columns, fields)
-        elif code is not None:
-            output.write(ask.rows(index.query_code(code, **wanted)), columns, fields)
         else:
-            output.write(ask.rows(index.query(value, **wanted)), columns, fields)
+            if key is not None:
+                result = index.query_key(key, **wanted)
+            elif code is not None:
+                result = index.query_code(code, **wanted)
+            else:
+                result = index.query(value, **wanted)
+            if file is not None:
+                _write_page(file, index, result, value=value, key=key, where=where)
+            output.write(ask.rows(result), columns, fields)
     if failed:
         say(f"{len(failed):,} lines could not be answered.")
         context.exit(1)
+
+
+def _write_page(
+    file: Path,
+    index: Index,
+    result: Result,
+    *,
+    value: str | None,
+    key: str | None,
+    where: str | None,
+) -> None:
+    from hashret.files import whole_file
+
+    try:
+        from hashret.web.one_file import answer_page
+    except ModuleNotFoundError as error:
+        raise HashretError(
+            f"--html needs the extra 'web' ({error.name} is missing): pip install 'hashret[web]'."
+        ) from error
+    with whole_file(file, overwrite=True) as out:
+        out.write(answer_page(index, result, value=value, key=key, where=where))
+    say(f"Wrote {file}")
 
 
 class _Asking:

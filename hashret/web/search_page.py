@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from hashret.codes import from_hex, to_hex, unpack
+from hashret.codes import to_hex
 from hashret.errors import HashretError, InputError
 from hashret.features import ImageFeatures
 from hashret.index import Index
 from hashret.item_features import ItemFeatures
 from hashret.result import Result
-from hashret.web.answers import AnswerView, answer_view
+from hashret.web.answers import answer_view
 from hashret.web.reconstructions import reconstruction
 from hashret.web.search_state import SearchState, answer
-from hashret.web.showing import part
 
 START_ITEMS = 24
 DRAWABLE_SIDE = 64
@@ -104,37 +102,3 @@ def texts_of(index: Index, keys: list[str]) -> dict[str, str]:
             }
         except (InputError, OSError):
             return {}
-
-
-def bits_of(view: dict[str, Any]) -> list[dict[str, Any]]:
-    """The bits of the query's code as they are searched for, each with what flipping it leads to.
-
-    ``door`` is how many of the hits lie just behind that bit: they differ in it alone.
-    """
-    shown: AnswerView = view["answer"]
-    doors: dict[int, int] = {}
-    for ring in shown["rings"]:
-        if ring["distance"] == 1:
-            for hit in ring["hits"]:
-                doors[hit["flipped"][0]] = doors.get(hit["flipped"][0], 0) + 1
-    flipped = set(view["flips"])
-    return [
-        {"number": number, "one": bool(bit), "flipped": number in flipped,
-         "door": doors.get(number, 0)}
-        for number, bit in enumerate(unpack(from_hex(shown["code"])).tolist())
-    ]  # fmt: skip
-
-
-def picture_address(name: str, side: int = 128) -> Callable[[str], str]:
-    """A function from a key to the address of its picture."""
-    return lambda key: f"/api/{part(name)}/thumbnail/{part(key)}?side={side}"
-
-
-def curve_of(kept: dict[str, Any] | None) -> str:
-    """The first values of a vector as a line in a box of height 2."""
-    if kept is None or kept["kind"] != "vector":
-        return ""
-    values = kept["values"][:64]
-    most = max(map(abs, values), default=0) or 1
-    points = (f"{place + 0.5} {1 - 0.95 * value / most:.3f}" for place, value in enumerate(values))
-    return "M" + "L".join(points)

@@ -14,13 +14,13 @@ from hashret.web.api import form_query
 from hashret.web.asking import ask
 from hashret.web.page_answers import as_json, as_page, as_problem, page
 from hashret.web.problems import Problem
-from hashret.web.search_page import bits_of, curve_of, described, picture_address, search_view
-from hashret.web.search_state import CUTS, DEFAULT_LIMIT, SearchState, condition_of
+from hashret.web.search_page import described, search_view
+from hashret.web.search_state import CUTS, SearchState
+from hashret.web.search_values import page_values
 from hashret.web.served import Served, ServedIndex
-from hashret.web.showing import part, shown
+from hashret.web.showing import part
 from hashret.web.working import Workers
 
-_MOST_SLIDER_BITS = 24
 _MOST_TEXT_IN_ADDRESS = 2000
 
 
@@ -85,68 +85,6 @@ async def _with_problem(
     values = page_values({"index": about}, state)
     headers = dict(problem.headers)
     return as_page("search.html", problem.status, headers, problem=problem, **values)
-
-
-def page_values(view: dict[str, Any], state: SearchState) -> dict[str, Any]:
-    """What the templates of the search page are given."""
-    about = view["index"]
-    name = about["name"]
-    picture = picture_address(name) if about["has_pictures"] else _no_picture
-    values: dict[str, Any] = {
-        "name": name,
-        "here": "search",
-        "title": name,
-        "about": about,
-        "state": state,
-        "picture": picture,
-        "default_limit": DEFAULT_LIMIT,
-        "where_example": _example(about, view),
-        "twin": f"/{part(name)}/query.json{state.address()[2:]}",
-    }
-    if "answer" not in view:
-        return {**values, "start": view.get("start", []), "texts": view.get("texts", {})}
-    key = state.query.get("key")
-    asked = next(iter(state.query.values()), "")
-    return {
-        **values,
-        **answer_values(view),
-        "title": f"{shown(asked, 60)} - {name}",
-        "asked_picture": picture(key) if key and about["has_pictures"] else None,
-        "asked_key": key,
-    }
-
-
-def answer_values(view: dict[str, Any]) -> dict[str, Any]:
-    """What the templates of an answer are given."""
-    answer = view["answer"]
-    return {
-        "answer": answer,
-        "bits": bits_of(view),
-        "curve": curve_of(answer["reconstruction"]),
-        "flips": view["flips"],
-        "query_code": view["query_code"],
-        "query_text": view["query_text"],
-        "texts": view["texts"],
-        "slider_end": min(answer["n_bits"], _MOST_SLIDER_BITS) + 1,
-        "most_in_ring": max((ring["count"] for ring in answer["rings"]), default=1),
-    }
-
-
-def _no_picture(_: str) -> None:
-    return None
-
-
-def _example(about: dict[str, Any], view: dict[str, Any]) -> str:
-    """A condition that means something for this index."""
-    items = view.get("start") or [
-        hit for ring in view.get("answer", {}).get("rings", []) for hit in ring["hits"]
-    ]
-    for item in items[:1]:
-        for name, value in item["fields"].items():
-            found = condition_of(name, value)
-            if found is not None and value is not None and len(found) <= 40:
-                return found.replace('"', "") if name.isidentifier() else found
-    return f"{about['fields'][0]} = …" if about["fields"] else "key like '%.png'"
 
 
 async def _encoded(

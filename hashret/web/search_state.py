@@ -154,5 +154,5 @@ def answer(index: Index, state: SearchState, asked: QueryRequest) -> tuple[str, 
         own = index.encoder.own_code(asked.code)[0]
     else:
         own = index.encode([value_of(index, asked)])[0]
-    options = {"radius": asked.radius, "limit": asked.limit, "where": asked.where}
-    return to_hex(own), index.query_code(flip(own, state.flips), **options)
+    turned = flip(own, state.flips)
+    return to_hex(own), index.query_code(turned, asked.radius, asked.limit, asked.where)

@@ -37,10 +37,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
-        shown=shown, shortened=shortened, strip=strip, count=count, duration=duration, part=part,
-        size=size,
-    )  # fmt: skip
+    for one in (shown, flowing, shortened, strip, count, duration, part, size):
+        made.filters[one.__name__] = one
     return made
 
 
@@ -65,6 +63,11 @@ def shown(value: Any, most: int = MOST_CHARACTERS) -> str:
     """A value as a text that can be printed; a long one keeps its beginning."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return printable(text if len(text) <= most else text[: most - 1] + "…")
+
+
+def flowing(text: str) -> str:
+    """The beginning of a text whose lines are broken by the page."""
+    return shown(" ".join(text.split()))
 
 
 def shortened(key: str, most: int = 80) -> str:

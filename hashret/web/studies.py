@@ -14,6 +14,7 @@ from hashret.web.problems import Problem
 
 _REMEMBERED = 16
 _MOST_WAITING = 4
+_AT_A_TIME = 2
 
 Work = Callable[[ProgressCallback], dict[str, Any]]
 
@@ -39,14 +40,14 @@ class Study:
 
 
 class Studies:
-    """Does one piece of work at a time, in a thread of its own, so that queries go on meanwhile."""
+    """Does the work in threads of their own, so that queries go on meanwhile."""
 
     def __init__(self) -> None:
         """Make no thread yet."""
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._known: OrderedDict[Hashable, Study] = OrderedDict()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hashret-study")
+        self._thread = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="hashret-study")
 
     async def found(self, name: Hashable, work: Work, seconds: float) -> dict[str, Any] | Study:
         """What the work of this name finds, begun if it was not; itself, if that takes longer.

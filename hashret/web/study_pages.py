@@ -15,8 +15,9 @@ from hashret.ingest import ProgressCallback
 from hashret.web.asking import Wanted, checked
 from hashret.web.page_answers import as_json, as_page, as_problem, page
 from hashret.web.problems import Problem
-from hashret.web.search_page import described, picture_address
-from hashret.web.search_state import SearchState, condition_of
+from hashret.web.search_page import described
+from hashret.web.search_state import SearchState
+from hashret.web.search_values import example_condition, picture_address
 from hashret.web.served import Served, ServedIndex
 from hashret.web.showing import part
 from hashret.web.studies import Studies, Study
@@ -39,7 +40,7 @@ _STUDY_SECONDS = 60.0
 
 def study_routes(router: APIRouter, served: Served, workers: Workers, studies: Studies) -> None:
     """Add the pages and their twins."""
-    _about_routes(router, served, workers)
+    _about_routes(router, served, workers, studies)
 
     @router.get("/{index}/duplicates")
     async def duplicates(index: str, request: Request) -> Response:
@@ -83,31 +84,35 @@ def study_routes(router: APIRouter, served: Served, workers: Workers, studies: S
         return _twin(await _outliers(served[index], workers, studies))
 
 
-def _about_routes(router: APIRouter, served: Served, workers: Workers) -> None:
+def _about_routes(router: APIRouter, served: Served, workers: Workers, studies: Studies) -> None:
     @router.get("/{index}/about")
     async def about(index: str) -> Response:
         async def shown() -> Response:
             one = served[index]
-            view = await workers.run(lambda: _about(one, served.settings.writable))
-            codes = view["codes"]
-            picture = correlation_picture(codes["correlation"]) if codes["codes"] else ""
-            return as_page(
-                "about.html",
-                name=one.name,
-                here="about",
-                twin=f"/{part(one.name)}/about.json",
-                correlation=picture,
-                most_in_bucket=max((line["items"] for line in codes["buckets"]), default=1),
-                lines=_lines(view["facts"]),
-                **view,
-            )
+            found = await _about(one, workers, studies, served.settings.writable)
+            values: dict[str, Any] = {
+                "name": one.name,
+                "here": "about",
+                "twin": f"/{part(one.name)}/about.json",
+            }
+            if not isinstance(found, Study):
+                codes = found["codes"]
+                values |= {
+                    "correlation": correlation_picture(codes["correlation"]),
+                    "most_in_bucket": max((line["items"] for line in codes["buckets"]), default=1),
+                    "lines": _lines(found["facts"]),
+                    "plots": _plots(one),
+                    **found,
+                }
+            return _studied("about.html", found, "Counting bits", values)
 
         return await page(shown)
 
     @router.get("/{index}/about.json")
     async def about_twin(index: str) -> Response:
         one = served[index]
-        return as_json(await workers.run(lambda: _about(one, served.settings.writable)))
+        found = await _about(one, workers, studies, served.settings.writable)
+        return _twin(found if isinstance(found, Study) else {**found, "plots": _plots(one)})
 
     @router.get("/{index}/plots/{file}")
     async def plot(index: str, file: str) -> Response:
@@ -117,9 +122,14 @@ def _about_routes(router: APIRouter, served: Served, workers: Workers) -> None:
         return Response(content, 200, headers, _PLOT_TYPES[Path(file).suffix])
 
 
-def _about(one: ServedIndex, writable: bool) -> dict[str, Any]:
-    facts = one.described(writable)
-    return {"facts": facts, "codes": one.ask(codes_view), "plots": _plots(one)}
+async def _about(
+    one: ServedIndex, workers: Workers, studies: Studies, writable: bool
+) -> dict[str, Any] | Study:
+    def work(_: ProgressCallback) -> dict[str, Any]:
+        return {"facts": one.described(writable), "codes": one.ask(codes_view)}
+
+    commit = await workers.run(lambda: one.ask(_commit))
+    return await studies.found(("about", one.name, commit), work, 2 * _WAIT_SECONDS)
 
 
 def _plots(one: ServedIndex) -> list[dict[str, str]]:

@@ -126,6 +126,8 @@ def correlation_picture(correlations: list[list[float]]) -> str:
     """A matrix as a PNG file in base64, a pixel a pair of bits; opaque where they agree."""
     from PIL import Image
 
+    if not correlations:
+        return ""
     strength = np.abs(np.array(correlations, dtype=np.float64))
     np.fill_diagonal(strength, 0)
     pixels = np.zeros((*strength.shape, 4), dtype=np.uint8)

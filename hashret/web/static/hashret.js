@@ -103,7 +103,7 @@
     }
 
     function show(page, note) {
-      const before = { base: one(".bits")?.dataset.base, keys: new Set(all("#results .hit:not([hidden])").map((hit) => hit.dataset.key)) };
+      const before = { base: one(".bits")?.dataset.base, distances: distances() };
       const focused = view.contains(document.activeElement) ? document.activeElement.id : "";
       const caret = document.activeElement?.selectionStart;
       const next = one("#view", page);
@@ -129,17 +129,25 @@
       const base = one(".bits")?.dataset.base;
       if (note && base && base === before.base) {
         const now = all("#results .hit");
-        const came = now.filter((hit) => !before.keys.has(hit.dataset.key));
+        const after = distances();
+        const key = (hit) => hit.dataset.key;
+        const came = now.filter((hit) => !before.distances.has(key(hit)));
+        const nearer = now.filter((hit) => after.get(key(hit)) < before.distances.get(key(hit)));
         came.forEach((hit) => hit.classList.add("fresh"));
-        say(`${note} ${came.length} of ${now.length} hits are new. ${counted()}`);
+        nearer.forEach((hit) => hit.classList.add("nearer"));
+        const news = [came.length && `${came.length} new`, nearer.length && `${nearer.length} nearer`].filter(Boolean).join(", ");
+        const told = news ? `${news} of ${now.length} hits.` : "The same hits.";
+        say(`${note} ${told} ${counted()}`);
         const hint = one("#bits-hint");
         if (hint) {
-          const news = document.createElement("b");
-          news.textContent = ` ${came.length ? `${came.length} of ${now.length} hits are new.` : "The same hits."} `;
-          hint.prepend(news);
+          const bold = document.createElement("b");
+          bold.textContent = `${told} `;
+          hint.prepend(bold);
         }
       } else say(one(".problem h2", view)?.textContent || counted());
     }
+
+    const distances = () => new Map(all(".ring").flatMap((ring) => all(".hit", ring).map((hit) => [hit.dataset.key, Number(ring.dataset.distance)])));
 
     function counted() {
       if (!one("#results")) return "";
@@ -173,7 +181,7 @@
 
     function told() {
       const slider = one("#slider");
-      const text = slider.value === slider.max ? "any" : `${slider.value} bit${slider.value === "1" ? "" : "s"}`;
+      const text = slider.value === slider.max ? slider.dataset.end || "any" : `${slider.value} bit${slider.value === "1" ? "" : "s"}`;
       one("#radius-shown").textContent = text;
       slider.setAttribute("aria-valuetext", text);
     }
