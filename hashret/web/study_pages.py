@@ -187,11 +187,8 @@ async def _common(one: ServedIndex, workers: Workers, here: str) -> dict[str, An
     """What the templates of a study are given, whatever came of it."""
 
     def known(index: Index) -> tuple[dict[str, Any], str]:
-        first = index.items(1)
-        conditions = [
-            condition_of(*field) for item in first for field in item.fields.items()
-        ]  # fmt: skip
-        return described(index, one.name), next((c for c in conditions if c), "key like '%.png'")
+        about = described(index, one.name)
+        return about, example_condition(about, [item.fields for item in index.items(1)])
 
     about, example = await workers.run(lambda: one.ask(known))
     return {
