@@ -20,6 +20,8 @@ CUTS = ("radius", "limit", "where", "order", "rerank")
 DEFAULT_LIMIT = 48
 _MOST_FLIPS = 1024
 _MOST_CONDITION = 200
+_MOST_VALUE = 40
+"""What is longer is hardly the value of another item too."""
 
 
 class SearchState:
@@ -94,6 +96,8 @@ class SearchState:
 
         Only where it adds something: a condition that holds already is not put twice.
         """
+        if isinstance(value, str) and len(value) > _MOST_VALUE:
+            return None
         condition = condition_of(name, value)
         given = self.cut.get("where")
         if condition is None or (given and condition in given):
