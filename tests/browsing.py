@@ -55,7 +55,8 @@ class Watched:
         dialog.dismiss()
 
     def _request(self, request) -> None:
-        self.asked.append(request.url)
+        if "/thumbnail/" not in request.url:
+            self.asked.append(request.url)
         if not request.url.startswith((self.home, "data:", "blob:")):
             self.wrong.append(f"asked elsewhere: {request.url}")
 
@@ -73,4 +74,8 @@ class Watched:
     def settled(self) -> None:
         """Wait until no answer is awaited any more."""
         self.page.wait_for_timeout(350)  # what is typed and moved is asked for a little later
-        self.page.wait_for_function("!document.querySelector('#view').hasAttribute('aria-busy')")
+        self.page.wait_for_selector("#view:not([aria-busy])")
+
+    def done(self) -> None:
+        """Wait for the end of a study: its page loads itself again until then."""
+        self.page.wait_for_selector("main:not(:has(.running))", timeout=120_000)

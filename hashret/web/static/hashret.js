@@ -229,6 +229,8 @@
       if (live) {
         history.replaceState(null, "", address());
         view.dataset.address = address();
+        const twin = one("#twin");
+        if (twin) twin.search = state;
         for (const form of all("#ask form, #bits, #refine")) carry(form);
       }
       say(counted());
