@@ -37,7 +37,9 @@ class Watched:
 
     def __init__(self, browser, home: str, **options) -> None:
         self.home = home
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        self.context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 900}, **options}
+        )
         self.page = self.context.new_page()
         self.wrong: list[str] = []
         self.asked: list[str] = []
@@ -55,7 +57,7 @@ class Watched:
         dialog.dismiss()
 
     def _request(self, request) -> None:
-        if "/thumbnail/" not in request.url:
+        if "/thumbnail/" not in request.url and not request.url.endswith("/icon.svg"):
             self.asked.append(request.url)
         if not request.url.startswith((self.home, "data:", "blob:")):
             self.wrong.append(f"asked elsewhere: {request.url}")

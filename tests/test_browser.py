@@ -50,7 +50,8 @@ def folders(_trained, tmp_path_factory, digits):
     options = {"n_bits": 32, "epochs": 2, "random_state": 0}
     hashret.create(home / "texts", texts, features="tfidf", **options).close()
     items = [
-        (key, digits[number], {"<b onclick=x>": key, "n": number}) for number, key in enumerate(HOSTILE)
+        (key, digits[number], {"<b onclick=x>": key, "n": number})
+        for number, key in enumerate(HOSTILE)
     ]
     items += [(f"plain {number}", digits[number], {}) for number in range(20, 60)]
     hashret.create(home / "hostile", items, keep_vectors=True, **options).close()
