@@ -286,10 +286,9 @@ def test_a_plain_query_works_without_scripts(browser, server, digits):
     assert watched.wrong == []
 
 
-@pytest.mark.parametrize("place", ["/hostile/", "/hostile/?key=plain+20", "/hostile/duplicates?radius=8",
-                                   "/hostile/outliers", "/hostile/about"])  # fmt: skip
-def test_hostile_names_are_only_names(watched, place):
-    page = watched.go(place)
+@pytest.mark.parametrize("page", ["", "?key=plain+20", "duplicates?radius=8", "outliers", "about"])
+def test_hostile_names_are_only_names(watched, page):
+    place, page = page, watched.go(f"/hostile/{page}")
     watched.done()
     assert page.evaluate("window.ran") is None
     text = page.inner_text("main")
@@ -312,8 +311,19 @@ def test_a_hostile_key_can_be_asked_for(watched, server, number):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("place", ["/", "/digits/", "/digits/?key=5", "/texts/?text=mail", "/vectors/?key=3",
-                                   "/digits/about", "/digits/duplicates?radius=3", "/photos/outliers"])  # fmt: skip
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/",
+        "/digits/",
+        "/digits/?key=5",
+        "/texts/?text=mail",
+        "/vectors/?key=3",
+        "/digits/about",
+        "/digits/duplicates?radius=3",
+        "/photos/outliers",
+    ],
+)
 def test_every_page_is_well_formed(browser, server, place, width):
     """It asks nobody else, breaks no policy, fits the screen, and names what can be operated."""
     watched = Watched(browser, server.address, viewport={"width": width, "height": 800})

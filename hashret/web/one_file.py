@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from io import BytesIO
 from typing import Any
 
@@ -70,6 +71,8 @@ def answer_page(
         f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     )
     asked = next((one for one in (value, key) if one is not None), f"code {to_hex(result.code)}")
+    if key is None and index.kind != "text":
+        asked = os.path.basename(asked)  # noqa: PTH119 - a Path would be of no more use
     notes = [f"{about['items']:,} items in {shown(about['name'])}"]
     if where is not None:
         notes.append(f"where {shown(where)}")

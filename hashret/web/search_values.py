@@ -11,6 +11,7 @@ from hashret.web.search_state import DEFAULT_LIMIT, SearchState, condition_of
 from hashret.web.showing import part, shown
 
 _MOST_SLIDER_BITS = 24
+_HEATS = 4
 
 
 def page_values(view: dict[str, Any], state: SearchState) -> dict[str, Any]:
@@ -75,22 +76,29 @@ def example_condition(about: dict[str, Any], fields: list[dict[str, Any]]) -> st
 
 
 def bits_of(view: dict[str, Any]) -> list[dict[str, Any]]:
-    """The bits of the query's code as they are searched for, each with what flipping it leads to.
+    """The bits of the query's code as they are searched for.
 
-    ``door`` is how many of the hits lie just behind that bit: they differ in it alone.
+    ``differing`` is how many hits differ in a bit: flipping it brings those nearer. ``heat`` is the
+    same in four steps, for the eye.
     """
     shown: AnswerView = view["answer"]
-    doors: dict[int, int] = {}
+    differing = [0] * shown["n_bits"]
     for ring in shown["rings"]:
-        if ring["distance"] == 1:
-            for hit in ring["hits"]:
-                doors[hit["flipped"][0]] = doors.get(hit["flipped"][0], 0) + 1
+        for hit in ring["hits"]:
+            for number in hit["flipped"]:
+                differing[number] += 1
+    most = max(differing) or 1
     flipped = set(view["flips"])
     return [
-        {"number": number, "one": bool(bit), "flipped": number in flipped,
-         "door": doors.get(number, 0)}
+        {
+            "number": number,
+            "one": bool(bit),
+            "flipped": number in flipped,
+            "differing": differing[number],
+            "heat": -(-_HEATS * differing[number] // most),
+        }
         for number, bit in enumerate(unpack(from_hex(shown["code"])).tolist())
-    ]  # fmt: skip
+    ]
 
 
 def picture_address(name: str, side: int = 128) -> Callable[[str], str]:
