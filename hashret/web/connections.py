@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -72,13 +73,16 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        self._refuse(400, msg)
+
     def _refuse(self, status: int, message: str) -> None:
         if self.transport.is_closing():
             return
-        body = Problem(status, message, "Send a shorter one, faster.").body()
-        names = {408: "Request Timeout", 431: "Request Header Fields Too Large"}
+        body = Problem(status, message, "Send a short head of HTTP/1.1, at once.").body()
         head = (
-            f"HTTP/1.1 {status} {names[status]}\r\ncontent-type: application/json\r\n"
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
