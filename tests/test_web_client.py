@@ -160,15 +160,17 @@ def test_codes_are_added_to_an_index_of_codes(tmp_path):
 def test_an_index_must_be_named_where_there_are_several(server):
     with pytest.raises(hashret.IndexNotFoundError, match="digits, vectors, photos"):
         hashret.Client(server.address, token=TOKEN)
-    with pytest.raises(hashret.IndexNotFoundError):
-        hashret.Client(server.address, "nix", token=TOKEN).info()
+    nix = hashret.Client(server.address, "nix", token=TOKEN)
+    with nix as client, pytest.raises(hashret.IndexNotFoundError):
+        client.info()
 
 
 def test_a_client_says_who_does_not_answer(server):
     with pytest.raises(hashret.HashretError, match="does not answer"):
         hashret.Client("http://127.0.0.1:1", "x").info()
-    with pytest.raises(hashret.HashretError, match="token"):
-        hashret.Client(server.address, "digits").info()
+    nobody = hashret.Client(server.address, "digits")
+    with nobody as client, pytest.raises(hashret.HashretError, match="token"):
+        client.info()
     for address in ("localhost:8484", "ftp://x", "", 5, "http://x:port"):
         with pytest.raises(hashret.UsageError):
             hashret.Client(address, "x")
@@ -181,8 +183,7 @@ def test_threads_share_a_client(pair):
     answers = []
 
     def ask():
-        for _ in range(20):
-            answers.append([hit.key for hit in client.query_key("9")])
+        answers.extend([hit.key for hit in client.query_key("9")] for _ in range(20))
         client.close()
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
