@@ -436,3 +436,29 @@ def test_big_pictures_are_taken_up_to_the_cap(server):
     file = io.BytesIO()
     Image.fromarray(np.zeros((4000, 4000), dtype=np.uint8)).save(file, "PNG")
     assert sent(server, "POST", QUERY, image_of(file.getvalue())).status_code == 200
+
+
+def test_a_body_that_waits_to_be_asked_for_is_asked_for(server):
+    body = b'{"key":"7"}'
+    with server.connect() as peer:
+        peer.settimeout(10)
+        peer.sendall(
+            f"POST {QUERY} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        )
+        assert peer.recv(1000).startswith(b"HTTP/1.1 100")
+        peer.sendall(body)
+        assert b" 200 " in peer.recv(1000).split(b"\r\n")[0]
+
+
+def test_requests_in_one_go_are_answered_in_turn(server):
+    one = "GET /api/digits/items/{} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with server.connect() as peer:
+        peer.settimeout(10)
+        peer.sendall("".join(one.format(key) for key in range(5)).encode())
+        got = b""
+        while got.count(b'"fields"') < 5:
+            got += peer.recv(10_000)
+    places = [got.index(f'"key":"{key}"'.encode()) for key in range(5)]
+    assert places == sorted(places)
+    assert got.count(b"HTTP/1.1 200") == 5
