@@ -2,8 +2,11 @@
 
 import base64
 import io
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -326,3 +329,29 @@ def test_nothing_is_changed_without_writable(server):
         assert answer.status_code in (401, 405)
         assert client.delete("/api/digits/items/7").status_code in (401, 405)
     assert server.get("/api/digits/items/7").status_code == 200
+
+
+def test_several_processes_share_the_port_and_are_followed_when_they_die(make_index):
+    with serving("-i", make_index("digits"), "--workers", "2") as server:
+        children = f"/proc/{server.process.pid}/task/{server.process.pid}/children"
+
+        def workers() -> set[int]:
+            found = map(int, Path(children).read_text().split())
+            return {
+                pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            }
+
+        for _ in range(20):
+            assert server.post("/api/digits/query", {"key": "7"}).status_code == 200
+        assert 'hashret_queries_total{index="digits"} 20.0' in server.get("/metrics").text
+        before = workers()
+        assert len(before) == 2
+        time.sleep(5)  # one that ends sooner would be given up
+        os.kill(min(before), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while len(workers()) < 2 or workers() == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        for _ in range(20):
+            assert server.post("/api/digits/query", {"key": "7"}).status_code == 200
+    assert server.process.returncode == 0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "HASHRET_TOKEN"  # noqa: S105 - its name
 _LEAST_TOKEN = 16
+_MOST_WORKERS = 4
 
 
 @click.command()
@@ -93,8 +94,8 @@ def serve(
         hosts=frozenset(name.lower() for name in (host, socket.gethostname(), *hosts)),
     )
     _check_indexes(settings)
-    listener = listen(host, port)
-    address = _address(host, listener)
+    listeners = listen(host, port, workers or min(_MOST_WORKERS, len(os.sched_getaffinity(0))))
+    address = _address(host, listeners[0])
 
     def started() -> None:
         if made_up:
@@ -103,7 +104,7 @@ def serve(
         if opens:
             webbrowser.open(f"{address}/")
 
-    run(settings, listener, workers or min(4, len(os.sched_getaffinity(0))), started)
+    run(settings, listeners, started)
 
 
 def _by_name(names: tuple[str, ...]) -> dict[str, Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -14,6 +16,7 @@ from hashret.web import schemas
 from hashret.web.answers import answer_view, item_view
 from hashret.web.asking import (
     MOST_KEY_CHARACTERS,
+    NUMBERS,
     QueryManyRequest,
     QueryRequest,
     ask,
@@ -47,6 +50,8 @@ class _KeyConvertor(Convertor[str]):
         return value
 
 
+_NUMBERS = re.compile(NUMBERS)
+
 register_url_convertor("key", _KeyConvertor())
 
 IndexName = Annotated[str, Path(description="The name of an index.")]
@@ -67,7 +72,12 @@ def api(
     if served.settings.writable:
         _changes(router, served, workers)
 
-    @router.get("/healthz", tags=["server"], responses=schemas.answers(schemas.Health))
+    @router.get(
+        "/healthz",
+        tags=["server"],
+        responses=schemas.answers(schemas.Health),
+        openapi_extra={"security": []},
+    )
     async def healthz() -> Response:
         """Whether the server answers."""
         return as_json({"status": "ok"})
@@ -75,7 +85,10 @@ def api(
     @router.get(
         "/metrics",
         tags=["server"],
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses={
+            **schemas.answers(None),
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        },
         response_class=Response,
     )
     async def numbers() -> Response:
@@ -176,8 +189,6 @@ async def _asked(request: Request, limits: Limits) -> QueryRequest:
                 if name != "image":
                     raise Problem(422, f"{name} is no file.", "Only image may be one.")
                 values[name] = await value.read()
-            elif name == "vector":
-                values[name] = value.replace(",", " ").split()
             else:
                 values[name] = value
         return form_query(values)
@@ -185,10 +196,12 @@ async def _asked(request: Request, limits: Limits) -> QueryRequest:
 
 def form_query(values: dict[str, Any]) -> QueryRequest:
     """The query of a form or of an address, where numbers are texts and an image may be bytes."""
-    image = values.get("image")
+    vector, image = values.get("vector"), values.get("image")
+    if isinstance(vector, str) and vector:
+        if not _NUMBERS.fullmatch(vector):
+            raise Problem(422, "vector: these are no numbers.", "Put spaces or commas between.")
+        values = {**values, "vector": vector.replace(",", " ").split()}
     if isinstance(image, bytes):
-        import base64
-
         checked_image(image)
         values = {**values, "image": base64.b64encode(image).decode()}
     given = {name: value for name, value in values.items() if value != ""}

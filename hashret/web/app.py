@@ -17,7 +17,7 @@ from hashret.web.api import api
 from hashret.web.guards import Guards
 from hashret.web.metrics import Measured, Metrics
 from hashret.web.pages import pages
-from hashret.web.problems import Problem, problem_of
+from hashret.web.problems import REQUEST_ERROR, Problem, problem_of
 from hashret.web.served import Served
 from hashret.web.settings import Settings
 from hashret.web.thumbnails import Thumbnails
@@ -74,7 +74,12 @@ def _in_our_words(request: Request, error: Exception) -> Exception:
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        return Problem(422, f"{place}: {first['msg']}", "The limits are told by /openapi.json.")
+        return Problem(
+            422,
+            f"{place}: {first['msg']}",
+            "The limits are told by /openapi.json.",
+            kind=REQUEST_ERROR,
+        )
     if isinstance(error, HTTPException):
         remedies = {
             404: f"There is nothing at {request.url.path!r}; /openapi.json tells what there is.",
@@ -96,11 +101,7 @@ def _describe_token(app: FastAPI, settings: Settings) -> None:
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schema = plain()
-            parts = schema.setdefault("components", {})
-            parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-            if settings.guards_reads:
-                schema["security"] = schemas.BEARER
+            schemas.with_token(plain(), guards_reads=settings.guards_reads)
         return plain()
 
     app.openapi = described  # type: ignore[method-assign]

@@ -4,26 +4,88 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 
 from hashret.errors import InputError, NoEncoderError, UsageError
 from hashret.features import ImageFeatures
 from hashret.index import Index
 from hashret.result import Result
-from hashret.web.problems import Problem
+from hashret.web.problems import REQUEST_ERROR, Problem
 from hashret.web.settings import Limits
 
 LIMITS = Limits()
 MOST_KEY_CHARACTERS = 10_000
 MOST_VALUES = 1 << 20
 MOST_QUICK_HITS = 50
+VALUES = ("text", "image", "vector", "key", "code")
+"""The forms of what is looked for."""
+
 CODE = r"^([0-9a-f]{16}:)?([0-9a-fA-F]{2}){1,128}$"
 
+_NUMBER = r"[+-]?([0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})([eE][+-]?[0-9]{1,2})?"
+NUMBERS = rf"^{_NUMBER}([ ,]+{_NUMBER})*$"
+
+
+def _whole(number: Any) -> Any:
+    """JSON knows one kind of numbers: 3.0 is 3."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+_WHOLE = BeforeValidator(_whole)
+
 _Asked = TypeVar("_Asked", bound=BaseModel)
+
+
+def one_of(*names: str) -> Callable[[dict[str, Any]], None]:
+    """Makes the schema of a model say that exactly one of these is given, and is not null."""
+
+    def change(schema: dict[str, Any]) -> None:
+        properties = schema.pop("properties")
+        required = schema.pop("required", [])
+        common = {name: one for name, one in properties.items() if name not in names}
+        schema["anyOf"] = [
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "required": [name, *required],
+                "properties": {name: _not_null(properties[name]), **common},
+            }
+            for name in names
+        ]
+        for name in ("type", "additionalProperties"):
+            schema.pop(name, None)
+
+    return change
+
+
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return {**kept, **next(iter(schema.get("anyOf", [{}])))}
+
+
+def check_one_given(given: Any, *names: str) -> None:
+    """Refuse none of these names, and several.
+
+    Raises:
+        ValueError: which of them are given.
+    """
+    found = [name for name in names if name in given]
+    if len(found) != 1:
+        raise ValueError(f"give one of {', '.join(names)}; got {', '.join(found) or 'none'}")
+    if given[found[0]] is None:
+        raise ValueError(f"{found[0]} is null")
 
 
 class Query(BaseModel):
@@ -37,7 +99,7 @@ class Query(BaseModel):
         code: a code in hexadecimal, which may name its encoder: ``fingerprint:code``.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=one_of(*VALUES))
 
     text: Annotated[str, Field(max_length=LIMITS.text_characters)] | None = None
     image: (
@@ -54,15 +116,12 @@ class Query(BaseModel):
     key: Annotated[str, Field(max_length=MOST_KEY_CHARACTERS)] | None = None
     code: Annotated[str, Field(pattern=CODE)] | None = None
 
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Self:
-        given = [name for name in Query.model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"give one of {', '.join(Query.model_fields)}; got "
-                f"{', '.join(given) or 'none of them'}"
-            )
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_them(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            check_one_given(given, *VALUES)
+        return given
 
 
 class Wanted(BaseModel):
@@ -80,12 +139,12 @@ class Wanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    radius: Annotated[int, Field(ge=0, le=1024)] | None = None
-    limit: Annotated[int, Field(ge=1, le=LIMITS.hits)] = 10
+    radius: Annotated[int, Field(ge=0, le=1024), _WHOLE] | None = None
+    limit: Annotated[int, Field(ge=1, le=LIMITS.hits), _WHOLE] = 10
     where: Annotated[str, Field(max_length=LIMITS.text_characters)] | None = None
     order: Literal["row", "certainty"] = "row"
     rerank: bool = False
-    shortlist: Annotated[int, Field(ge=1, le=LIMITS.batch_hits)] | None = None
+    shortlist: Annotated[int, Field(ge=1, le=LIMITS.batch_hits), _WHOLE] | None = None
     reconstruct: bool = False
 
     def options(self) -> dict[str, Any]:
@@ -102,6 +161,8 @@ class Wanted(BaseModel):
 
 class QueryRequest(Query, Wanted):
     """One query; see :class:`Query` and :class:`Wanted`."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=one_of(*VALUES))
 
     def is_quick(self) -> bool:
         """Whether an answer takes little but a search: no encoding, no condition, no refinement."""
@@ -136,7 +197,7 @@ def checked(model: type[_Asked], body: bytes | dict[str, Any]) -> _Asked:
     """
     try:
         if isinstance(body, bytes):
-            return model.model_validate_json(body)
+            return model.model_validate_json(body, strict=True)
         return model.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
@@ -146,6 +207,7 @@ def checked(model: type[_Asked], body: bytes | dict[str, Any]) -> _Asked:
             400 if broken else 422,
             f"{place}: {first['msg']}",
             "Send valid JSON." if broken else "The limits are told by /openapi.json.",
+            kind=REQUEST_ERROR,
         ) from error
 
 
@@ -170,7 +232,15 @@ def ask_many(index: Index, queries: Sequence[Query], wanted: Wanted) -> list[Res
     return index.query_many(values, **wanted.options())
 
 
-def value_of(index: Index, query: Query) -> Any:
+class _Valued(Protocol):
+    """Has the forms of a value that is encoded."""
+
+    text: str | None
+    image: str | None
+    vector: list[float] | None
+
+
+def value_of(index: Index, query: _Valued) -> Any:
     """What an index takes as a value: text, the bytes of an image, or an array. Never a path.
 
     Raises:
@@ -185,6 +255,8 @@ def value_of(index: Index, query: Query) -> Any:
     if query.image is not None:
         _check_kind(index, "images", "an image")
         return checked_image(_from_base64(query.image))
+    if query.vector is None:
+        raise UsageError("Codes are added to an index of codes; this one takes values.")
     numbers = np.asarray(query.vector, dtype=np.float64)
     features = index.encoder.features
     if isinstance(features, ImageFeatures):

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from hashret.codes import from_hex
 from hashret.index import Index
-from hashret.web.asking import CODE, LIMITS, MOST_KEY_CHARACTERS, MOST_VALUES, Query, value_of
+from hashret.web.asking import (
+    CODE,
+    LIMITS,
+    MOST_KEY_CHARACTERS,
+    MOST_VALUES,
+    check_one_given,
+    one_of,
+    value_of,
+)
+
+_VALUES = ("text", "image", "vector", "code")
 
 
 class NewItem(BaseModel):
@@ -24,7 +34,7 @@ class NewItem(BaseModel):
         fields: texts, numbers, true, false or null by name.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=one_of(*_VALUES))
 
     key: Annotated[str, Field(min_length=1, max_length=MOST_KEY_CHARACTERS)]
     text: Annotated[str, Field(max_length=LIMITS.text_characters)] | None = None
@@ -33,12 +43,12 @@ class NewItem(BaseModel):
     code: Annotated[str, Field(pattern=CODE)] | None = None
     fields: dict[str, str | int | FiniteFloat | bool | None] = {}
 
-    @model_validator(mode="after")
-    def _one_value(self) -> Self:
-        given = [self.text, self.image, self.vector, self.code]
-        if sum(value is not None for value in given) != 1:
-            raise ValueError("give one of text, image, vector, code")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _one_value(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            check_one_given(given, *_VALUES)
+        return given
 
 
 class AddRequest(BaseModel):
@@ -69,7 +79,5 @@ def add(index: Index, items: list[NewItem]) -> dict[str, Any]:
 
 
 def _value(index: Index, item: NewItem) -> Any:
-    value = value_of(
-        index, Query(text=item.text, image=item.image, vector=item.vector, code=item.code)
-    )
+    value = value_of(index, item)
     return value.astype(np.float32) if isinstance(value, np.ndarray) else value

@@ -10,9 +10,8 @@ from urllib.parse import quote, urlencode
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashret import errors
 from hashret.codes import Codes, from_hex, to_hex
-from hashret.errors import HashretError, UsageError
+from hashret.errors import HashretError, IndexNotFoundError, KeyNotFoundError, UsageError
 from hashret.ingest import AddReport
 from hashret.queryable import DEFAULT_LIMIT
 from hashret.result import Hit, Result
@@ -66,14 +65,18 @@ class Client:
         self._wire = Wire(address, token, timeout)
         self.address = self._wire.address
         self._known: dict[str, Any] | None = None
-        if index is None:
+        self.name = self._only_name() if index is None else index
+
+    def _only_name(self) -> str:
+        try:
             names = [one["name"] for one in self._wire.get("/api/indexes")["indexes"]]
-            if len(names) != 1:
-                raise errors.IndexNotFoundError(
-                    f"{self.address} serves {', '.join(names)}; name one of them."
-                )
-            index = names[0]
-        self.name = index
+        except BaseException:
+            self.close()
+            raise
+        if len(names) != 1:
+            self.close()
+            raise IndexNotFoundError(f"{self.address} serves {', '.join(names)}; name one of them.")
+        return str(names[0])
 
     def close(self) -> None:
         """Close this thread's connection; those of others close with their threads."""
@@ -124,7 +127,7 @@ class Client:
         """Whether an item has this key."""
         try:
             return isinstance(key, str) and bool(self[key])
-        except errors.KeyNotFoundError:
+        except KeyNotFoundError:
             return False
 
     def __getitem__(self, key: str) -> StoredItem:

@@ -3,11 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hashret.web.problems import Problem
 from hashret.web.settings import Limits
+
+_GO_ON = b"HTTP/1.1 100 "
+
+
+class _WholeAnswers:
+    """A transport that sends the head of an answer together with what follows it.
+
+    Two writes would be two packets, and two ways through the system.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        is_head = data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n")
+        if is_head and not self._head and not data.startswith(_GO_ON):
+            self._head = data
+            return
+        self._transport.write(self._head + data)
+        self._head = b""
+
+    def flush(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -22,7 +57,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the head of the first request."""
-        super().connection_made(transport)
+        self._answers = _WholeAnswers(transport)
+        super().connection_made(cast("asyncio.Transport", self._answers))
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._wait_for_head()
@@ -53,6 +89,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._have_head()
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        """The whole answer was given."""
+        self._answers.flush()
+        super().on_response_complete()
+
     def _wait_for_head(self) -> None:
         self._head_bytes = 0
         self._waiting[self] = None
@@ -72,13 +113,16 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        self._refuse(400, msg)
+
     def _refuse(self, status: int, message: str) -> None:
         if self.transport.is_closing():
             return
-        body = Problem(status, message, "Send a shorter one, faster.").body()
-        names = {408: "Request Timeout", 431: "Request Header Fields Too Large"}
+        body = Problem(status, message, "Send a short head of HTTP/1.1, at once.").body()
         head = (
-            f"HTTP/1.1 {status} {names[status]}\r\ncontent-type: application/json\r\n"
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)

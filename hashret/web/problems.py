@@ -21,6 +21,9 @@ from hashret.web.json_text import to_json
 
 _log = logging.getLogger("hashret.web")
 
+REQUEST_ERROR = "RequestError"
+"""The kind of an error that the description of the API foretells."""
+
 _AGAIN = "Ask again in a moment."
 _ON_THE_SERVER = "On the server, `hashret verify` tells what is wrong; its log says more."
 

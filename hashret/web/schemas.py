@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from hashret.web.answers import AnswerView, ItemView
-from hashret.web.asking import Wanted
+from hashret.web.asking import CODE, LIMITS, MOST_KEY_CHARACTERS, NUMBERS, VALUES, one_of
 
 BEARER: list[dict[str, list[str]]] = [{"token": []}]
 
@@ -18,10 +18,15 @@ _MEANINGS = {
     408: "The body took too long to arrive.",
     413: "The body is too long.",
     415: "The body is of another type.",
+    421: "The Host header is no name of this server.",
+    431: "The headers or the address are too long.",
     422: "The request asks for something impossible.",
     500: "The index is damaged or gone.",
     503: "The server is busy, or the index is being changed.",
 }
+
+_ALWAYS = (421, 431, 503)
+"""What any request may be answered with."""
 
 Answer = AnswerView
 Item = ItemView
@@ -110,24 +115,52 @@ class Removed(BaseModel):
     removed: int
 
 
-class QueryForm(Wanted):
-    """A query as a form."""
+class QueryForm(BaseModel):
+    """A query as a form: numbers in words, and an image as a file."""
 
-    text: str | None = None
-    image: bytes | None = Field(None, json_schema_extra={"format": "binary"})
-    vector: str | None = Field(None, description="Numbers, with spaces or commas between them.")
-    key: str | None = None
-    code: str | None = None
+    model_config = ConfigDict(extra="forbid", json_schema_extra=one_of(*VALUES))
+
+    text: Annotated[str, Field(min_length=1, max_length=LIMITS.text_characters)] = ""
+    image: Annotated[bytes, Field(json_schema_extra={"format": "binary"})] = b""
+    vector: Annotated[
+        str, Field(pattern=NUMBERS, description="Numbers, with spaces or commas between them.")
+    ] = ""
+    key: Annotated[str, Field(min_length=1, max_length=MOST_KEY_CHARACTERS)] = ""
+    code: Annotated[str, Field(pattern=CODE)] = ""
+    radius: Annotated[int, Field(ge=0, le=1024)] = 0
+    limit: Annotated[int, Field(ge=1, le=LIMITS.hits)] = 10
+    where: Annotated[str, Field(min_length=1, max_length=LIMITS.text_characters)] = ""
+    order: Literal["row", "certainty"] = "row"
+    rerank: bool = False
+    shortlist: Annotated[int, Field(ge=1, le=LIMITS.batch_hits)] = 100
+    reconstruct: bool = False
 
 
 def answers(model: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route: its model, and errors of one shape; all may answer 503."""
+    """The ``responses`` of a route: its model, and errors of one shape."""
     found: dict[int | str, dict[str, Any]] = {
-        status: {"model": Error, "description": _MEANINGS[status]} for status in (*statuses, 503)
+        status: {"model": Error, "description": _MEANINGS[status]}
+        for status in (*statuses, *_ALWAYS)
     }
     if model is not None:
         found[200] = {"model": model, "description": "The answer."}
     return found
+
+
+def with_token(schema: dict[str, Any], *, guards_reads: bool) -> None:
+    """Tell in the description of the API what takes the token."""
+    schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    if not guards_reads:
+        return
+    schema["security"] = BEARER
+    for path in schema["paths"].values():
+        for route in path.values():
+            if route.get("security") != []:
+                shape = {"$ref": "#/components/schemas/Error"}
+                route["responses"]["401"] = {
+                    "description": _MEANINGS[401],
+                    "content": {"application/json": {"schema": shape}},
+                }
 
 
 def body(model: type[BaseModel], form: type[BaseModel] | None = None) -> dict[str, Any]:
@@ -151,4 +184,8 @@ def inlined(model: type[BaseModel]) -> dict[str, Any]:
         return [filled(one) for one in value] if isinstance(value, list) else value
 
     found: dict[str, Any] = filled(schema)
+    if model is QueryForm:
+        for form in found["anyOf"]:
+            for part in form["properties"].values():
+                part.pop("default", None)  # what is left out is not the same as what is empty
     return found

@@ -28,11 +28,11 @@ _ASKED_WRONGLY = (UsageError, InputError, KeyNotFoundError)
 """Errors after which a reader is as good as before."""
 
 
-_AT_ONCE_SECONDS = 0.05
-"""What the event loop may be held up by."""
+_AT_ONCE_SECONDS = 0.02
+"""What the event loop may be held up by, as a rule."""
 
 _SLOW_SECONDS = 1.0
-"""After a longer time, all questions go to threads for so long."""
+"""Where it is held up longer, questions go to threads for so long."""
 
 _OWN_BUSINESS = ("path", "sources", "learned_from")
 
@@ -66,6 +66,7 @@ class ServedIndex:
         self._writing = threading.Lock()
         self._facts: tuple[str, dict[str, Any]] | None = None
         self._quick_from = 0.0
+        self._usual_seconds = 0.0
 
     @contextmanager
     def reader(self) -> Iterator[Index]:
@@ -78,12 +79,11 @@ class ServedIndex:
             reader = self._idle.pop()
         except IndexError:
             reader = _Reader(Index.open(self.path))
-        with self._used(reader) as index:
+        with self._used(reader, self._stamps()) as index:
             yield index
 
     @contextmanager
-    def _used(self, reader: _Reader) -> Iterator[Index]:
-        stamps = self._stamps()
+    def _used(self, reader: _Reader, stamps: object) -> Iterator[Index]:
         fine = False
         try:
             with patience(self._query_seconds):
@@ -128,11 +128,12 @@ class ServedIndex:
             reader = self._idle.pop()
         except IndexError:
             return None
-        if reader.stamps is None or reader.stamps != self._stamps():
+        stamps = self._stamps()
+        if reader.stamps is None or reader.stamps != stamps:
             self._idle.append(reader)
             return None
         try:
-            with self._used(reader) as index:
+            with self._used(reader, stamps) as index:
                 return question(index)
         except _ASKED_WRONGLY:
             raise
@@ -140,7 +141,9 @@ class ServedIndex:
             return None
         finally:
             ended = time.monotonic()
-            if ended - started > _AT_ONCE_SECONDS:
+            self._usual_seconds += (ended - started - self._usual_seconds) / 8
+            if self._usual_seconds > _AT_ONCE_SECONDS:
+                self._usual_seconds = 0.0
                 self._quick_from = ended + _SLOW_SECONDS
 
     def change(self, change: Callable[[Index], _T]) -> _T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,13 +13,17 @@ from functools import partial
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
-from uvicorn.supervisors import Multiprocess
 
 from hashret.errors import HashretError
 from hashret.web.app import create_app
 from hashret.web.connections import GuardedProtocol
+from hashret.web.processes import run_processes
 from hashret.web.settings import Settings
+
+_SWITCH_SECONDS = 0.0005
+"""A thread that computes lets the one that answers go on after so long."""
+
+_BACKLOG = 2048
 
 _LOGGING: dict[str, Any] = {
     "version": 1,
@@ -34,42 +39,65 @@ _LOGGING: dict[str, Any] = {
 }
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 takes a free one.
+def listen(host: str, port: int, count: int = 1) -> list[socket.socket]:
+    """Sockets that listen on the same port, one for each process; port 0 takes a free one.
 
     Raises:
         HashretError: the address is taken or does not exist.
     """
+    listeners: list[socket.socket] = []
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(2048)
+        for _ in range(count):
+            listener = socket.socket(family, kind, protocol)
+            listeners.append(listener)
+            if not listeners[1:]:
+                # Sockets that share a port do not tell whether somebody else has it.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(address)
+                    address = (address[0], probe.getsockname()[1], *address[2:])
+            if count > 1:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
     except OSError as error:
+        for listener in listeners:
+            listener.close()
         raise HashretError(
             f"Cannot listen on {host}, port {port} ({error.strerror or error}). Choose another "
             "with --port or --host."
         ) from error
-    listener.setblocking(False)
-    listener.set_inheritable(True)
-    return listener
+    return listeners
 
 
 def serve(
     settings: Settings,
-    listener: socket.socket,
-    n_processes: int,
+    listeners: list[socket.socket],
     started: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer until a signal comes to end."""
+    """Answer until a signal comes to end, in a process for each socket."""
     _allow_many_connections()
+    if len(listeners) == 1:
+        started()
+        _work(settings, listeners[0])
+        return
+    with tempfile.TemporaryDirectory(prefix="hashret-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        started()
+        run_processes(partial(_work, settings), listeners)
+
+
+def _work(settings: Settings, listener: socket.socket) -> None:
+    """What one process does."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    GuardedProtocol.limits = settings.limits
     config = uvicorn.Config(
-        partial(_application, settings),
-        factory=True,
-        workers=n_processes,
+        create_app(settings),
         http=GuardedProtocol,
         ws="none",
         lifespan="on",
@@ -79,19 +107,8 @@ def serve(
         proxy_headers=False,
         timeout_graceful_shutdown=5,
     )
-    if n_processes == 1:
-        started()
+    with suppress(KeyboardInterrupt):  # raised once more when all is closed
         uvicorn.Server(config).run(sockets=[listener])
-        return
-    with tempfile.TemporaryDirectory(prefix="hashret-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        started()
-        Multiprocess(config, [listener]).run()
-
-
-def _application(settings: Settings) -> FastAPI:
-    GuardedProtocol.limits = settings.limits
-    return create_app(settings)
 
 
 def _allow_many_connections() -> None:

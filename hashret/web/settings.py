@@ -35,7 +35,7 @@ class Limits:
     text_characters: int = 100_000
     query_seconds: float = 5.0
     request_seconds: float = 20.0
-    body_seconds: float = 20.0
+    body_seconds: float = 10.0
     header_seconds: float = 10.0
     header_bytes: int = 64 << 10
     threads: int = 4

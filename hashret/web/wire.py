@@ -88,11 +88,15 @@ class Wire:
         self, method: str, place: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[int, bytes]:
         connection: HTTPConnection | None = getattr(self._own, "connection", None)
-        if connection is not None and method != "DELETE":  # which must not be sent twice
+        if connection is not None:
+            # The server closes what was idle. A request that is lost so may be sent again, but for
+            # one that must not be answered twice.
             try:
-                return _exchange(connection, method, place, body, headers)
+                if method != "DELETE":
+                    return _exchange(connection, method, place, body, headers)
             except (ConnectionError, HTTPException):
-                connection.close()  # the server closes what was idle; that is no reason to give up
+                pass
+            connection.close()
         kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout)
         self._own.connection = connection
