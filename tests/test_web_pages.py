@@ -349,3 +349,25 @@ def test_a_page_in_one_file_is_written_whole_or_not_at_all(folders, run, tmp_pat
         assert out.stderr.startswith("Error: ")
     assert (tmp_path / "a.html").read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html"]
+
+
+# Texts
+
+
+def test_texts_are_the_beginnings_of_what_was_indexed(tmp_path, monkeypatch):
+    from hashret.web import item_texts
+
+    words = ["chess game", "look at photos", "recover deleted files"]
+    texts = [f"{words[number % 3]} {number} " + "x" * 500 for number in range(60)]
+    lines = [{"id": f"t{number}", "text": text} for number, text in enumerate(texts)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    options = {"n_bits": 16, "epochs": 1, "features": "tfidf", "random_state": 0}
+    with hashret.create(tmp_path / "x", tmp_path / "texts.jsonl", **options) as index:
+        monkeypatch.setattr(item_texts, "MOST_ROW", 50)
+        found = item_texts.texts_of(index, ["t7", "t3", "nothing", "t55"])
+        assert found == {key: texts[int(key[1:])][:400] for key in ("t3", "t7")}
+        (tmp_path / "texts.jsonl").unlink()
+        # What was read of this state stays known, the rest is gone.
+        assert item_texts.texts_of(index, ["t7", "t8"]) == {"t7": found["t7"]}
+        index.remove("t8")
+        assert item_texts.texts_of(index, ["t7"]) == {}

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 RESERVED = frozenset(
-    {"api", "docs", "favicon.ico", "healthz", "indexes", "metrics", "openapi.json", "static"}
+    {
+        "api",
+        "docs",
+        "favicon.ico",
+        "healthz",
+        "indexes",
+        "indexes.json",
+        "metrics",
+        "openapi.json",
+        "static",
+    }
 )
 """An index of such a name would hide, or be hidden."""

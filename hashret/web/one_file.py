@@ -17,9 +17,10 @@ from hashret.index import Index
 from hashret.result import Result
 from hashret.sources import read_value
 from hashret.web.answers import AnswerView, answer_view
+from hashret.web.item_texts import texts_of
 from hashret.web.problems import Problem
 from hashret.web.reconstructions import reconstruction
-from hashret.web.search_page import described, texts_of
+from hashret.web.search_page import described
 from hashret.web.search_values import answer_values
 from hashret.web.showing import rendered, shown, static_file
 from hashret.web.thumbnails import Thumbnails

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from hashret.codes import to_hex
-from hashret.errors import HashretError, InputError
+from hashret.errors import HashretError
 from hashret.features import ImageFeatures
 from hashret.index import Index
-from hashret.item_features import ItemFeatures
 from hashret.result import Result
 from hashret.web.answers import answer_view
+from hashret.web.item_texts import texts_of
 from hashret.web.reconstructions import reconstruction
 from hashret.web.search_state import SearchState, answer
 
 START_ITEMS = 24
 DRAWABLE_SIDE = 64
-_TEXT_CHARACTERS = 400
 
 
 def search_view(index: Index, name: str, state: SearchState) -> dict[str, Any]:
@@ -86,19 +85,3 @@ def _reconstruction(index: Index, result: Result) -> dict[str, Any] | None:
         return reconstruction(index, result)
     except HashretError:
         return None  # an answer is worth showing without it
-
-
-def texts_of(index: Index, keys: list[str]) -> dict[str, str]:
-    """The beginnings of the texts of items, read again from where they came; some may be gone."""
-    if index.kind != "text" or not keys:
-        return {}
-    with index.reader.state():
-        features = ItemFeatures(index.reader.store, index.encoder.features)
-        try:
-            return {
-                item.key: item.value[:_TEXT_CHARACTERS]
-                for item in features.values(keys)
-                if isinstance(item.value, str)
-            }
-        except (InputError, OSError):
-            return {}

@@ -72,7 +72,7 @@ def example_condition(about: dict[str, Any], fields: list[dict[str, Any]]) -> st
         found = None if value is None else condition_of(name, value)
         if found is not None and len(found) <= 40:
             return found.replace('"', "") if name.isidentifier() else found
-    return f"{about['fields'][0]} = …" if about["fields"] else "key like '%.png'"
+    return f"{about['fields'][0]} = …" if about["fields"] else "key like '%1%'"
 
 
 def bits_of(view: dict[str, Any]) -> list[dict[str, Any]]:

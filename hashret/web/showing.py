@@ -34,6 +34,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -121,6 +122,8 @@ def strip(code: str, flipped: list[int] | None = None) -> Markup:
     differing = set(flipped)
 
     def cells(chosen: list[int]) -> str:
+        if len(bits) > _LONG_CODE_BITS:
+            return "".join(f"M{bit % columns} {bit // columns}h1v1h-1z" for bit in chosen)
         return "".join(
             f"M{bit % columns + 0.08:.2f} {bit // columns + 0.1:.1f}h.84v.8h-.84z" for bit in chosen
         )

@@ -14,7 +14,7 @@ from hashret.duplicates import find_duplicates
 from hashret.index import Index
 from hashret.ingest import ProgressCallback
 from hashret.store.patience import patience
-from hashret.web.search_page import texts_of
+from hashret.web.item_texts import texts_of
 
 MOST_GROUPS = 60
 MOST_OF_A_GROUP = 16
@@ -23,6 +23,7 @@ _MOST_CODES = 200_000
 """That the plots of bits and buckets are made of."""
 
 _BLOCKS = 20
+_MOST_SIDE = 256
 
 
 def duplicates_view(
@@ -123,7 +124,10 @@ def _buckets(codes: Codes) -> list[dict[str, Any]]:
 
 
 def correlation_picture(correlations: list[list[float]]) -> str:
-    """A matrix as a PNG file in base64, a pixel a pair of bits; opaque where they agree."""
+    """A matrix as a PNG file in base64, a pixel a pair of bits; opaque where they agree.
+
+    Of more than 256 bits, a pixel is the mean of some.
+    """
     from PIL import Image
 
     if not correlations:
@@ -133,6 +137,8 @@ def correlation_picture(correlations: list[list[float]]) -> str:
     pixels = np.zeros((*strength.shape, 4), dtype=np.uint8)
     pixels[..., :3] = (0xD9, 0x5B, 0x1A)
     pixels[..., 3] = np.round(255 * np.clip(strength / max(strength.max(), 0.25), 0, 1))
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((_MOST_SIDE, _MOST_SIDE), Image.Resampling.BOX)
     file = BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    picture.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
