@@ -74,7 +74,8 @@ async def _search(one: ServedIndex, workers: Workers, request: Request) -> Respo
         )  # fmt: skip
     except Exception as error:
         return await _with_problem(one, workers, state, as_problem(error))
-    return as_page("search.html", **page_values(view, state))
+    # A thousand hits take a while to write.
+    return await workers.run(lambda: as_page("search.html", **page_values(view, state)))
 
 
 async def _with_problem(

@@ -56,7 +56,9 @@ def study_routes(router: APIRouter, served: Served, workers: Workers, studies: S
                 problem = as_problem(error)
                 return as_page("duplicates.html", problem.status, problem=problem, **values)
             values["twin"] += f"?{request.url.query}" if request.url.query else ""
-            return _studied("duplicates.html", found, "Comparing all items", values)
+            return await workers.run(
+                lambda: _studied("duplicates.html", found, "Comparing all items", values)
+            )
 
         return await page(shown)
 
@@ -75,7 +77,9 @@ def study_routes(router: APIRouter, served: Served, workers: Workers, studies: S
             except Exception as error:
                 problem = as_problem(error)
                 return as_page("outliers.html", problem.status, problem=problem, **values)
-            return _studied("outliers.html", found, "Measuring what the bits lose", values)
+            return await workers.run(
+                lambda: _studied("outliers.html", found, "Measuring what the bits lose", values)
+            )
 
         return await page(shown)
 
@@ -90,21 +94,7 @@ def _about_routes(router: APIRouter, served: Served, workers: Workers, studies: 
         async def shown() -> Response:
             one = served[index]
             found = await _about(one, workers, studies, served.settings.writable)
-            values: dict[str, Any] = {
-                "name": one.name,
-                "here": "about",
-                "twin": f"/{part(one.name)}/about.json",
-            }
-            if not isinstance(found, Study):
-                codes = found["codes"]
-                values |= {
-                    "correlation": correlation_picture(codes["correlation"]),
-                    "most_in_bucket": max((line["items"] for line in codes["buckets"]), default=1),
-                    "lines": _lines(found["facts"]),
-                    "plots": _plots(one),
-                    **found,
-                }
-            return _studied("about.html", found, "Counting bits", values)
+            return await workers.run(lambda: _about_page(one, found))
 
         return await page(shown)
 
@@ -120,6 +110,24 @@ def _about_routes(router: APIRouter, served: Served, workers: Workers, studies: 
         content = await workers.run(lambda: _plot(one, file))
         headers = {"cache-control": "no-cache"}
         return Response(content, 200, headers, _PLOT_TYPES[Path(file).suffix])
+
+
+def _about_page(one: ServedIndex, found: dict[str, Any] | Study) -> Response:
+    values: dict[str, Any] = {
+        "name": one.name,
+        "here": "about",
+        "twin": f"/{part(one.name)}/about.json",
+    }
+    if not isinstance(found, Study):
+        codes = found["codes"]
+        values |= {
+            "correlation": correlation_picture(codes["correlation"]),
+            "most_in_bucket": max((line["items"] for line in codes["buckets"]), default=1),
+            "lines": _lines(found["facts"]),
+            "plots": _plots(one),
+            **found,
+        }
+    return _studied("about.html", found, "Counting bits", values)
 
 
 async def _about(
