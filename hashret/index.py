@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace as replace_in
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from hashret.changeable import ChangeableIndex, opened_source, tables_progress
 from hashret.duplicates import DuplicateGroup, DuplicatePair, duplicate_groups, duplicate_pairs
 from hashret.errors import UsageError
 from hashret.export import export_items
-from hashret.ingest import AddReport, Progress, ProgressCallback, no_progress
+from hashret.ingest import ProgressCallback, no_progress
 from hashret.learning import learn_index
 from hashret.outliers import Outliers, outliers_in_index, outliers_in_source
 from hashret.place import check_is_index, index_folder
-from hashret.queryable import QueryableIndex
-from hashret.reader import stored
-from hashret.ready import check_codes, create_from_codes, store_codes
-from hashret.snapshot import TablesProgress, publish_all, publish_due
-from hashret.sources import Source, open_source
+from hashret.ready import create_from_codes
 from hashret.sources.ready_codes import FieldSets, ReadyCodes, Texts
-from hashret.store import ItemStore, WriterLock
-from hashret.storing import BATCH_ITEMS, store_source
+from hashret.storing import BATCH_ITEMS
 from hashret.verification import RepairReport, VerifyReport, repair, verify
 
 if TYPE_CHECKING:
@@ -36,7 +28,7 @@ DEFAULT_BITS = 64
 _log = logging.getLogger("hashret")
 
 
-class Index(QueryableIndex):
+class Index(ChangeableIndex):
     """Items in a folder, found by their binary codes.
 
     Make one with :meth:`create`, open one with :meth:`open`. Many processes may read an index
@@ -56,11 +48,6 @@ class Index(QueryableIndex):
         >>> index.query(vectors[7], limit=1)[0].distance
         0
     """
-
-    def __init__(self, path: Path, store: ItemStore) -> None:
-        """Wrap an open store; use :meth:`create` or :meth:`open`."""
-        super().__init__(path, store)
-        self._changing = threading.RLock()
 
     @classmethod
     def create(
@@ -120,7 +107,8 @@ class Index(QueryableIndex):
                 are queries.
             features: how texts become numbers: ``"wordllama"``, embeddings of English words (needs
                 the extra ``text``); ``"tfidf"``, learned from the texts, in any language;
-                ``"counts"`` of words; ``"auto"`` is the first of these that is installed.
+                ``"counts"`` of words; ``"auto"`` is the first where it is installed and the texts
+                are in Latin letters, else the second.
             progress: called often with a :class:`~hashret.ingest.Progress`.
 
         Raises:
@@ -129,7 +117,9 @@ class Index(QueryableIndex):
             UsageError: a parameter is out of its range.
         """
         hasher = _hasher(hasher, n_bits, epochs, random_state)
-        opened = _opened(source, kind, key_prefix, column=column, id_column=id_column, sql=sql)
+        opened = opened_source(
+            source, kind, key_prefix, column=column, id_column=id_column, sql=sql
+        )
         learn_index(
             index_folder(path),
             opened,
@@ -144,7 +134,7 @@ class Index(QueryableIndex):
         if skipped:
             names = ", ".join(f"{one.name} ({one.reason})" for one in skipped[:3])
             _log.warning(
-                "%d of the inputs skipped: %s%s", len(skipped), names, ", ..." * (len(skipped) > 3)
+                "%d of the inputs skipped: %s%s", skipped.total, names, ", ..." * (len(skipped) > 3)
             )
         return index
 
@@ -183,7 +173,9 @@ class Index(QueryableIndex):
             >>> index = hashret.create_from_codes("i", codes)  # doctest: +SKIP
         """
         ready = ReadyCodes(codes, keys, fields)
-        create_from_codes(index_folder(path), ready, fingerprint, progress, _tables(progress))
+        create_from_codes(
+            index_folder(path), ready, fingerprint, progress, tables_progress(progress)
+        )
         return cls.open(path)
 
     # All of it
@@ -220,7 +212,7 @@ class Index(QueryableIndex):
         """
         if source is None:
             return outliers_in_index(self._reader, self.encoder, limit, progress)
-        opened = _opened(source, self.kind, key_prefix)
+        opened = opened_source(source, self.kind, key_prefix)
         return outliers_in_source(self.encoder, opened, limit, progress)
 
     def duplicates(
@@ -277,138 +269,6 @@ class Index(QueryableIndex):
         """
         return export_items(self.path, Path(path), where, overwrite=overwrite, progress=progress)
 
-    # Changes
-
-    def add(
-        self,
-        source: Any,
-        *,
-        key_prefix: str = "",
-        column: str | None = None,
-        id_column: str | None = None,
-        sql: str | None = None,
-        replace: bool = False,
-        prune: bool = False,
-        batch_items: int | None = None,
-        progress: ProgressCallback = no_progress,
-    ) -> AddReport:
-        """Add or update items, by key and content, in one transaction.
-
-        When the call returns, the items are on disk. When it raises, or its process dies before
-        that, either all of them are or none. With ``batch_items``, that holds for each batch:
-        those that were committed stay, and the same call again goes on where they end.
-
-        Args:
-            source: as for :meth:`create`.
-            key_prefix: as for :meth:`create`.
-            column: as for :meth:`create`.
-            id_column: as for :meth:`create`.
-            sql: as for :meth:`create`.
-            replace: let items take keys that belong to different items of another file.
-            prune: then remove items that came from these folders and files before and are not in
-                them any more; not those that merely cannot be read.
-            batch_items: commit whenever so many items were added or changed, so that work that is
-                stopped can go on; None commits all at the end.
-            progress: called often with a :class:`~hashret.ingest.Progress`.
-
-        Raises:
-            InputError: the source cannot be read, or its values have another shape.
-            UsageError: ``prune`` with a source that is not on disk.
-            IndexLockedError: another process is writing.
-        """
-        opened = _opened(source, self.kind, key_prefix, column=column, id_column=id_column, sql=sql)
-        self.encoder.check_kind(opened)
-        with self._changes() as store:
-            report = store_source(
-                store,
-                opened,
-                self.encoder.features,
-                self.encoder.runtime,
-                replace=replace,
-                prune=prune,
-                progress=progress,
-                batch_items=batch_items,
-            )
-            started = time.perf_counter()
-            publish_due(store, self.path, _tables(progress))
-        return replace_in(
-            report, seconds={**report.seconds, "tables": time.perf_counter() - started}
-        )
-
-    def add_codes(
-        self,
-        codes: Any,
-        keys: Texts | None = None,
-        fields: FieldSets | None = None,
-        *,
-        fingerprint: str | None = None,
-        progress: ProgressCallback = no_progress,
-    ) -> AddReport:
-        """Add or update items by key and ready code, in one transaction.
-
-        Args:
-            codes: as for :meth:`create_from_codes`.
-            keys: as for :meth:`create_from_codes`.
-            fields: as for :meth:`create_from_codes`.
-            fingerprint: of the encoder that made the codes; it must be that of this index, and may
-                be left out where the codes tell, or where this index does not know its own.
-            progress: called often with a :class:`~hashret.ingest.Progress`.
-
-        Raises:
-            EncoderMismatchError: codes of another encoder or length.
-            InputError: as for :meth:`create_from_codes`; nothing is added.
-            UsageError: it keeps vectors, or nothing tells which encoder made the codes.
-        """
-        ready = ReadyCodes(codes, keys, fields)
-        check_codes(ready, fingerprint, self.encoder)
-        with self._changes() as store:
-            with store.writing() as writer:
-                report = store_codes(writer, ready, progress)
-            publish_due(store, self.path, _tables(progress))
-        return report
-
-    def remove(self, keys: str | Iterable[str]) -> int:
-        """Remove items, all or none; returns how many.
-
-        Raises:
-            KeyNotFoundError: a key does not exist; nothing is removed.
-        """
-        if not isinstance(keys, Iterable):
-            raise UsageError(f"remove takes a key or several, got {keys!r}.")
-        wanted = [keys] if isinstance(keys, str) else list(keys)
-        with self._changes() as store, store.writing() as writer:
-            rows = {stored(writer, key).row for key in wanted}
-            writer.delete_rows(sorted(rows))
-        return len(rows)
-
-    def index_field(self, name: str) -> None:
-        """Make ``where`` fast on a field, by an index on it that is kept up from now on.
-
-        Answers stay the same, and adding items takes a little longer.
-
-        Raises:
-            UsageError: no item was ever given such a field.
-        """
-        with self._changes() as store, store.writing() as writer:
-            writer.index_field(name)
-
-    def compact(self, progress: ProgressCallback = no_progress) -> None:
-        """Make one segment of all items, without what was removed; readers are undisturbed."""
-        with self._changes() as store:
-            publish_all(store, self.path, _tables(progress))
-
-    @contextmanager
-    def _changes(self) -> Iterator[ItemStore]:
-        """Hold the writer's lock, and a store of its own: who reads this index need not wait."""
-        with self._changing, WriterLock(self.path):
-            with self._reader.state():
-                pass  # raises where the index was closed, or is another one by now
-            store = ItemStore.open(self.path / "items.db")
-            try:
-                yield store
-            finally:
-                store.close()
-
     def verify(self) -> VerifyReport:
         """Check every item, segment and encoder file against its checksum.
 
@@ -430,11 +290,7 @@ class Index(QueryableIndex):
         """
         folder = index_folder(path)
         check_is_index(folder)
-        return repair(folder, _tables(progress))
-
-
-def _tables(progress: ProgressCallback) -> TablesProgress:
-    return lambda done, total, note: progress(Progress("tables", done, total, note))
+        return repair(folder, tables_progress(progress))
 
 
 def _hasher(
@@ -451,14 +307,3 @@ def _hasher(
             "those of create alone."
         )
     return hasher
-
-
-def _opened(source: Any, kind: str, key_prefix: str, **table: str | None) -> Source:
-    if not isinstance(source, Source):
-        return open_source(source, kind=kind, key_prefix=key_prefix, **table)
-    given = [name for name, value in table.items() if value is not None]
-    if given:
-        raise UsageError(
-            f"{', '.join(given)}: this source is open already; say it to open_source instead."
-        )
-    return source

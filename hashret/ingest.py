@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -14,7 +14,7 @@ from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
 from hashret.features import Features, VectorFeatures, learn_features
 from hashret.features.text import MAX_CHARACTERS
-from hashret.sources import Item, Skipped, Source
+from hashret.sources import Item, Skipped, SkippedInputs, Source
 from hashret.sources.item import is_pil_image
 from hashret.stopwatch import Stopwatch
 
@@ -71,7 +71,8 @@ class AddReport:
         added: items with a new key.
         updated: items whose value or fields changed under a known key.
         unchanged: items that were there already, the same.
-        skipped: inputs that could not be used, each with its name and the reason.
+        skipped: inputs that could not be used, each with its name and the reason; of more than a
+            thousand, only the first are named, and ``skipped.total`` tells how many there were.
         recognized: of the added, files whose content was stored already under another name.
         pruned: items that were removed because their source no longer holds them.
         seconds: what it took, by stage: see :class:`~hashret.stopwatch.Stopwatch`.
@@ -80,7 +81,7 @@ class AddReport:
     added: int = 0
     updated: int = 0
     unchanged: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: SkippedInputs = field(default_factory=SkippedInputs)
     recognized: int = 0
     pruned: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False, hash=False)
@@ -89,11 +90,14 @@ class AddReport:
     def sum(cls, reports: Iterable[Self]) -> Self:
         """One report for several."""
         parts = list(reports)
+        skipped = SkippedInputs()
+        for part in parts:
+            skipped.extend(part.skipped)
         return cls(
             added=sum(part.added for part in parts),
             updated=sum(part.updated for part in parts),
             unchanged=sum(part.unchanged for part in parts),
-            skipped=[skipped for part in parts for skipped in part.skipped],
+            skipped=skipped,
             recognized=sum(part.recognized for part in parts),
             pruned=sum(part.pruned for part in parts),
         )
@@ -127,9 +131,10 @@ def learned_features(
 
     def texts() -> Iterator[str]:
         for number, item in enumerate(source.sample(count, random)):
-            if number % CHUNK_ITEMS == 0:
+            if number and number % CHUNK_ITEMS == 0:
                 progress(Progress("features", number, count))
             yield item.value
+        progress(Progress("features", count, count))
 
     return learn_features(source.kind, texts(), method)
 
@@ -167,7 +172,7 @@ def training_matrix(
     n_rows = min(source.length, TRAINING_ITEMS, TRAINING_BYTES // (4 * features.n_features))
     matrix = np.empty((n_rows, features.n_features), dtype=np.float32)
     filled = 0
-    reasons = []
+    broken = SkippedInputs()
     stream = chunks(source.sample(n_rows, random))
     while True:
         with clock.time("read"):
@@ -178,26 +183,27 @@ def training_matrix(
             rows, failures = features.matrix([item.value for item in chunk])
         matrix[filled : filled + len(rows)] = rows
         filled += len(rows)
-        reasons += [f"{chunk[failure.position].key}: {failure.reason}" for failure in failures]
-        progress(Progress("reading", filled + len(reasons), n_rows))
+        broken += [Skipped(chunk[failure.position].key, failure.reason) for failure in failures]
+        progress(Progress("reading", filled + broken.total, n_rows))
     if filled == 0:
-        raise _nothing_to_learn_from(source, *reasons)
+        raise _nothing_to_learn_from(source, broken)
     return features, matrix[:filled]
 
 
-def _nothing_to_learn_from(source: Source, *reasons: str) -> InputError:
-    every = [*(f"{skipped.name}: {skipped.reason}" for skipped in source.skipped), *reasons]
-    why = f" The first input that was skipped is {every[0]}." if every else ""
+def _nothing_to_learn_from(source: Source, broken: Sequence[Skipped] = ()) -> InputError:
+    every = [*source.skipped[:1], *broken[:1]]
+    first = f" The first input that was skipped is {every[0].name}: " if every else ""
+    why = f"{first}{every[0].reason}." if every else ""
     return InputError(f"There is nothing to learn from in {source.description}.{why}")
 
 
 def encode_items(
     source: Source, features: Features, encoder: Encoder, progress: ProgressCallback
-) -> tuple[list[str], Codes, list[Skipped]]:
+) -> tuple[list[str], Codes, SkippedInputs]:
     """Keys and codes ``(n, n_bits / 8)`` of a source's items, and the inputs that were skipped."""
     keys: list[str] = []
     codes = [np.empty((0, encoder.n_bits // 8), dtype=np.uint8)]
-    broken: list[Skipped] = []
+    broken = SkippedInputs()
     seen = 0
     for items, matrix, skipped in feature_blocks(source, features):
         seen += len(items) + len(skipped)
@@ -205,7 +211,9 @@ def encode_items(
         keys.extend(item.key for item in items)
         codes.append(encoder.encode(matrix))
         progress(Progress("encoding", seen, source.length))
-    return keys, np.concatenate(codes), [*source.skipped, *broken]
+    left_out = SkippedInputs(source.skipped)
+    left_out.extend(broken)
+    return keys, np.concatenate(codes), left_out
 
 
 def feature_blocks(
@@ -241,4 +249,5 @@ def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
 def skipped_item(item: Item, reason: str, source: Source) -> Skipped:
     """An item of a source that was left out, under the name by which it is found there."""
     in_file = item.position is not None and source.location is not None
-    return Skipped(f"{source.location}#{item.position}" if in_file else item.key, reason)
+    name = f"{source.root or source.location}#{item.position}" if in_file else item.key
+    return Skipped(name, reason)

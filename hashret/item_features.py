@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hashret.errors import InputError
 from hashret.features import Features
 from hashret.ingest import CHUNK_BYTES, CHUNK_ITEMS, Progress, ProgressCallback, chunks, no_progress
-from hashret.sources import Item, Skipped, ValueReader, content_hash
+from hashret.sources import Item, Skipped, SkippedInputs, ValueReader, content_hash
 from hashret.store import ItemStore, StoredItem
 
 
@@ -33,7 +33,7 @@ class ItemFeatures:
 
     def __init__(self, store: ItemStore, features: Features) -> None:
         """Read for the items of ``store``, whose values became rows by ``features``."""
-        self.unread: list[Skipped] = []
+        self.unread = SkippedInputs()
         self._store = store
         self._features = features
 
@@ -55,14 +55,14 @@ class ItemFeatures:
         Raises:
             InputError: not one of the items can be read.
         """
-        self.unread = []
+        self.unread = SkippedInputs()
         total = self._store.count() if keys is None else len(keys)
         done = 0
         for names, matrix in self._read(keys, total):
             done += len(names)
             if names:
                 yield names, matrix
-            progress(Progress("reading", done + len(self.unread), total))
+            progress(Progress("reading", done + self.unread.total, total))
         if total and not done:
             first = self.unread[0]
             raise InputError(

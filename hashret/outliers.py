@@ -20,7 +20,7 @@ from hashret.errors import UsageError
 from hashret.ingest import Progress, ProgressCallback, feature_blocks
 from hashret.item_features import ItemFeatures
 from hashret.reader import Reader
-from hashret.sources import Item, Skipped, Source
+from hashret.sources import Item, SkippedInputs, Source
 from hashret.trained import TrainedEncoder
 
 
@@ -62,7 +62,7 @@ class Outliers(Sequence[Outlier]):
         skipped: inputs, or stored items, that could not be read, each with its name and the reason.
     """
 
-    def __init__(self, worst: Sequence[Outlier], measured: int, skipped: list[Skipped]) -> None:
+    def __init__(self, worst: Sequence[Outlier], measured: int, skipped: SkippedInputs) -> None:
         """Hold outliers that are already in order."""
         self.measured = measured
         self.skipped = skipped
@@ -109,13 +109,15 @@ def outliers_in_source(
     _check_limit(limit)
     encoder.check_kind(source)
     ranking = _Ranking(encoder, limit)
-    broken: list[Skipped] = []
+    broken = SkippedInputs()
     for part in source.parts:
         for items, matrix, skipped in feature_blocks(part, encoder.features):
             ranking.add([_found(item, part) for item in items], matrix)
             broken += skipped
-            progress(Progress("reading", ranking.measured + len(broken), source.length))
-    return ranking.outliers([*source.skipped, *broken])
+            progress(Progress("reading", ranking.measured + broken.total, source.length))
+    left_out = SkippedInputs(source.skipped)
+    left_out.extend(broken)
+    return ranking.outliers(left_out)
 
 
 def outliers_in_index(
@@ -163,7 +165,7 @@ class _Ranking:
             # As a stable sort would have it: of equal errors, the item that was read first.
             self._worst = heapq.nlargest(self._limit, known, key=itemgetter(0))
 
-    def outliers(self, skipped: list[Skipped], reader: Reader | None = None) -> Outliers:
+    def outliers(self, skipped: SkippedInputs, reader: Reader | None = None) -> Outliers:
         """In order; what a stored item is known by comes from its ``reader``."""
         worst = []
         ordered = sorted(self._worst, key=itemgetter(0), reverse=True)
@@ -174,10 +176,7 @@ class _Ranking:
 
 
 def _found(item: Item, source: Source) -> _Found:
-    if source.location is None:
-        return _Found(item.key, item.fields, None)
-    place = item.key if item.position is None else f"{source.location}#{item.position}"
-    return _Found(item.key, item.fields, place)
+    return _Found(item.key, item.fields, source.place_of(item))
 
 
 def _check_limit(limit: int | None) -> None:

@@ -155,7 +155,7 @@ def _open_segment(store: ItemStore, path: Path, stamps: dict[str, Stamp]) -> Cod
         problems = segment_problems(store, segment)
         if problems:
             raise DamagedIndexError(problems[0])
-        store.guard.note_whole_segment(store, path, stamps)
+        store.guard.note_whole_segment(path, stamps)
     return segment
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,10 +16,12 @@ from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
 from hashret.features import Failure, Features
 from hashret.ingest import AddReport, chunks, skipped_item
-from hashret.sources import Item, Skipped, Source, content_hashes, is_gone
+from hashret.sources import Item, SkippedInputs, Source, content_hashes, is_gone
 from hashret.stopwatch import Stopwatch
 from hashret.store import ItemWriter, NewItem, encode_fields
 from hashret.store.items import KnownItem
+
+_log = logging.getLogger("hashret")
 
 _NO_ROW = np.empty(0, dtype=np.float32)
 _NO_ROWS = np.empty((0, 0), dtype=np.float32)
@@ -66,6 +69,20 @@ class Coded(NamedTuple):
     codes: list[bytes]
     matrix: NDArray[np.float32]
     failures: list[Failure]
+
+
+class Step(NamedTuple):
+    """What one step of a :class:`SourceWriter` did.
+
+    Attributes:
+        seen: how many items it saw.
+        changed: how many of them it added or changed.
+        is_last: whether its source holds no more.
+    """
+
+    seen: int
+    changed: int
+    is_last: bool
 
 
 class _New(NamedTuple):
@@ -126,12 +143,12 @@ class SourceWriter:
         self.stored_before = 0
         self._source, self._coder, self._clock = source, coder, clock
         self._replace = replace
-        self._broken: list[Skipped] = []
-        self._added = self._updated = self._unchanged = self._recognized = 0
+        self._broken = SkippedInputs()
+        self._added = self._updated = self._unchanged = self._recognized = self._replaced = 0
         self._gone: dict[int, bool] = {}
 
-    def steps(self) -> Iterator[tuple[int, int]]:
-        """Write a chunk at a time; yields how many items were seen in it, and how many changed."""
+    def steps(self) -> Iterator[Step]:
+        """Write a chunk at a time."""
         self._source_id = self.store.source_id(self._source.location)
         self._places = self.store.sources()
         # Then no key can be known, for they come once each.
@@ -148,19 +165,36 @@ class SourceWriter:
                     following = self._compared(items)
                 following.coded = self._coder.begin(following.unmade())
             if waiting is not None:
-                yield waiting.seen, self._write(waiting)
+                yield Step(waiting.seen, self._write(waiting), following is None)
             if following is None:
                 return
             waiting = following
 
     def report(self) -> AddReport:
         """What was done so far."""
+        skipped = SkippedInputs(self._source.skipped)
+        skipped.extend(self._broken)
         return AddReport(
             self._added,
             self._updated,
             self._unchanged,
-            [*self._source.skipped, *self._broken],
+            skipped,
             self._recognized,
+        )
+
+    def warn_of_renumbering(self) -> None:
+        """Warn where most rows hold something else than before, as those of another file would."""
+        before = self._updated + self._unchanged
+        source = self._source
+        if source.row_prefix is None or source.location is None or 2 * self._replaced <= before:
+            return
+        _log.warning(
+            "%s of %s items of %s that were there have changed, as their keys are the numbers of "
+            "its rows. If it is another file of the same name by now, keep the old items by "
+            "--key-prefix, or name a column of keys with --id-column.",
+            f"{self._replaced:,}",
+            f"{before:,}",
+            source.root,
         )
 
     # Compare
@@ -230,15 +264,19 @@ class SourceWriter:
         """Refuse an item under the key of another file's."""
         # Row numbers mean something within their file only. Paths, and keys that come from Python,
         # mean the same item wherever they are met, so there another value is an update.
-        if self._replace or item.position is None or old.source in (None, self._source_id):
+        source, passing = self._source, self._source.passes and self._source.row_prefix is not None
+        if self._replace or (
+            not passing and (item.position is None or old.source in (None, self._source_id))
+        ):
             return
         self._coder.features.matrix([item.value])  # another shape would be the better reason
         stored = f"The {self.stored_before:,} before it are" if self.stored_before else "Nothing is"
+        owner = "" if old.source is None else f", from {self._places[old.source]}"
+        named = "'{stem}:'" if source.location else "TEXT, or with --id-column"
         raise InputError(
-            f"Key {item.key!r} of {self._source.location} already belongs to a different item, "
-            f"from {self._places[old.source]}. Give the new items keys of their own with "
-            "--key-prefix '{stem}:', or let them take the place of the old ones with --replace. "
-            f"{stored} added."
+            f"Key {item.key!r} of {source.root or 'what came in'} already belongs to a "
+            f"different item{owner}. Give the new items keys of their own with --key-prefix "
+            f"{named}, or let them take the place of the old ones with --replace. {stored} added."
         )
 
     # Write
@@ -290,6 +328,7 @@ class SourceWriter:
             self.store.keep_vectors(rows, np.stack([made.vector for _, made in usable]))
         self._added += len(rows) - len(replaced)
         self._updated += len(replaced)
+        self._replaced += len(replaced)
         self._recognized += sum(
             chunk.new[place].item.key not in chunk.replaced for place in chunk.made
         )

@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import time
 from array import array
-from itertools import chain
 
 from hashret.encoder.runtime import Encoder
 from hashret.errors import UsageError
@@ -73,7 +72,7 @@ def store_source(
     clock = Stopwatch()
     coder = Coder(features, encoder, clock)
     writers = [SourceWriter(part, coder, clock, replace=replace) for part in parts]
-    steps = chain.from_iterable(writer.steps() for writer in writers)
+    steps = ((step, writer is writers[-1]) for writer in writers for step in writer.steps())
     seen = stored = pruned = 0
     finished = False
     try:
@@ -83,17 +82,18 @@ def store_source(
                 for writer in writers:
                     writer.store, writer.stored_before = transaction, stored
                 finished = True
-                for n_seen, n_changed in steps:
-                    seen, in_batch = seen + n_seen, in_batch + n_changed
+                for step, of_last_writer in steps:
+                    seen, in_batch = seen + step.seen, in_batch + step.changed
                     progress(Progress("storing", seen, source.length, _on_disk(stored)))
                     if batch_items is not None and in_batch >= batch_items:
-                        finished = False
+                        finished = step.is_last and of_last_writer
                         break
                 for writer in writers:
                     transaction.note_fields(writer.field_names)
                 if prune and finished:
                     # Last: what one of the sources no longer holds may have been found in another.
                     pruned = sum(_sweep(transaction, part) for part in parts)
+                _note_columns(transaction, source)
                 committing = time.perf_counter()
             clock.add({"store": time.perf_counter() - committing})
             stored += in_batch
@@ -108,8 +108,18 @@ def store_source(
         raise
     finally:
         coder.close()
+    for writer in writers:
+        writer.warn_of_renumbering()
     report = AddReport.sum(writer.report() for writer in writers)
     return dataclasses.replace(report, pruned=pruned, seconds=clock.seconds)
+
+
+def _note_columns(store: ItemWriter, source: Source) -> None:
+    """Remember which columns of tables were taken."""
+    before = store.setting("columns_taken") or {}
+    now = {**before, **{table: dict(taken) for table, taken in source.columns_taken.items()}}
+    if now != before:
+        store.change_settings({"columns_taken": now})
 
 
 def _on_disk(stored: int) -> str:
@@ -130,8 +140,10 @@ def _sweep(store: ItemWriter, source: Source) -> int:
 
     In a folder, those are all files below it, whichever folder they were once given with.
     """
-    place = source.location or ""
-    items = store.rows_from(place) if source.has_rows else store.files_under(place)
+    if source.has_rows:
+        items = store.rows_from(source.location or "")
+    else:
+        items = store.files_under(source.root or "")
     gone = array("q", (row for row, key in items if not source.holds(key)))
     for start in range(0, len(gone), _SWEPT_AT_A_TIME):
         store.delete_rows(gone[start : start + _SWEPT_AT_A_TIME])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -16,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes, as_codes, check_n_bits, from_hex, unpack
-from hashret.encoder.artefacts import AUTOENCODER_FILE, ENCODER_FILE, MOST_BYTES, Artefacts
+from hashret.encoder.artefacts import AUTOENCODER_FILE, ENCODER_FILE, Artefacts
 from hashret.encoder.light_decoder import LightDecoder
 from hashret.encoder.runtime import Encoder, fingerprint_of
+from hashret.encoder_files import REMEDY, EncoderFiles, are_digests
 from hashret.errors import (
     DamagedIndexError,
     EncoderMismatchError,
@@ -28,13 +26,12 @@ from hashret.errors import (
     UsageError,
 )
 from hashret.features import Features, ImageFeatures, TextFeatures, features_from_json
-from hashret.files import read_regular
 from hashret.ingest import (
     ProgressCallback,
     encode_items,
     no_progress,
 )
-from hashret.sources import Skipped, Source, read_value
+from hashret.sources import SkippedInputs, Source, read_value
 from hashret.store import RESTORE, ItemStore
 
 if TYPE_CHECKING:
@@ -45,8 +42,6 @@ FEATURES_FILE = "features.json"
 READY_CODES = "codes"
 """The kind of an index whose codes were made elsewhere: it has no encoder."""
 
-_REMEDY = "Restore the encoder folder from a copy, or build the index again from its sources."
-
 
 def _is_code_length(n_bits: object) -> bool:
     try:
@@ -54,13 +49,6 @@ def _is_code_length(n_bits: object) -> bool:
     except UsageError:
         return False
     return True
-
-
-def _are_digests(digests: object) -> bool:
-    """Whether these are texts by plain names of files, none of which leads elsewhere."""
-    return isinstance(digests, dict) and all(
-        isinstance(digest, str) and name == Path(name).name for name, digest in digests.items()
-    )
 
 
 class TrainedEncoder:
@@ -82,8 +70,7 @@ class TrainedEncoder:
         self.fingerprint = fingerprint
         self.n_bits = n_bits
         self.kind = kind
-        self._folder = folder
-        self._digests = digests
+        self._files = EncoderFiles(folder, digests)
 
     @classmethod
     def of_index(cls, folder: Path, store: ItemStore) -> Self:
@@ -95,7 +82,7 @@ class TrainedEncoder:
         with store.reading(checked=False):  # or it could not be verified
             fingerprint, n_bits = store.setting("encoder"), store.setting("n_bits")
             kind, digests = store.setting("kind"), store.setting("encoder_files")
-        if not (_is_code_length(n_bits) and _are_digests(digests) and isinstance(kind, str)):
+        if not (_is_code_length(n_bits) and are_digests(digests) and isinstance(kind, str)):
             raise DamagedIndexError(f"The settings in {store.path} are damaged. {RESTORE}")
         return cls(
             folder / "encoder",
@@ -108,13 +95,8 @@ class TrainedEncoder:
     @cached_property
     def features(self) -> Features:
         """How values become feature rows."""
-        content = self._read(FEATURES_FILE)
-        try:
-            settings = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            file = self._folder / FEATURES_FILE
-            raise DamagedIndexError(f"{file} is not valid JSON ({error}). {_REMEDY}") from error
-        return features_from_json(settings, self._read_array)
+        self._require()
+        return features_from_json(self._files.json(FEATURES_FILE), self._files.array)
 
     @cached_property
     def runtime(self) -> Encoder:
@@ -123,14 +105,15 @@ class TrainedEncoder:
         Raises:
             EncoderMismatchError: the encoder's file belongs to another index.
         """
-        path = self._folder / ENCODER_FILE
-        found = fingerprint_of(self._read_unchecked(ENCODER_FILE))
+        self._require()
+        found = fingerprint_of(self._files.unchecked(ENCODER_FILE))
         if found != self.fingerprint:
             raise EncoderMismatchError(
-                f"The codes of this index were made by encoder {self.fingerprint}, but {path} is "
-                f"encoder {found}: it belongs to another index or is damaged. {_REMEDY}"
+                f"The codes of this index were made by encoder {self.fingerprint}, but "
+                f"{self._files.folder / ENCODER_FILE} is encoder {found}: it belongs to another "
+                f"index or is damaged. {REMEDY}"
             )
-        return Encoder(self._read(ENCODER_FILE))
+        return Encoder(self._files.read(ENCODER_FILE))
 
     def encode(self, values: Sequence[Any]) -> Codes:
         """Codes of values (paths, texts, arrays, PIL images), ``uint8``, shape ``(n, n_bits / 8)``.
@@ -157,7 +140,7 @@ class TrainedEncoder:
 
     def encode_source(
         self, source: Source, progress: ProgressCallback = no_progress
-    ) -> tuple[list[str], Codes, list[Skipped]]:
+    ) -> tuple[list[str], Codes, SkippedInputs]:
         """Keys and codes ``(n, n_bits / 8)`` of a source, and the inputs that were skipped."""
         self.check_kind(source)
         return encode_items(source, self.features, self.runtime, progress)
@@ -222,9 +205,9 @@ class TrainedEncoder:
 
     @cached_property
     def _light_decoder(self) -> LightDecoder | None:
-        if self.kind == READY_CODES or AUTOENCODER_FILE not in self._digests:
+        if self.kind == READY_CODES or AUTOENCODER_FILE not in self._files.names:
             return None
-        return LightDecoder.read(self._read(AUTOENCODER_FILE))
+        return LightDecoder.read(self._files.read(AUTOENCODER_FILE))
 
     def reconstruction_error(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """What the bits of feature rows ``(n, d)`` lose of them, ``float64``, shape ``(n,)``.
@@ -236,9 +219,9 @@ class TrainedEncoder:
     @cached_property
     def _artefacts(self) -> Artefacts:
         self._require()
-        for name in self._digests:
-            self._read(name)
-        return Artefacts.read(self._folder)
+        for name in self._files.names:
+            self._files.read(name)
+        return Artefacts.read(self._files.folder)
 
     def picture(self, row: NDArray[np.float32]) -> Image:
         """A feature row ``(d,)`` of an index of images as a PIL image.
@@ -277,9 +260,9 @@ class TrainedEncoder:
         problems: list[str] = []
         if self.kind == READY_CODES:
             return problems
-        for name in self._digests:
+        for name in self._files.names:
             try:
-                self._read(name)
+                self._files.read(name)
             except DamagedIndexError as error:
                 problems.append(str(error))
         if not problems:
@@ -296,31 +279,3 @@ class TrainedEncoder:
     def _require(self) -> None:
         if self.kind == READY_CODES:
             raise NoEncoderError
-
-    def _read_unchecked(self, name: str) -> bytes:
-        self._require()
-        path = self._folder / name
-        try:
-            return read_regular(path, MOST_BYTES)
-        except OSError as error:
-            raise DamagedIndexError(
-                f"{path} cannot be read ({error.strerror}). {_REMEDY}"
-            ) from error
-
-    def _read_array(self, name: str) -> NDArray[Any]:
-        content = self._read(name)
-        try:
-            array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise DamagedIndexError(
-                f"{self._folder / name} is no array ({error}). {_REMEDY}"
-            ) from error
-        return array
-
-    def _read(self, name: str) -> bytes:
-        content = self._read_unchecked(name)
-        if hashlib.sha256(content).hexdigest() != self._digests.get(name):
-            raise DamagedIndexError(
-                f"{self._folder / name} is not the file the index was made with. {_REMEDY}"
-            )
-        return content

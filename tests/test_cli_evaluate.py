@@ -7,10 +7,11 @@ import json
 import pytest
 from click.testing import CliRunner
 from conftest import write_idx
+from PIL import Image
 
 import hashret
 from hashret.cli import cli
-from hashret.errors import HashretError, InputError
+from hashret.errors import HashretError, InputError, UsageError
 from hashret.evaluation import evaluate
 
 
@@ -130,3 +131,40 @@ def test_wrong_usage_is_told_before_any_work(arguments, message, call):
     with pytest.raises(HashretError, match=message) as error:
         call("plot", *arguments)
     assert error.value.exit_code == 2
+
+
+# How a source is read
+
+
+@pytest.fixture
+def asked(tmp_path, digits, digit_labels):
+    """A table of paths of images whose format and column must be told."""
+    rows = []
+    for n in range(20):
+        Image.fromarray(digits[n]).save(tmp_path / f"{n}.png")
+        rows.append({"text": "words", "file": f"{n}.png", "label": int(digit_labels[n])})
+    path = tmp_path / "asked.data"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+TELL = ("--format", "jsonl", "--column", "file")
+
+
+def test_queries_are_read_as_the_options_say(call, make_index, asked):
+    out = call("evaluate", "-i", make_index("digits"), "--queries", asked, *TELL, "--json")
+    (report,) = json.loads(out.stdout)
+    assert report["queries"] == 20
+
+
+def test_a_plot_reads_its_source_as_the_options_say(call, make_index, asked):
+    out = call("plot", "radius", asked, *TELL, "-i", make_index("digits"), "-o", "radius.svg")
+    assert out.exit_code == 0, out.stderr
+    out = call("plot", "map", asked, *TELL, "-o", "map.svg")
+    assert out.exit_code == 0, out.stderr
+
+
+@pytest.mark.parametrize("words", [("evaluate",), ("plot", "radius", "-o", "r.svg"), ("outliers",)])
+def test_options_of_a_source_are_refused_without_one(call, make_index, words):
+    with pytest.raises(UsageError, match="--column and --encoding tell how a source is read"):
+        call(*words, "-i", make_index("vectors"), "--column", "v", "--encoding", "latin-1")

@@ -205,6 +205,15 @@ def test_tfidf_is_what_scikit_learn_makes(dimensions):
     np.testing.assert_allclose(rows @ rows.T, expected @ expected.T, atol=2e-3)
 
 
+def test_only_frequent_words_are_taken_apart(monkeypatch):
+    monkeypatch.setattr("hashret.features.text_learning.WORDS_WITH_PARTS", 2)
+    texts = ["violin", "trumpet violin", "oven trumpet violin"]
+    _, grams, _ = learn_vectors(
+        Corpus.read(texts), 8, max_words=10, max_grams=1000, gram_weight=0.1
+    )
+    assert set(grams) == {*grams_of("violin"), *grams_of("trumpet")}
+
+
 def test_parts_of_words_are_scikit_learn_s():
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -270,6 +279,69 @@ def test_without_the_package_tfidf_is_chosen_and_wordllama_is_refused(monkeypatc
     assert learn_features("text", TEXTS).method == "tfidf"
     with pytest.raises(UsageError, match=r"hashret\[text\]"):
         learn_features("text", TEXTS, "wordllama")
+
+
+def test_texts_in_other_letters_are_not_given_english_embeddings():
+    for text in ("кошка и собака", "这是一只猫", "القط والكلب"):
+        assert learn_features("text", iter([text] * 5)).method == "tfidf"
+    for text in ("überall Straße", "tiếng Việt", "12 + 3", ""):
+        assert learn_features("text", iter([text, "naïve"])).method == "wordllama"
+
+
+def test_looking_at_the_letters_of_texts_takes_none_of_them_away():
+    texts = (f"кошка{n} собака{n}" for n in range(1500))
+    assert learn_features("text", texts).words[-1].endswith("1499")
+
+
+def test_a_question_in_other_letters_is_warned_of(caplog):
+    embedded = learn_features("text", TEXTS, "wordllama")
+    embedded.vector("the cat is 猫")
+    embedded.matrix(["кошка"])
+    assert caplog.text == ""
+    embedded.vector("кошка")
+    assert "serve English" in caplog.text
+    caplog.clear()
+    learn_features("text", TEXTS, "tfidf").vector("кошка cat")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("name", ["WEIGHTS", "TOKENIZER"])
+def test_a_package_without_its_embeddings_is_named(monkeypatch, tmp_path, name):
+    from pathlib import Path
+
+    monkeypatch.setattr(text_wordllama, name, Path("none"))
+    assert not text_wordllama.is_installed()
+    assert learn_features("text", TEXTS).method == "tfidf"
+    with pytest.raises(UsageError, match=r"none.*hashret\[text\]"):
+        learn_features("text", TEXTS, "wordllama")
+    (tmp_path / "empty").touch()
+    monkeypatch.setattr(text_wordllama, name, tmp_path / "empty")
+    with pytest.raises((UsageError, EncoderMismatchError)):
+        features_from_json(learned_digest()).vector("cat")
+
+
+def learned_digest():
+    return {"kind": "text", "format": 1, "method": "wordllama", "digest": "0" * 64}
+
+
+def test_few_long_texts_are_cut_into_pieces_at_a_time(monkeypatch):
+    features = learn_features("text", TEXTS, "wordllama")
+    tokenizer, table = features._parts
+    sizes = []
+
+    class Watched:
+        def encode_batch_fast(self, texts, **options):
+            sizes.append((len(texts), sum(map(len, texts))))
+            return tokenizer.encode_batch_fast(texts, **options)
+
+    monkeypatch.setitem(features.__dict__, "_parts", (Watched(), table))
+    monkeypatch.setattr(text_wordllama, "CHARACTERS_AT_A_TIME", 3000)
+    texts = ["the cat " * 500, *["a dog"] * 600, "the oven " * 100, "the violin " * 300]
+    matrix, _ = features.matrix(texts)
+    assert len(matrix) == len(texts) == sum(n for n, _ in sizes)
+    assert max(n for n, _ in sizes) == 256
+    assert sizes[0] == (1, 3999)
+    np.testing.assert_array_equal(matrix[-1], features.vector(texts[-1]))
 
 
 def test_embeddings_of_another_model_are_refused():

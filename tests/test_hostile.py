@@ -660,7 +660,7 @@ INDEX = {
     "a virtual table": (sql("create virtual table v using fts5(a)"), "not made"),
     "no settings": (sql("drop table settings"), r"items\.db"),
     "no items": (sql("drop table items"), r"items\.db"),
-    "a generation that is none": (setting("generation", "[1]"), READ),
+    "a generation that is none": (setting("generation", "[1]"), "generation"),
     "a length that is none": (setting("n_bits", '"x"'), "settings"),
     "a length of 0": (setting("n_bits", "0"), r"settings|items\.db"),
     "a length of 2 to the 60": (setting("n_bits", str(2**60)), r"settings|items\.db"),

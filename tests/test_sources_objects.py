@@ -139,12 +139,77 @@ def test_pictures_of_a_dataset_are_images(tmp_path):
     dataset = datasets.Dataset.from_dict({"image": pictures, "label": [0, 1, 0]}, features=features)
     source = open_source(dataset)
     assert source.kind == "images"
-    assert [np.asarray(value).max() for _, value, _ in items(source)] == [10, 20, 30]
+    shown = [Image.open(io.BytesIO(value)) for _, value, _ in items(source)]
+    assert [np.asarray(picture).max() for picture in shown] == [10, 20, 30]
     assert [fields for _, _, fields in items(source)] == [{"label": 0}, {"label": 1}, {"label": 0}]
     with pytest.raises(InputError, match="several data sets"):
         open_source(datasets.DatasetDict({"train": dataset}))
     with pytest.raises(InputError, match="streamed"):
         open_source(dataset.to_iterable_dataset())
+
+
+def test_a_damaged_picture_of_a_dataset_is_one_item():
+    datasets = pytest.importorskip("datasets")
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(buffer, "PNG")
+    wrapped = [{"bytes": content, "path": None} for content in (buffer.getvalue(), b"no picture")]
+    dataset = datasets.Dataset.from_dict({"image": wrapped})
+    source = open_source(dataset.cast_column("image", datasets.Image()), kind="images")
+    assert [value for _, value, _ in items(source)] == [buffer.getvalue(), b"no picture"]
+
+
+def test_the_format_of_a_dataset_does_not_matter():
+    datasets = pytest.importorskip("datasets")
+    dataset = datasets.Dataset.from_dict({"id": [4, 5, 6], "text": TEXTS, "n": [1, 2, 3]})
+    expected = [(str(n + 4), text, {"n": n + 1}) for n, text in enumerate(TEXTS)]
+    assert items(open_source(dataset.with_format("numpy"))) == expected
+    shouting = dataset.with_transform(
+        lambda rows: rows | {"text": [text.upper() for text in rows["text"]]}
+    )
+    assert items(open_source(shouting)) == [(key, text.upper(), n) for key, text, n in expected]
+
+
+@pytest.mark.parametrize("index", [[0.5, 1.5, 2.5], ["2020-01-02", "2020-01-03", "2020-01-04"]])
+def test_a_pandas_index_that_cannot_be_keys_is_a_field(index):
+    pandas = pytest.importorskip("pandas")
+    dates = isinstance(index[0], str)
+    frame = pandas.DataFrame({"text": TEXTS}, index=pandas.to_datetime(index) if dates else index)
+    expected = [f"{day}T00:00:00" for day in index] if dates else index
+    assert items(open_source(frame)) == [
+        (str(n), text, {"index": given})
+        for n, (text, given) in enumerate(zip(TEXTS, expected, strict=True))
+    ]
+
+
+def test_a_series_of_polars_is_a_column_and_a_lazy_frame_is_refused():
+    polars = pytest.importorskip("polars")
+    series = polars.Series("text", TEXTS)
+    assert [value for _, value, _ in items(open_source(series))] == TEXTS
+    with pytest.raises(InputError, match=r"collect\(\)"):
+        open_source(series.to_frame().lazy())
+
+
+def test_a_value_that_a_library_cannot_give_costs_one_record():
+    class Failing(list):
+        def __getitem__(self, place):
+            some = super().__getitem__(place)
+            if "broken" in some:
+                raise RuntimeError("no decoder")
+            return some
+
+    source = open_source(Bunch(data=Failing(["a cat", "broken", "a dog"])))
+    assert [value for _, value, _ in items(source)] == ["a cat", "a dog"]
+    assert [one.reason for one in source.skipped] == ["row 1: the data cannot give it: no decoder"]
+
+
+def test_one_column_of_arrow_and_masked_arrays_are_refused_with_a_remedy():
+    with pytest.raises(InputError, match="pyarrow.table"):
+        open_source(pa.array(TEXTS))
+    with pytest.raises(InputError, match="filled"):
+        open_source(np.ma.masked_less(ROWS, 3))
+    assert len(list(open_source(np.ma.masked_less(ROWS, -1)))) == 3
+    with pytest.raises(InputError, match="Expected a text for '1', got NoneType"):
+        open_source(["words", None], kind="text")
 
 
 def test_pictures_as_bytes_in_a_table_are_images():

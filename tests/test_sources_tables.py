@@ -291,7 +291,7 @@ def test_a_column_of_paths_is_a_source_of_images(pictures, write, tmp_path):
     assert items[1].fields == {"caption": "picture 1", "file": "img/1.png"}
     assert "img/9.png: no such file" in reasons(source)["3"]
     assert read_value(f"{source.location}#1") == items[1].value
-    assert next(iter(open_source(source.location, kind="text"))).value == "picture 0"
+    assert next(iter(open_source(source.root, kind="text"))).value == "picture 0"
 
 
 @pytest.mark.parametrize("write", [write_jsonl, write_json, write_parquet])
@@ -374,7 +374,7 @@ def test_a_broken_record_is_skipped_and_named(tmp_path, name, content, skipped):
         ("x.txt", b"PNG\0\0\1", "no text.*null characters"),
         ("x.jsonl", b"\0", "null characters"),
         ("x.csv", b"\0", "null characters"),
-        ("x.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 999)[:-9], "Cannot read"),
+        ("x.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 999)[:-9], "cut short.*again"),
         ("x.parquet", b"PAR1 no", "damaged or no Parquet"),
         ("x.db", b"no database at all", "Cannot read.*not a database"),
         ("x.db", b"", "no table"),
@@ -637,6 +637,12 @@ def test_a_table_comes_through_standard_input(run, make_index, vectors):
     assert "--format" in out.stderr
 
 
+def test_a_closed_standard_input_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="is closed"):
+        open_source("-", format="lines")
+
+
 def test_prune_removes_the_records_that_are_gone(make_index, vectors, tmp_path):
     import hashret
 
@@ -648,9 +654,140 @@ def test_prune_removes_the_records_that_are_gone(make_index, vectors, tmp_path):
         write_jsonl(path, rows[2:])
         report = index.add(path, prune=True)
         assert (report.unchanged, report.pruned) == (3, 2)
-        assert index["n2"].location == f"{path}#0"
+        assert index["n2"].location == f"{path}?column=v#0"
         with pytest.raises(HashretError, match="no column 'w'"):
             index.add(path, column="w")
+
+
+@pytest.mark.parametrize("name", ["v.txt", "v.jsonl"])
+def test_a_line_that_was_emptied_is_gone(name, tmp_path):
+    path = tmp_path / name
+    lines = [json.dumps({"text": f"text {n}"}) for n in range(4)]
+    lines[1] = ""
+    path.write_text("\n".join(lines))
+    source = open_source(path)
+    assert [item.key for item in source] == ["0", "2", "3"]
+    held = [key for key in ("0", "1", "2", "3", "4", "01", "x") if source.holds(key)]
+    assert held == ["0", "2", "3"]
+
+
+# What other programs write
+
+
+@pytest.mark.parametrize("name", ["docs.csv", "docs.txt"])
+def test_a_carriage_return_alone_ends_a_line(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"text\rone two\rthree\r")
+    assert [item.value for item in open_source(path)][-2:] == ["one two", "three"]
+    path.write_bytes(b"text\r\none\ttwo\r\n")
+    assert [item.value for item in open_source(path)][-1] == "one\ttwo"
+
+
+def test_a_mark_of_utf_8_is_none_where_utf_8_is_named(tmp_path):
+    path = tmp_path / "docs.csv"
+    path.write_bytes(b"\xef\xbb\xbfid,text\n7,words\n")
+    source = open_source(path, encoding="UTF8")
+    assert [item.key for item in source] == ["7"]
+
+
+@pytest.mark.parametrize("encoding", ["idna", "punycode", "undefined"])
+def test_an_encoding_that_cannot_pass_over_wrong_bytes_is_refused(tmp_path, encoding):
+    (tmp_path / "docs.txt").write_text("words")
+    with pytest.raises(UsageError, match="encoding must be"):
+        open_source(tmp_path / "docs.txt", encoding=encoding)
+
+
+@pytest.mark.parametrize("name", ["docs.txt", "docs.csv"])
+def test_a_line_with_null_characters_far_below_is_skipped(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"text\n" + b"some words\n" * 200_000 + b"a\0b\nlast\n")
+    source = open_source(path)
+    assert [item.value for item in source][-1] == "last"
+    assert [(one.name.rpartition("#")[0], one.reason) for one in source.skipped] == [
+        (str(path), "line 200,002: it is no text: it holds null characters")
+    ]
+
+
+@pytest.mark.parametrize("content", [b"garbage", gzip.compress(b"text\n")[:-9]])
+def test_damaged_gzip_is_refused_with_a_remedy(tmp_path, content):
+    path = tmp_path / "docs.txt.gz"
+    path.write_bytes(gzip.compress(b"one\ntwo\n") + content)
+    with pytest.raises(InputError, match=r"docs\.txt\.gz is cut short, damaged.*again"):
+        open_source(path)
+
+
+def test_the_line_of_damaged_json_is_that_of_the_damage(tmp_path):
+    path = tmp_path / "docs.json"
+    path.write_text('[\n{"text": "a"},\n{"text":\n b}]')
+    with pytest.raises(InputError, match="line 4: Expecting value"):
+        open_source(path)
+
+
+def test_a_locked_database_is_no_wrong_query(tmp_path, monkeypatch):
+    path = write_sqlite(tmp_path / "docs.db")
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **k, timeout=0.01))
+    writer = connect(path, isolation_level=None)
+    writer.execute("begin exclusive")
+    with pytest.raises(InputError, match="another program is writing"):
+        open_source(path)
+    writer.close()
+
+
+def test_columns_named_alike_are_taken_in_their_order(tmp_path):
+    path = tmp_path / "docs.csv"
+    path.write_text("key,Key,Text,TEXT\na,b,words,others\n")
+    assert [(item.key, item.value) for item in open_source(path)] == [("a", "words")]
+
+
+def test_a_whole_number_that_floats_cannot_tell_apart_is_no_key(tmp_path):
+    path = tmp_path / "docs.jsonl"
+    path.write_text('{"id": 9007199254740993.0, "text": "a"}\n{"id": 3.0, "text": "b"}\n')
+    source = open_source(path, id_column="id")
+    assert [item.key for item in source] == ["3"]
+    assert "can be a key" in reasons(source)["0"]
+
+
+def test_dates_that_python_does_not_know_cost_no_record(tmp_path):
+    path = tmp_path / "docs.parquet"
+    table = {
+        "text": ["a", "b"],
+        "nano": pa.array([1, None], pa.timestamp("ns")),
+        "far": pa.array([2**52, 0], pa.timestamp("s")),
+    }
+    parquet.write_table(pa.table(table), path)
+    assert [dict(item.fields) for item in open_source(path)] == [
+        {"nano": "1970-01-01T00:00:00.000000001", "far": None},
+        {"nano": None, "far": "1970-01-01T00:00:00"},
+    ]
+
+
+def test_wrong_bytes_in_parquet_cost_one_record(tmp_path):
+    path = tmp_path / "docs.parquet"
+    raw = pa.array([b"\xff", b"words"], pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
+    parquet.write_table(pa.table({"text": text}), path)
+    source = open_source(path)
+    assert [item.value for item in source] == ["words"]
+    assert "not valid Unicode" in reasons(source)["0"]
+
+
+def test_a_column_that_comes_twice_in_parquet_is_refused(tmp_path):
+    path = tmp_path / "docs.parquet"
+    one, two = pa.array(["a"]), pa.array(["b"])
+    parquet.write_table(pa.Table.from_arrays([one, two], names=["text", "text"]), path)
+    with pytest.raises(InputError, match="'text' comes twice"):
+        open_source(path)
+
+
+def test_pictures_may_be_wrapped_as_hugging_face_does(tmp_path, pictures):
+    path = tmp_path / "docs.parquet"
+    content = (pictures[0] / "img" / "0.png").read_bytes()
+    wrapped = [{"bytes": content, "path": "x.png"}, None]
+    parquet.write_table(pa.table({"image": wrapped, "label": [1, 2]}), path)
+    source = open_source(path)
+    assert source.kind == "images"
+    assert [(item.value, dict(item.fields)) for item in source] == [(content, {"label": 1})]
 
 
 # Whatever the bytes are

@@ -91,6 +91,22 @@ def test_texts_of_another_encoding(texts):
     assert list(open_source(texts, encoding="latin-1"))[-1].value == "für"
 
 
+@pytest.mark.parametrize("given", [".", "z.md"])
+def test_a_text_of_another_encoding_is_read_again(tmp_path, given):
+    folder = tmp_path / "ö#1"
+    folder.mkdir()
+    path = folder / "z.md"
+    path.write_bytes("für alle".encode("latin-1"))
+    source = open_source(folder if given == "." else path, encoding="latin-1")
+    (item,) = source
+    assert (item.key, item.value) == (str(path), "für alle")
+    assert source.holds(item.key)
+    assert source.place_of(item) == f"{path}?encoding=latin-1"
+    assert read_value(source.place_of(item)) == "für alle"
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_value(path)
+
+
 def test_a_long_text_is_kept(tmp_path):
     (tmp_path / "x.txt").write_text("word " * 200_000)
     assert len(next(iter(open_source(tmp_path))).value) == 1_000_000

@@ -105,6 +105,23 @@ def test_unchanged_items_make_no_batches(index):
     assert index._reader.store.generation == generation + 1
 
 
+@pytest.mark.parametrize(("rows", "commits"), [(8191, 2), (8192, 2), (8193, 3)])
+def test_a_full_last_batch_is_followed_by_no_empty_one(index, rows, commits):
+    before = index._reader.store.generation
+    report = index.add(ROWS[:rows], batch_items=4096)
+    assert (report.added, len(index)) == (rows, rows)
+    assert index._reader.store.generation == before + commits
+
+
+def test_a_full_last_batch_is_swept_too(index, tmp_path):
+    np.save(tmp_path / "a.npy", ROWS[:9000])
+    index.add(tmp_path / "a.npy")
+    changed = ROWS[:4096] + 1
+    np.save(tmp_path / "a.npy", changed)
+    report = index.add(tmp_path / "a.npy", batch_items=4096, prune=True)
+    assert (report.updated, report.pruned, len(index)) == (4096, 9000 - 4096, 4096)
+
+
 def test_fields_of_a_batch_can_be_asked_for_when_the_next_one_fails(index):
     items = [(f"a{row}", value, {"n": row}) for row, value in enumerate(ROWS)]
     with pytest.raises(StopError):

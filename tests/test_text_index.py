@@ -141,6 +141,17 @@ def test_features_are_learned_from_more_than_images_would_be():
     assert len(features.words) > 2000
 
 
+def test_words_that_are_learned_are_told_of_to_the_last_and_no_others():
+    source = open_source([f"word{n} word{n % 9}" for n in range(5000)], kind="text")
+    told = {}
+    for method in METHODS:
+        told[method] = []
+        learned_features(source, np.random.default_rng(0), method, told[method].append)
+    assert [(one.done, one.total) for one in told["tfidf"]] == [(4096, 5000), (5000, 5000)]
+    assert told["counts"] == told["tfidf"]
+    assert told["wordllama"] == []
+
+
 def test_a_method_for_texts_is_refused_elsewhere(tmp_path, vectors):
     with pytest.raises(UsageError, match="is for texts; these are vectors"):
         hashret.create(tmp_path / "x", vectors, 32, features="tfidf")
@@ -166,6 +177,19 @@ def test_the_command_line_asks_by_words(text_index, run, method):
     assert (
         "English" if method == "wordllama" else "words" if method == "counts" else "TF-IDF"
     ) in out.stdout
+
+
+def test_an_index_keeps_the_features_it_has(text_index, run, tmp_path):
+    (tmp_path / "a.txt").write_text("the violin\nthe oven\n")
+    path = text_index("tfidf")
+    out = run("index", tmp_path / "a.txt", "-i", path, "--features", "wordllama")
+    assert (out.returncode, "was made with --features tfidf" in out.stderr) == (2, True)
+    for method in ("tfidf", "auto"):
+        out = run("index", tmp_path / "a.txt", "-i", path, "--features", method)
+        assert (out.returncode, "2 skipped" in out.stderr) == (0, False), out.stderr
+    assert "became" not in out.stderr
+    out = run("index", tmp_path / "a.txt", "-i", tmp_path / "new", "--recipe", "lsh")
+    assert "Texts became means of wordllama's" in out.stderr
 
 
 def test_the_command_line_survives_bytes_that_are_no_text(text_index):
@@ -227,3 +251,20 @@ def test_counts_are_decoded_as_shares(text_index):
         assert learned["reconstruction_loss"] == "multinomial"
         row = index.reconstruct(index["t0"].code)[0]
         assert row.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_texts_of_another_encoding_are_read_again_and_pruned(text_index, tmp_path):
+    folder = tmp_path / "latin"
+    folder.mkdir()
+    for n in range(3):
+        (folder / f"{n}.txt").write_bytes(f"the oven, the flour and the café {n}".encode("latin-1"))
+    with hashret.open(text_index("tfidf")) as index:
+        index.remove([key for key, _, _ in ROWS])
+        source = open_source(folder, encoding="latin-1")
+        assert index.add(source).added == 3
+        assert index[f"{folder}/0.txt"].location == f"{folder}/0.txt?encoding=latin-1"
+        found = index.outliers()
+        assert (found.measured, found.skipped) == (3, [])
+        (folder / "1.txt").unlink()
+        report = index.add(open_source(folder, encoding="latin-1"), prune=True)
+        assert (report.unchanged, report.pruned) == (2, 1)

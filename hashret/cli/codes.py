@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,7 +36,7 @@ def encode(
     sources: tuple[str, ...],
     index_name: str | None,
     file: Path | None,
-    opening: dict[str, str],
+    opening: dict[str, Any],
     strict: bool,
 ) -> None:
     """Print the codes an index gives to SOURCE, in hexadecimal; nothing is stored."""
@@ -47,7 +48,7 @@ def encode(
     if file is not None and Output.of(context).format != "table":
         raise UsageError("-o writes an array; leave out the format, or -o.")
     with open_index(index_name) as index, ProgressDisplay() as progress:
-        source = open_paths(sources, kind=index.kind, **opening)
+        source = open_paths(sources, kind=index.kind, earlier=index.columns_taken, **opening)
         keys, codes, skipped = index.encoder.encode_source(source, progress)
         fingerprint = index.fingerprint
     tell_skipped(skipped)

@@ -155,9 +155,17 @@ def _superfluous(items: Iterable[DuplicateItem]) -> Iterator[DuplicateItem]:
 
 
 def _place(item: DuplicateItem) -> str:
-    return item.key if item.location is None else os.path.realpath(item.location)
+    if item.location is None:
+        return item.key
+    # What follows a file's own path says how its text is read.
+    is_file = item.location.startswith(f"{item.key}?")
+    return os.path.realpath(item.key if is_file else item.location)
 
 
 def _is_there(location: str) -> bool:
-    """Whether the file of an item is there, or the array file that it is a row of."""
-    return any(os.path.exists(name) for name in (location, location.rpartition("#")[0]))  # noqa: PTH110, a Path raises
+    """Whether the file of an item is there, or the array file or table that it is a row of."""
+    from hashret.sources.locations import split_location
+
+    file = location.rpartition("#")[0]
+    names = (location, file, split_location(file or location)[0])
+    return any(os.path.exists(name) for name in names)  # noqa: PTH110, a Path raises

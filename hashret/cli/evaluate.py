@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,6 +11,7 @@ from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import index_option, only_html, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
+from hashret.cli.source_options import refuse_options, source_options
 
 label_option = click.option(
     "--label",
@@ -32,6 +34,7 @@ seed_option = click.option(
     metavar="SOURCE",
     help="Ask the items of this source instead of the index's own.",
 )
+@source_options
 @label_option
 @click.option(
     "--sample",
@@ -54,6 +57,7 @@ def evaluate(
     context: click.Context,
     index_name: str | None,
     queries: str | None,
+    opening: dict[str, Any],
     label: str | None,
     sample: int | None,
     seed: int,
@@ -65,17 +69,25 @@ def evaluate(
     relevant with an equal label; without labels, if it is among the 100 nearest by float distance
     of the features.
     """
+    if queries is None:
+        refuse_options(opening, "name one with --queries, or leave it out")
     output = Output.of(context)
     warnings_to_stderr()
     with open_index(index_name) as index, ProgressDisplay() as progress:
         from hashret.evaluation import evaluate as score
+        from hashret.sources import open_paths
 
         if file is not None:
             from hashret.evaluation.drawing import check_writable, require_matplotlib
 
             require_matplotlib()
             check_writable(file)
-        report = score(index, queries, label=label, sample=sample, seed=seed, progress=progress)
+        source = (
+            None
+            if queries is None
+            else open_paths([queries], kind=index.kind, earlier=index.columns_taken, **opening)
+        )
+        report = score(index, source, label=label, sample=sample, seed=seed, progress=progress)
         if file is not None:
             from hashret.evaluation.html_report import write_html_report
 

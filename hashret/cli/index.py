@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,12 +20,12 @@ from hashret.cli.source_options import source_options
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from hashret.index import Index
     from hashret.ingest import AddReport
-    from hashret.sources import Skipped
+    from hashret.sources import SkippedInputs
 
 SKIPPED_EXIT_CODE = 3
 
@@ -91,7 +91,7 @@ def index(
     sources: tuple[str, ...],
     index_name: str | None,
     kind: str,
-    opening: dict[str, str],
+    opening: dict[str, Any],
     metric: str | None,
     replace: bool,
     prune: bool,
@@ -188,7 +188,7 @@ def _index_sources(
     path: Path,
     sources: tuple[str, ...],
     kind: str,
-    opening: dict[str, str],
+    opening: dict[str, Any],
     metric: str | None,
     learning: LearningOptions,
     replace: bool,
@@ -211,7 +211,8 @@ def _index_sources(
     else:
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
-    source = open_paths(sources, kind=kind, **opening)
+    earlier = opened.columns_taken if exists else {}
+    source = open_paths(sources, kind=kind, earlier=earlier, **opening)
     say(f"Source: {source.description}.")
     with ProgressDisplay() as progress:
         learned: dict[str, float] = {}
@@ -229,6 +230,8 @@ def _index_sources(
         report = opened.add(
             source, replace=replace, prune=prune, batch_items=BATCH_ITEMS, progress=progress
         )
+    if not exists and opened.kind == "text":
+        say(f"Texts became {opened.encoder.describe()}.")
     clock = Stopwatch()
     for seconds in (learned, report.seconds):
         clock.add(seconds)
@@ -248,7 +251,14 @@ def _check_learned(
             f"{path} has learned its codes of {opened.n_bits} bits already: leave out --bits "
             "to add to it, or choose another name to learn anew."
         )
-    useless = [flag for flag in learning.flags if flag != "--bits"]
+    own_features = getattr(opened.encoder.features, "method", None)
+    if learning.features not in ("auto", own_features):
+        made = f"with --features {own_features}" if own_features else f"of {opened.kind}"
+        raise UsageError(
+            f"{path} was made {made}: leave out --features {learning.features} to add to it, or "
+            "choose another name to learn anew."
+        )
+    useless = [flag for flag in learning.flags if flag not in ("--bits", "--features")]
     if useless:
         changes = "change" if len(useless) > 1 else "changes"
         say(f"{path} has learned already: {' and '.join(useless)} {changes} nothing.")
@@ -273,7 +283,7 @@ def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
         f"{report.updated:,} updated",
         f"{report.unchanged:,} unchanged",
         *([f"{report.pruned:,} pruned"] if report.pruned else []),
-        f"{len(report.skipped):,} skipped",
+        f"{report.skipped.total:,} skipped",
     ]
     say(f"{', '.join(counts)}: {total:,} item{'s' * (total != 1)} in {path} ({seconds:.1f} s)")
 
@@ -286,7 +296,9 @@ def _tell_timings(seconds: Mapping[str, float]) -> None:
     say(f"Seconds: {', '.join(parts)}; {memory}" if parts else memory.capitalize())
 
 
-def tell_skipped(skipped: Sequence[Skipped]) -> None:
+def tell_skipped(skipped: SkippedInputs) -> None:
     """Name the inputs that were left out, and why."""
     for one in skipped:
         say(on_one_line(f"Skipped {one.name}: {one.reason}"))
+    if skipped.unnamed:
+        say(f"Skipped {skipped.unnamed:,} more, which are not named here")

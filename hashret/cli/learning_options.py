@@ -123,7 +123,7 @@ _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
      "[default: hashret]"),
     ("--features", "features", click.Choice(FEATURES),
      "Of texts: wordllama (English; the extra text), tfidf (any language), or counts of words.  "
-     "[default: auto, the first that is installed]"),
+     "[default: auto, wordllama where it is installed and letters are Latin, else tfidf]"),
     ("--effort", "effort", _choice("effort"), "High takes six times as many steps."),
     ("--epochs", "epochs", click.IntRange(min=1),
      "Passes over the data while learning, whatever the effort.  "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from hashret.cli.index import SKIPPED_EXIT_CODE, tell_skipped
@@ -9,8 +11,7 @@ from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import Limit, index_option, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
-from hashret.cli.source_options import source_options
-from hashret.errors import UsageError
+from hashret.cli.source_options import refuse_options, source_options
 
 
 @click.command()
@@ -28,7 +29,7 @@ def outliers(
     sources: tuple[str, ...],
     index_name: str | None,
     limit: int | None,
-    opening: dict[str, str],
+    opening: dict[str, Any],
     strict: bool,
 ) -> None:
     """List the items that the learned codes describe worst, the worst first.
@@ -40,15 +41,18 @@ def outliers(
     SOURCE is new data, which is not stored. Without it, the items of the index are read again from
     where they came, or taken from its kept vectors.
     """
-    if opening and not sources:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in opening)
-        raise UsageError(f"{flags} tells how SOURCE is read; name one, or leave it out.")
+    if not sources:
+        refuse_options(opening, "name one, or leave it out")
     from hashret.sources import open_paths
 
     warnings_to_stderr()
     with open_index(index_name) as index:
         with ProgressDisplay() as progress:
-            source = open_paths(sources, kind=index.kind, **opening) if sources else None
+            source = (
+                open_paths(sources, kind=index.kind, earlier=index.columns_taken, **opening)
+                if sources
+                else None
+            )
             found = index.outliers(source, limit, progress=progress)
         fields = index.field_names
     tell_skipped(found.skipped)

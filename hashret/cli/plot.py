@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from hashret.cli.evaluate import label_option, seed_option
 from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import index_option, open_index
 from hashret.cli.progress import ProgressDisplay
+from hashret.cli.source_options import refuse_options, source_options
 from hashret.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ SAMPLES = {"bits": 100_000, "map": 10_000, "reconstruction": 10}
     metavar="N,N,...",
     help=f"Code lengths of the plot bits.  [default: {DEFAULT_LENGTHS}]",
 )
+@source_options
 @label_option
 @click.option(
     "--sample",
@@ -54,6 +56,7 @@ def plot(
     index_name: str | None,
     file: Path,
     bits: str | None,
+    opening: dict[str, Any],
     label: str | None,
     sample: int | None,
     seed: int,
@@ -78,6 +81,8 @@ def plot(
         raise UsageError(f"--bits belongs to the plot bits, not to {kind}.")
     if sources and kind in ("buckets", "correlation", "training"):
         raise UsageError(f"The plot {kind} is about an index: leave out SOURCE.")
+    if not sources:
+        refuse_options(opening, "name a SOURCE, or leave it out")
     lengths = _lengths(bits or DEFAULT_LENGTHS)
     check_format(file)
     require_matplotlib()
@@ -85,10 +90,10 @@ def plot(
     warnings_to_stderr()
     with ProgressDisplay() as progress:
         if kind in ("bits", "map"):
-            items = _sample(kind, sources, index_name, label, sample, seed, progress)
+            items = _sample(kind, sources, opening, index_name, label, sample, seed, progress)
             drawn = _learned(kind, items, lengths, seed, progress)
         else:
-            drawn = _of_index(kind, sources, index_name, label, sample, seed, progress)
+            drawn = _of_index(kind, sources, opening, index_name, label, sample, seed, progress)
     numbers = save(drawn, file)
     say(f"{file}, its numbers in {numbers}")
 
@@ -106,6 +111,7 @@ def _lengths(text: str) -> list[int]:
 def _sample(
     kind: str,
     sources: tuple[str, ...],
+    opening: dict[str, Any],
     index_name: str | None,
     label: str | None,
     sample: int | None,
@@ -117,7 +123,7 @@ def _sample(
 
     count = sample or SAMPLES[kind]
     if sources:
-        source = open_paths(sources)
+        source = open_paths(sources, **opening)
         return sample_of_source(source, count, label=label, seed=seed, progress=progress)
     with open_index(index_name) as index:
         return sample_of_index(index, count, label=label, seed=seed, progress=progress)
@@ -138,6 +144,7 @@ def _learned(
 def _of_index(
     kind: str,
     sources: tuple[str, ...],
+    opening: dict[str, Any],
     index_name: str | None,
     label: str | None,
     sample: int | None,
@@ -154,7 +161,11 @@ def _of_index(
             return training_of(index)
         if kind in ("buckets", "correlation"):
             return next(one for one in code_plots(index) if one.name == kind)
-        source = open_paths(sources, kind=index.kind) if sources else None
+        source = (
+            open_paths(sources, kind=index.kind, earlier=index.columns_taken, **opening)
+            if sources
+            else None
+        )
         if kind == "reconstruction":
             count = sample or SAMPLES[kind]
             return pictures_of_items(index, source, count=count, seed=seed, progress=progress)

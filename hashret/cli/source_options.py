@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
+
+from hashret.errors import UsageError
 
 FORMATS = ("csv", "tsv", "json", "jsonl", "lines", "parquet", "sqlite")
 
@@ -15,12 +17,13 @@ _OPTIONS = (
         "--column",
         metavar="NAME",
         help="Column of a table, or data set of an HDF5 or .npz file, that holds the values.  "
-        "[default: by its name and contents]",
+        "[default: the one taken before, or by its name and contents]",
     ),
     click.option(
         "--id-column",
         metavar="NAME",
-        help="Column of a table that holds the keys.  [default: id, key, ..., or row numbers]",
+        help="Column of a table that holds the keys; '' takes the numbers of the rows.  [default: "
+        "the column taken before, or id, key, ..., or row numbers]",
     ),
     click.option("--sql", metavar="QUERY", help="Rows to take from an SQLite file, as a table."),
     click.option(
@@ -39,6 +42,22 @@ _OPTIONS = (
 _NAMES = ("column", "id_column", "sql", "format", "encoding", "key_prefix")
 
 
+def refuse_options(opening: Mapping[str, str], instead: str) -> None:
+    """Refuse options that say how a source is read where there is none.
+
+    Args:
+        opening: as :func:`source_options` gives it.
+        instead: what to do, as the end of a sentence.
+
+    Raises:
+        UsageError: one was given.
+    """
+    if opening:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in opening)
+        tells = "tell" if len(opening) > 1 else "tells"
+        raise UsageError(f"{flags} {tells} how a source is read: {instead}.")
+
+
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command these options, which reach it as one argument, ``opening``.
 
@@ -49,7 +68,11 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def collecting(*arguments: Any, **options: Any) -> Any:
         given = {name: options.pop(name) for name in _NAMES}
-        opening = {name: value for name, value in given.items() if value not in (None, "")}
+        opening = {
+            name: value
+            for name, value in given.items()
+            if value or (value == "" and name == "id_column")
+        }
         return command(*arguments, opening=opening, **options)
 
     for option in reversed(_OPTIONS):

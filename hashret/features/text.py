@@ -16,8 +16,14 @@ from hashret.features.contract import ArrayReader, Failure
 MAX_CHARACTERS = 100_000
 """What a text holds beyond these is not looked at."""
 
+BULK = 64
+"""So many texts at a time are worth preparing for."""
+
 EMPTY = "holds no text"
 UNKNOWN = "holds no word that these features know"
+
+LAST_LATIN = "\u0250"
+_LETTERS_LOOKED_AT = 1000
 
 _LONE = re.compile("[\ud800-\udfff]")
 
@@ -135,6 +141,19 @@ def prepared(value: object) -> str:
         # A pair of surrogates is a character, a lone one is none.
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text.replace("\0", " ")
+
+
+def is_in_latin_letters(texts: Iterable[str]) -> bool:
+    """Whether at least half of the letters are Latin; texts without letters are."""
+    latin = others = 0
+    for text in texts:
+        for character in text[:_LETTERS_LOOKED_AT]:
+            if character.isalpha():
+                if character < LAST_LATIN or "\u1e00" <= character <= "\u1eff":
+                    latin += 1
+                else:
+                    others += 1
+    return latin >= others
 
 
 def unit(row: NDArray[np.float32]) -> NDArray[np.float32] | None:

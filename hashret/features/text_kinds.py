@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain, islice
 from typing import Any
 
 from hashret.errors import DamagedIndexError, UsageError
 from hashret.features.contract import ArrayReader
-from hashret.features.text import TextFeatures
+from hashret.features.text import TextFeatures, is_in_latin_letters
 
 METHODS = ("auto", "wordllama", "tfidf", "counts")
 """What ``features`` may be, for texts."""
+
+LOOKED_AT = 1000
+"""So many texts tell in which letters all are written."""
 
 
 def learn_text_features(values: Iterable[str], method: str = "auto") -> TextFeatures:
@@ -19,7 +23,8 @@ def learn_text_features(values: Iterable[str], method: str = "auto") -> TextFeat
     Args:
         values: texts; they are gone through once.
         method: ``"wordllama"``, ``"tfidf"`` or ``"counts"``; ``"auto"`` is the first of these where
-            its package is installed, and otherwise the second.
+            its package is installed and the first texts are in Latin letters, and otherwise the
+            second.
 
     Raises:
         InputError: none of the texts holds a word.
@@ -30,7 +35,10 @@ def learn_text_features(values: Iterable[str], method: str = "auto") -> TextFeat
     if method == "auto":
         from hashret.features.text_wordllama import is_installed
 
-        method = "wordllama" if is_installed() else "tfidf"
+        remaining = iter(values)
+        first = list(islice(remaining, LOOKED_AT))
+        values = chain(first, remaining)
+        method = "wordllama" if is_installed() and is_in_latin_letters(first) else "tfidf"
     return _class_of(method).learn(values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 POWER_STEPS = 3
 SPARE_DIRECTIONS = 16
+WORDS_WITH_PARTS = 200_000
+"""So many words, the most frequent, are taken apart; a million of long ones would fill gigabytes.
+"""
 SMALLEST = 1e-8
 """Directions in which texts vary by less than this share of the greatest variance are left out."""
 
@@ -38,7 +42,7 @@ def learn_vectors(
     """
     from scipy.sparse import csr_matrix, diags, hstack
 
-    grams, parts = _parts(corpus.words)
+    grams, parts = _parts(corpus)
     part_frequencies = np.minimum(
         (parts.T @ corpus.frequencies.astype(np.float64)).astype(np.int64), corpus.n_texts
     )
@@ -104,15 +108,24 @@ def _orthonormal(
     return rows @ mixture, mixture, lengths.astype(np.float32)
 
 
-def _parts(words: list[str]) -> tuple[list[str], csr_matrix]:
-    """The distinct parts of words, and how often each is in each word, ``(words, parts)``."""
+def _parts(corpus: Corpus) -> tuple[list[str], csr_matrix]:
+    """The distinct parts of frequent words, and how often each is in each word, ``(words, parts)``.
+
+    Rows of the other words are empty.
+    """
     from scipy.sparse import csr_matrix
 
+    frequent = np.zeros(len(corpus.words), bool)
+    frequent[np.argsort(-corpus.frequencies, kind="stable")[:WORDS_WITH_PARTS]] = True
     numbers: dict[str, int] = {}
-    columns = [numbers.setdefault(gram, len(numbers)) for word in words for gram in grams_of(word)]
-    starts = np.cumsum([0, *(len(grams_of(word)) for word in words)])
+    columns, starts = array("i"), array("q", [0])
+    for word, is_frequent in zip(corpus.words, frequent.tolist(), strict=True):
+        if is_frequent:
+            columns.extend(numbers.setdefault(gram, len(numbers)) for gram in grams_of(word))
+        starts.append(len(columns))
     matrix = csr_matrix(
-        (np.ones(len(columns), np.float32), columns, starts), shape=(len(words), len(numbers))
+        (np.ones(len(columns), np.float32), np.asarray(columns), np.asarray(starts)),
+        shape=(len(corpus.words), len(numbers)),
     )
     matrix.sum_duplicates()
     return list(numbers), matrix

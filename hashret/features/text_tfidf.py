@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hashret.errors import DamagedIndexError
 from hashret.features.contract import FORMAT, ArrayReader
-from hashret.features.text import TextFeatures, unit
+from hashret.features.text import BULK, TextFeatures, unit
 from hashret.features.text_words import Corpus, checked_words, grams_of, numbered, words_of
 
 DIMENSIONS = 256
@@ -23,8 +23,6 @@ GRAM_WEIGHT = 0.1
 """What a part counts beside the word it is in; with it, unknown words and endings are read too."""
 
 TABLE_FILE = "features.npy"
-
-_BULK = 64
 
 
 class TfidfFeatures(TextFeatures):
@@ -71,7 +69,7 @@ class TfidfFeatures(TextFeatures):
 
     def _rows(self, texts: Sequence[str]) -> Iterator[NDArray[np.float32] | None]:
         # The same numbers, widened once for many texts or word by word for a few.
-        table = self._wide_table if len(texts) >= _BULK else self.table
+        table = self._wide_table if len(texts) >= BULK else self.table
         for text in texts:
             rows: list[int] = []
             weights: list[float] = []

@@ -8,6 +8,10 @@ English; for those, and for other scripts, TF-IDF serves better.
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
+import math
+import mmap
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -20,7 +24,7 @@ from numpy.typing import NDArray
 
 from hashret.errors import DamagedIndexError, EncoderMismatchError, InputError, UsageError
 from hashret.features.contract import FORMAT, ArrayReader
-from hashret.features.text import TextFeatures, unit
+from hashret.features.text import BULK, TextFeatures, is_in_latin_letters, unit
 
 WEIGHTS = Path("weights/l2_supercat_256.safetensors")
 TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
@@ -28,15 +32,20 @@ TENSOR = "embedding.weight"
 DIMENSIONS = 256
 
 AT_A_TIME = 256
-"""Texts that are cut into pieces together."""
+CHARACTERS_AT_A_TIME = 1_000_000
+"""So many texts, of about so many characters, are cut into pieces together: a piece takes some 100
+bytes, and a character of a rare script is three pieces."""
 
 REMEDY = "`pip install 'hashret[text]'` brings it"
 
 
-class _Model(NamedTuple):
-    """The files of a model: what they hold, and the digest of both."""
+_log = logging.getLogger("hashret")
 
-    weights: bytes
+
+class _Model(NamedTuple):
+    """The files of a model: what they hold, and the digest of both; the weights are mapped."""
+
+    weights: mmap.mmap
     tokenizer: bytes
     digest: str
 
@@ -85,23 +94,38 @@ class WordllamaFeatures(TextFeatures):
                 f"installed are {model.digest[:16]}: install the version it was made with, or "
                 "build the index again."
             )
-        from safetensors.numpy import load
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_str(model.tokenizer.decode())
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        return tokenizer, load(model.weights)[TENSOR]
+        return tokenizer, _embeddings(model.weights)
+
+    @cached_property
+    def _wide_table(self) -> NDArray[np.float32]:
+        return self._parts[1].astype(np.float32)
 
     def _rows(self, texts: Sequence[str]) -> Iterator[NDArray[np.float32] | None]:
-        tokenizer, table = self._parts
-        for start in range(0, len(texts), AT_A_TIME):
-            some = [" ".join(text.split()) for text in texts[start : start + AT_A_TIME]]
+        tokenizer = self._parts[0]
+        # The same numbers, widened once for many texts or piece by piece for a few.
+        table = self._wide_table if len(texts) >= BULK else self._parts[1]
+        for some in _together(" ".join(text.split()) for text in texts):
             for text, pieces in zip(
                 some, tokenizer.encode_batch_fast(some, add_special_tokens=False), strict=True
             ):
                 # A text of no words has one piece, for its beginning.
-                yield unit(table[pieces.ids].astype(np.float32).sum(axis=0)) if text else None
+                vectors = table[pieces.ids].astype(np.float32, copy=False)
+                yield unit(vectors.sum(axis=0)) if text else None
+
+    def vector(self, value: Any) -> NDArray[np.float32]:
+        """One text as a row; warns of one that the embeddings were not made for."""
+        row = super().vector(value)
+        if not is_in_latin_letters([value]):
+            _log.warning(
+                "Wordllama's embeddings serve English; answers to a text in other letters than "
+                "Latin mean little. An index made with features tfidf serves any language."
+            )
+        return row
 
     def to_json(self) -> dict[str, Any]:
         """Which model it is."""
@@ -125,6 +149,20 @@ class WordllamaFeatures(TextFeatures):
         return f"means of wordllama's {DIMENSIONS}-dimensional word embeddings (English)"
 
 
+def _together(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Texts in lists that are short enough to be cut into pieces together."""
+    some: list[str] = []
+    characters = 0
+    for text in texts:
+        some.append(text)
+        characters += len(text)
+        if len(some) == AT_A_TIME or characters >= CHARACTERS_AT_A_TIME:
+            yield some
+            some, characters = [], 0
+    if some:
+        yield some
+
+
 def _folder() -> Path | None:
     spec = find_spec("wordllama")
     places = spec.submodule_search_locations if spec is not None else None
@@ -141,12 +179,27 @@ def _read_model() -> _Model:
     if folder is None:
         raise UsageError(f"These features need the package wordllama: {REMEDY}.")
     try:
-        weights, tokenizer = (folder / WEIGHTS).read_bytes(), (folder / TOKENIZER).read_bytes()
-    except OSError as error:
+        with (folder / WEIGHTS).open("rb") as file:
+            weights = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        tokenizer = (folder / TOKENIZER).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: the file is empty
         raise UsageError(
-            f"The embeddings of wordllama cannot be read ({error.strerror}: {error.filename}); "
-            f"{REMEDY}."
+            f"The embeddings of wordllama in {folder} cannot be read ({error}); {REMEDY}."
         ) from error
     digest = hashlib.sha256(weights)
     digest.update(tokenizer)
     return _Model(weights, tokenizer, digest.hexdigest())
+
+
+def _embeddings(weights: mmap.mmap) -> NDArray[np.float16]:
+    """The embedding of each piece, ``(pieces, 256)``, a view of a mapped safetensors file.
+
+    Such a file is the length of its header, 8 bytes, the header, JSON, and the arrays.
+    """
+    start = 8 + int.from_bytes(weights[:8], "little")
+    tensor = json.loads(weights[8:start])[TENSOR]
+    shape = tuple(tensor["shape"])
+    table: NDArray[np.float16] = np.frombuffer(
+        weights, "<f2", math.prod(shape), start + tensor["data_offsets"][0]
+    )
+    return table.reshape(shape)

@@ -11,8 +11,9 @@ from hashret.errors import InputError
 from hashret.sources.archive_files import Member, latest_archive
 from hashret.sources.folders import ignored_text
 from hashret.sources.images import SUFFIXES, is_image_name
-from hashret.sources.item import Item, Skipped, Source
+from hashret.sources.item import Item, Source
 from hashret.sources.metadata import is_unicode, printable
+from hashret.sources.skipped import Skipped, SkippedInputs
 
 
 class ImageArchive(Source):
@@ -31,11 +32,12 @@ class ImageArchive(Source):
     def __init__(self, path: str, location: str) -> None:
         """List the archive at a path; ``location`` is where it can be found again."""
         super().__init__()
-        self.location, self._path = location, path
+        self.location = self.root = location
+        self._path = path
         archive, by_name = latest_archive(path)
         others: Counter[str] = Counter()
         self._members: list[Member] = []
-        self._left_out: list[Skipped] = []
+        self._left_out = SkippedInputs()
         for member in archive.members:
             if any(part.startswith(".") for part in _parts(member.name)):
                 continue

@@ -184,6 +184,11 @@ def open_array(data: Any, kind: str, key_prefix: str) -> ArraySource:
     """
     if STEM in key_prefix:
         raise UsageError(f"{STEM} in key_prefix stands for the name of a file; an array has none.")
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise InputError(
+            "Expected an array without missing values, got a masked one; data.filled(0), or "
+            "another value, fills them."
+        )
     try:
         array = np.asarray(data)
     except (ValueError, TypeError, RuntimeError) as error:

@@ -1,18 +1,15 @@
-"""The columns of a table: what they hold, and which of them are the values and the keys."""
+"""The columns of a table: what a sample of the records shows that they hold."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hashret.errors import InputError
 from hashret.sources.images import is_image_name
 from hashret.sources.item import is_pil_image
 from hashret.sources.records import RecordReader
@@ -20,24 +17,6 @@ from hashret.sources.records import RecordReader
 SAMPLE_RECORDS = 1000
 _SAMPLE_CHARACTERS = 1 << 23
 
-TEXT_NAMES = (
-    *("text", "body", "content", "document", "abstract", "description", "summary", "sentence"),
-    *("passage", "review", "comment", "message", "question"),
-)
-SHORT_TEXT_NAMES = ("title", "headline", "caption", "subject")
-KEY_NAMES = (
-    *("id", "key", "uid", "uuid", "guid", "_id", "doc_id", "docid", "document_id", "documentid"),
-    *("item_id", "record_id", "identifier"),
-)
-UNIQUE_KEY_NAMES = ("url", "uri", "slug", "doi")
-"""Names of columns that are keys only where no value comes twice."""
-
-_WANTED = {
-    "auto": "text, paths of images or lists of numbers",
-    "text": "text",
-    "images": "paths of images",
-    "vectors": "lists of numbers",
-}
 _IMAGE_STARTS = (
     *(b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"P5", b"P6"),
 )
@@ -125,23 +104,6 @@ class Survey:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which columns are what.
-
-    Attributes:
-        kind: ``"text"``, ``"images"`` or ``"vectors"``.
-        column: of the values.
-        id_column: of the keys; None for the numbers of the rows.
-        width: how long vectors are; 0 for other kinds.
-    """
-
-    kind: str
-    column: str
-    id_column: str | None
-    width: int = 0
-
-
 def kind_of_value(value: Any) -> str | None:
     """What a value is, as :class:`Column` counts it; None where it is missing."""
     if isinstance(value, str):
@@ -222,103 +184,3 @@ def survey(reader: RecordReader) -> Survey:
         if characters > _SAMPLE_CHARACTERS:
             break
     return Survey(columns, {name: len(keys) for name, keys in seen.items()}, count, problem)
-
-
-def choose(
-    found: Survey, kind: str, column: str | None, id_column: str | None, *, name: str, folder: Path
-) -> Choice:
-    """Decide which columns hold the values and the keys.
-
-    Args:
-        found: what the columns hold.
-        kind: ``"auto"``, or what the user says that the values are.
-        column: the user's column of values, or None.
-        id_column: the user's column of keys, or None.
-        name: what messages call the table.
-        folder: where paths of images start from.
-
-    Raises:
-        InputError: there is no such column, or none that holds what is asked for.
-    """
-    for asked in (column, id_column):
-        if asked is not None and asked not in found.columns:
-            raise InputError(
-                f"There is no column {asked!r} in {name}; the columns are {_listed(found)}."
-            )
-    if column is None:
-        column = _value_column(found, kind, id_column, folder)
-        if column is None:
-            raise InputError(
-                f"No column of {name} holds {_WANTED[kind]}; the columns are {_listed(found)}. "
-                "Name one with --column (column= in Python)."
-            )
-    facts = found.columns[column]
-    resolved = facts.holds() if kind == "auto" else kind
-    if not resolved or not facts.can_be(resolved):
-        raise InputError(
-            f"Expected {_WANTED[kind]} in the column {column!r} of {name}, which holds "
-            f"{facts.describe()}; the columns are {_listed(found)}."
-        )
-    if id_column is None:
-        id_column = _key_column(found, column)
-    width = facts.widths.most_common(1)[0][0] if resolved == "vectors" else 0
-    return Choice(resolved, column, id_column, width)
-
-
-def _value_column(found: Survey, kind: str, id_column: str | None, folder: Path) -> str | None:
-    """The column that most likely holds what is to be indexed."""
-    others = {name: facts for name, facts in found.columns.items() if name != id_column}
-    fitting = {
-        name: facts
-        for name, facts in others.items()
-        if (facts.holds() if kind == "auto" else facts.can_be(kind))
-    }
-    by_kind: dict[str, dict[str, Column]] = {"text": {}, "images": {}, "vectors": {}}
-    for name, facts in fitting.items():
-        if kind in ("auto", facts.holds()):
-            by_kind[facts.holds()][name] = facts
-    images, vectors = by_kind["images"], by_kind["vectors"]
-    texts = {name: facts for name, facts in by_kind["text"].items() if not facts.numeric}
-    there = [name for name in images if _are_there(fitting[name], folder)]
-    longest = sorted(texts, key=lambda name: -texts[name].characters)
-    ranked = [
-        *there,
-        *_named(TEXT_NAMES, texts),
-        *vectors,
-        *_named(SHORT_TEXT_NAMES, texts),
-        *longest,
-        *images,
-        *(fitting if kind != "auto" else ()),
-    ]
-    # Keys of text are not what they are the keys of, where there is anything else.
-    return next(
-        (name for name in ranked if name.lower() not in KEY_NAMES), next(iter(ranked), None)
-    )
-
-
-def _key_column(found: Survey, column: str) -> str | None:
-    distinct = {name: count for name, count in found.distinct.items() if name != column}
-    likely = [name for name, count in distinct.items() if 2 * count > found.records]
-    unique = [name for name, count in distinct.items() if count == found.records]
-    return next(iter([*_named(KEY_NAMES, likely), *_named(UNIQUE_KEY_NAMES, unique)]), None)
-
-
-def _named(names: Iterable[str], columns: Iterable[str]) -> list[str]:
-    by_name = {column.lower(): column for column in columns}
-    return [by_name[name] for name in names if name in by_name]
-
-
-def _are_there(facts: Column, folder: Path) -> bool:
-    """Whether values are pictures, or paths of files that are there."""
-    if not facts.paths:
-        return True
-    try:
-        return any((folder / path).is_file() for path in facts.paths)
-    except (OSError, ValueError):
-        return False
-
-
-def _listed(found: Survey) -> str:
-    shown = [f"{name} ({facts.describe()})" for name, facts in list(found.columns.items())[:20]]
-    more = len(found.columns) - len(shown)
-    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "") if shown else "none"

@@ -27,7 +27,8 @@ class RecordCursor:
     def __init__(self, path: Path, options: Mapping[str, str]) -> None:
         """Open the table; values are read when they are asked for."""
         self._path = path
-        reading = Reading(**{name: text for name, text in options.items() if name != "kind"})
+        given: dict[str, Any] = {name: text for name, text in options.items() if name != "kind"}
+        reading = Reading(**given)
         self._table = open_table(path, options.get("kind", "auto"), reading)
         self._following = 0
         self._records: Iterator[Record] | None = None

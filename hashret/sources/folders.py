@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from hashret.errors import InputError
-from hashret.sources.item import Item, Skipped, Source, is_gone
+from hashret.sources.item import Item, Source, is_gone
 from hashret.sources.metadata import is_unicode, printable
+from hashret.sources.skipped import Skipped, SkippedInputs
 
 TEXT_SUFFIXES = frozenset({".md", ".markdown", ".txt"})
 """Of the files that are texts, each of them one, in a folder."""
@@ -47,8 +48,8 @@ class FileFolder(Source):
     def __init__(self, location: str) -> None:
         """List the folder of this absolute path; no file is read yet."""
         super().__init__()
-        self.location = location
-        self._unlisted: list[Skipped] = []
+        self.location = self.root = location
+        self._unlisted = SkippedInputs()
         self._away: dict[str, bool] = {}
         paths: list[str] = []
         others: Counter[str] = Counter()
@@ -134,7 +135,7 @@ class FileFolder(Source):
 def read_files(
     entries: Iterable[tuple[str, dict[str, str]]],
     read: Callable[[str], Any],
-    skipped: list[Skipped],
+    skipped: SkippedInputs,
 ) -> Iterator[Item]:
     """Items of files, given by path and fields; those that cannot be read go to ``skipped``."""
     for path, fields in entries:

@@ -56,10 +56,11 @@ class ImageFile(Source):
         """Take a file, and where it can be found again; nothing is read yet."""
         super().__init__()
         self.description = f"1 image, {printable(path.name)}"
-        self.location, self._path = location, path.absolute()
+        self.location = self.root = location
+        self._path = path.absolute()
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
-        entries = [(self.location or "", dict[str, str]()) for _ in positions]
+        entries = [(self.root or "", dict[str, str]()) for _ in positions]
         yield from read_files(entries, lambda _: read_image_bytes(self._path), self._skipped)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hashret.errors import InputError
 from hashret.sources.inside import split_inside
 from hashret.sources.locations import split_location
 from hashret.sources.remote import is_url
+from hashret.sources.skipped import SkippedInputs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,42 +43,42 @@ class Item:
     position: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """An input that was left out: its name, and why."""
-
-    name: str
-    reason: str
-
-
 class Source(ABC):
     """A stream of items that can be iterated more than once.
 
     Attributes:
         kind: ``"images"``, ``"text"`` or ``"vectors"``.
         description: one line about what was understood.
-        location: the absolute path of the folder or file on disk; None for Python data and for
-            several paths (each of ``parts`` has its own).
+        location: the absolute path of the folder or file on disk, with how it was read where that
+            is not the usual way; None for Python data and for several paths (each of ``parts`` has
+            its own).
+        root: that path alone.
         length: how many items there are at most; those that turn out unreadable are skipped.
         ignored: how many files beside the items were left alone because they are of another kind.
         has_rows: whether its items lie in one file, each at a position.
         row_prefix: what the keys begin with where they are row numbers; None where they are names.
+        columns_taken: which columns of tables are the values and the keys, by where they lie.
+        passes: whether what it holds is gone when it is read, so that its row numbers, if those are
+            its keys, mean other items the next time.
     """
 
     kind: str
     description: str
     location: str | None = None
+    root: str | None = None
     length: int = 0
     ignored: int = 0
     has_rows: bool = False
     row_prefix: str | None = None
+    columns_taken: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    passes: bool = False
 
     def __init__(self) -> None:
         """Start with nothing skipped."""
-        self._skipped: list[Skipped] = []
+        self._skipped = SkippedInputs()
 
     @property
-    def skipped(self) -> list[Skipped]:
+    def skipped(self) -> SkippedInputs:
         """Inputs left out by the latest iteration, as far as it has come."""
         return self._skipped
 
@@ -87,16 +89,24 @@ class Source(ABC):
 
     def __iter__(self) -> Iterator[Item]:
         """Start again from the first item, and with nothing skipped."""
-        self._skipped = []
+        self._skipped = SkippedInputs()
         return self._items(range(self.length))
 
     def named_keys(self) -> Iterable[str]:
         """The keys of a source on disk where they are names; none where they are row numbers."""
-        return [] if self.location is None else [self.location]
+        return [] if self.root is None else [self.root]
 
     def holds(self, key: str) -> bool:
         """Whether an item of this key is in the source, readable or not; for sources on disk."""
-        return key == self.location
+        return self.root is not None and key == self.root
+
+    def place_of(self, item: Item) -> str | None:
+        """Where the value of one of its items can be read again; None where it cannot."""
+        if self.location is None:
+            return None
+        if item.position is not None:
+            return f"{self.location}#{item.position}"
+        return item.key + self.location.removeprefix(self.root or self.location)
 
     def sample(self, count: int, random: np.random.Generator) -> Iterator[Item]:
         """Items drawn by chance, in the order of the source; only these are read.
@@ -107,7 +117,7 @@ class Source(ABC):
         """
         if count >= self.length:
             return iter(self)
-        self._skipped = []
+        self._skipped = SkippedInputs()
         return self._items(np.sort(random.choice(self.length, count, replace=False)).tolist())
 
     @abstractmethod

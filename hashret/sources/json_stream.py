@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hashret.errors import InputError
+from hashret.sources.json_lines import as_object
 from hashret.sources.metadata import is_unicode, printable
 from hashret.sources.reading import MAX_CHARACTERS, not_decoded, opened_text, picked
-from hashret.sources.records import Count, Record, RecordReader, json_record
+from hashret.sources.records import Count, Record, RecordReader
 
 _CHUNK = 1 << 18
 _SPACE = " \t\r\n"
@@ -34,7 +35,11 @@ class JsonReader(RecordReader):
     ) -> Iterator[Record]:
         """The objects; other values of the array are named."""
         for position, (line, value) in picked(self._values(), positions):
-            yield json_record(position, f"line {line:,}", value)
+            place = f"line {line:,}"
+            try:
+                yield Record(position, place, as_object(value))
+            except InputError as error:
+                yield Record(position, place, None, str(error))
 
     def _values(self) -> Iterator[tuple[int, Any]]:
         with opened_text(self._path, self._encoding) as file:
@@ -102,8 +107,12 @@ class _Parser:
                 return value
             if len(self._buffer) - self._place > MAX_CHARACTERS:
                 raise self._refused(f"{reason or 'a value'}, within {MAX_CHARACTERS:,} characters")
+            before = 0
+            if isinstance(reason, json.JSONDecodeError):
+                before = self._buffer.count("\n", self._place, reason.pos)
             if not self._more() and reason is not None:
-                raise self._refused(str(reason)) from reason
+                self._line += before
+                raise self._refused(getattr(reason, "msg", str(reason))) from reason
 
     def _more(self) -> bool:
         """Read on, dropping what is done with; False at the end."""

@@ -20,7 +20,8 @@ def with_options(path: str, options: Mapping[str, str]) -> str:
         >>> with_options("/docs.csv", {"column": "title"}), with_options("/docs.csv", {})
         ('/docs.csv?column=title', '/docs.csv')
     """
-    return f"{path}?{urlencode(options, quote_via=quote)}" if options else path
+    query = urlencode(options, errors="surrogatepass", quote_via=quote)
+    return f"{path}?{query}" if options else path
 
 
 def split_location(location: str) -> tuple[str, dict[str, str]]:
@@ -33,7 +34,7 @@ def split_location(location: str) -> tuple[str, dict[str, str]]:
         ('/what?.csv', {})
     """
     path, _, query = location.rpartition("?")
-    options = dict(parse_qsl(query)) if path else {}
+    options = dict(parse_qsl(query, errors="surrogatepass")) if path else {}
     if not options or not set(options) <= set(OPTIONS):
         return location, {}
     return path, options

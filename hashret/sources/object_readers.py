@@ -10,10 +10,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar
 
-from hashret.errors import InputError
+from hashret.errors import HashretError, InputError
+from hashret.sources.foreign import arrow_values, unwrapped_pictures
+from hashret.sources.metadata import printable
 from hashret.sources.records import Count, Record, RecordReader
 
 BLOCK_RECORDS = 1024
+
+_NO_KEYS = frozenset(
+    {
+        *("floating", "boolean", "complex", "interval", "period"),
+        *("datetime64", "datetime", "date", "timedelta64", "timedelta"),
+    }
+)
+"""What pandas says of an index whose values are no keys: it is a field, then."""
 
 
 class ObjectReader(RecordReader):
@@ -63,11 +73,26 @@ class ObjectReader(RecordReader):
             )
             held = set(some)
             for first, last in spans:
-                values = [self._values(name, first, last) for name in chosen]
-                for position in range(first, last):
-                    if position in held:
-                        row = {n: v[position - first] for n, v in zip(chosen, values, strict=True)}
-                        yield Record(position, f"row {position:,}", row)
+                kept = held.intersection(range(first, last))
+                yield from self._block(chosen, first, last, kept)
+
+    def _block(self, names: list[str], first: int, last: int, kept: set[int]) -> Iterator[Record]:
+        """The records of a span that are kept; where it cannot be read, one by one."""
+        try:
+            values = [unwrapped_pictures(self._values(name, first, last)) for name in names]
+        except HashretError:
+            raise
+        except Exception as error:  # The libraries raise anything on values they cannot give.
+            if last - first == 1:
+                reason = f"{self.name} cannot give it: {printable(str(error))}"
+                yield Record(first, f"row {first:,}", None, reason)
+                return
+            for position in sorted(kept):
+                yield from self._block(names, position, position + 1, {position})
+            return
+        for position in sorted(kept):
+            row = {name: some[position - first] for name, some in zip(names, values, strict=True)}
+            yield Record(position, f"row {position:,}", row)
 
     @abstractmethod
     def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
@@ -84,16 +109,18 @@ class FrameReader(ObjectReader):
         self._frame = frame
         self._places = {str(name): place for place, name in enumerate(frame.columns)}
         names = [str(name) for name in frame.columns]
+        self._index: str | None = None
         if type(frame.index).__name__ not in ("RangeIndex", "MultiIndex"):
-            self.index_column = str(frame.index.name or "index")
-            if self.index_column in self._places:
-                self.index_column = None
-            else:
-                names.append(self.index_column)
+            name = str(frame.index.name or "index")
+            if name not in self._places:
+                names.append(name)
+                self._index = name
+                if getattr(frame.index, "inferred_type", "") not in _NO_KEYS:
+                    self.index_column = name
         super().__init__(names, len(frame))
 
     def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
-        if name == self.index_column:
+        if name == self._index:
             part = self._frame.index[start:stop]
         else:
             part = self._frame.iloc[start:stop, self._places[name]]
@@ -115,8 +142,7 @@ class ArrowReader(ObjectReader):
         super().__init__(table.column_names, table.num_rows)
 
     def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
-        values: list[Any] = self._table.column(name).slice(start, stop - start).to_pylist()
-        return values
+        return arrow_values(self._table.column(name).slice(start, stop - start))
 
 
 class PolarsReader(ObjectReader):
@@ -135,22 +161,42 @@ class PolarsReader(ObjectReader):
 
 
 class DatasetReader(ObjectReader):
-    """A ``datasets.Dataset`` of Hugging Face; pictures are decoded when their turn comes."""
+    """A ``datasets.Dataset`` of Hugging Face, whose pictures stay as they lie in their files."""
 
     name = "the Dataset"
 
     def __init__(self, dataset: Any) -> None:
         """Take a Dataset."""
-        self._dataset = dataset
+        self._dataset = _undecoded(dataset)
         self._single: dict[str, Any] = {}
         super().__init__(dataset.column_names, len(dataset))
 
     def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
         if name not in self._single:
             select = getattr(self._dataset, "select_columns", None)
-            self._single[name] = self._dataset if select is None else select([name])
+            # A transform may need other columns than the one that is asked for.
+            if select is None or _format(self._dataset) == "custom":
+                self._single[name] = self._dataset
+            else:
+                self._single[name] = select([name])
         values: Sequence[Any] = self._single[name][start:stop][name]
         return values
+
+
+def _undecoded(dataset: Any) -> Any:
+    """A Dataset that gives Python values and encoded pictures, unless it has a transform."""
+    if _format(dataset) == "custom":
+        return dataset
+    if _format(dataset) is not None:
+        dataset = dataset.with_format(None)
+    for name, feature in (getattr(dataset, "features", None) or {}).items():
+        if getattr(feature, "decode", False) is True:
+            dataset = dataset.cast_column(name, type(feature)(decode=False))
+    return dataset
+
+
+def _format(dataset: Any) -> Any:
+    return (getattr(dataset, "format", None) or {}).get("type")
 
 
 class ListReader(ObjectReader):
@@ -184,6 +230,12 @@ def reader_of(source: Any) -> ObjectReader | None:
         return ArrowReader(source)
     if all(hasattr(source, name) for name in ("get_column", "height", "columns")):
         return PolarsReader(source)
+    if module == "polars" and kind == "Series":
+        return PolarsReader(source.to_frame(source.name or "value"))
+    if hasattr(source, "collect_schema"):
+        raise InputError(f"A {kind} has not been computed yet: pass what its collect() returns.")
+    if module == "pyarrow" and hasattr(source, "to_pylist"):
+        raise InputError(f"A {kind} is one column: pass pyarrow.table({{'text': it}}).")
     if hasattr(source, "column_names") and hasattr(source, "features"):
         if not hasattr(source, "__len__"):
             raise InputError(

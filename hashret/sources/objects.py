@@ -10,7 +10,8 @@ import numpy as np
 
 from hashret.errors import InputError, UsageError
 from hashret.sources.arrays import ArraySource
-from hashret.sources.columns import KEY_NAMES, survey
+from hashret.sources.choosing import KEY_NAMES
+from hashret.sources.columns import survey
 from hashret.sources.item import Source
 from hashret.sources.metadata import check_key, scalar
 from hashret.sources.object_readers import ListReader, ObjectReader, reader_of

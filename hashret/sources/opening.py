@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def open_source(
     sql: str | None = None,
     encoding: str | None = None,
     format: str | None = None,  # noqa: A002, what users of other libraries look for
+    earlier: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> Source:
     """Open what a user gives as data.
 
@@ -50,11 +52,14 @@ def open_source(
         key_prefix: what the keys of an array file, array or table begin with, before the number of
             the row or the key in the table; ``{stem}`` stands for the file's name without suffixes.
         column: the column of a table that holds the values; None guesses by names and contents.
-        id_column: the column of a table that holds the keys; None guesses by names.
+        id_column: the column of a table that holds the keys; ``""`` takes the numbers of the rows,
+            None guesses by names.
         sql: the query whose rows are the table, for an SQLite file, which is only read.
         encoding: of text files, such as ``"latin-1"``; None for UTF-8.
         format: ``"csv"``, ``"tsv"``, ``"json"``, ``"jsonl"``, ``"lines"``, ``"parquet"`` or
             ``"sqlite"``, whatever the file's name says.
+        earlier: which columns were taken of which tables before (:attr:`Source.columns_taken`);
+            they are taken again where none is named.
 
     Returns:
         A source. Arrays are read, and the records of tables counted, before it is iterated.
@@ -69,13 +74,13 @@ def open_source(
         ['0', '1']
     """
     _check_options(kind, key_prefix)
-    reading = Reading(column=column, id_column=id_column, sql=sql, encoding=encoding, format=format)
+    reading = Reading(column, id_column, sql, encoding, format, earlier)
     if isinstance(source, str | PathLike):
         return open_path(source, kind, key_prefix, reading)
     if (opened := open_object(source, kind, key_prefix, reading)) is not None:
         return opened
     entries = _entries(source)
-    if kind == "text" and entries and all(isinstance(entry, str) for entry in entries):
+    if kind == "text" and entries and any(isinstance(entry, str) for entry in entries):
         refuse_reading(reading, "Python data")
         return _open_texts(entries, key_prefix)
     if entries and all(isinstance(entry, str | PathLike) for entry in entries):
@@ -98,11 +103,13 @@ def open_paths(
     paths: Sequence[str | PathLike[str]],
     kind: str = "auto",
     key_prefix: str = "",
-    **reading: str | None,
+    *,
+    earlier: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    **reading: Any,
 ) -> Source:
     """Open paths, which strings always are here; otherwise as :func:`open_source`."""
     _check_options(kind, key_prefix)
-    return _open_paths(paths, kind, key_prefix, Reading(**reading))
+    return _open_paths(paths, kind, key_prefix, Reading(**reading, earlier=earlier))
 
 
 def _open_paths(

@@ -11,8 +11,9 @@ import numpy as np
 from hashret.errors import InputError
 from hashret.sources.arrays import row_kind
 from hashret.sources.images import SUFFIXES, is_image_name, read_image_bytes
-from hashret.sources.item import Item, Skipped, Source, is_pil_image, load_pil_image
+from hashret.sources.item import Item, Source, is_pil_image, load_pil_image
 from hashret.sources.metadata import check_fields, check_key
+from hashret.sources.skipped import Skipped
 
 
 class PairSource(Source):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hashret.errors import InputError
+from hashret.sources.foreign import arrow_values, unwrapped_pictures
 from hashret.sources.metadata import printable
 from hashret.sources.records import Count, Record, RecordReader
 
@@ -34,6 +35,12 @@ class ParquetReader(RecordReader):
                 self._length = int(file.metadata.num_rows)
         except (OSError, ValueError, self._arrow.ArrowException) as error:
             raise self._unreadable(error) from error
+        twice = {name for name in self._columns if self._columns.count(name) > 1}
+        if twice:
+            raise InputError(
+                f"The column {min(twice)!r} comes twice in {printable(str(path))}; give each a "
+                "name of its own."
+            )
 
     def columns(self) -> list[str]:
         """The names of the columns."""
@@ -101,7 +108,7 @@ class ParquetReader(RecordReader):
                 else np.asarray(one.values.to_numpy(zero_copy_only=False))
                 for one in column
             ]
-        values: list[Any] = column.to_pylist()
+        values: list[Any] = unwrapped_pictures(arrow_values(column))
         return values
 
     def _unreadable(self, error: Exception) -> InputError:

@@ -24,6 +24,8 @@ NOT_DECODED = "its text is not {}; --encoding (encoding= in Python) names anothe
 
 _CHUNK = 1 << 20
 _GZIP = b"\x1f\x8b"
+_NULL = "\udc00"
+"""Stands for a null character, which no line of text holds; not valid Unicode, as wrong bytes."""
 
 
 def check_encoding(encoding: str | None) -> str:
@@ -35,16 +37,22 @@ def check_encoding(encoding: str | None) -> str:
     if encoding is None:
         return DEFAULT_ENCODING
     try:
-        is_text = getattr(codecs.lookup(encoding), "_is_text_encoding", True)
+        codec = codecs.lookup(encoding)
+        is_text = getattr(codec, "_is_text_encoding", True) and codec.incrementaldecoder
+        if is_text:
+            # Some, such as idna, cannot go on after bytes that they do not know.
+            codec.incrementaldecoder("surrogateescape").decode(b"")
     except (LookupError, TypeError, ValueError):
         is_text = False
     if not is_text:
         raise UsageError(f"encoding must be one such as utf-8 or latin-1, got {encoding!r}.")
-    return encoding
+    return DEFAULT_ENCODING if codec.name == "utf-8" else encoding
 
 
-def not_decoded(encoding: str) -> str:
+def not_decoded(encoding: str, text: str = "") -> str:
     """Why a line or file is left out that has other bytes than its encoding allows."""
+    if _NULL in text:
+        return "it is no text: it holds null characters"
     return NOT_DECODED.format("UTF-8" if encoding == DEFAULT_ENCODING else encoding)
 
 
@@ -53,9 +61,19 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what reading a file may raise into an InputError that names it."""
     try:
         yield
-    except (OSError, EOFError, zlib.error, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(
+            f"{printable(str(path))} is cut short, damaged, or followed by something else "
+            f"({error}); get or make it again."
+        ) from error
+    except OSError as error:
+        reason = error.strerror or error
         raise InputError(f"Cannot read {printable(str(path))}: {reason}.") from error
+    except UnicodeError as error:
+        raise InputError(
+            f"Cannot read {printable(str(path))}: {error}. --encoding (encoding= in Python) names "
+            "the encoding of its text."
+        ) from error
 
 
 @contextmanager
@@ -79,15 +97,18 @@ def text_lines(path: Path, encoding: str) -> Iterator[str]:
         InputError: it cannot be read, holds null characters, or a line is too long.
     """
     with opened_text(path, encoding) as file:
-        count, rest = 0, ""
+        count, rest, line_break = 0, "", ""
         while chunk := file.read(_CHUNK):
+            if not line_break:
+                # As old Macs and some spreadsheets write it.
+                line_break = "\n" if "\n" in chunk or "\r" not in chunk[:-1] else "\r"
             if not count and "\0" in chunk:
                 raise InputError(
                     f"{printable(str(path))} is no text: it holds null characters. If it is text "
                     "in another encoding, --encoding (encoding= in Python) names it, such as "
                     "utf-16."
                 )
-            lines = (rest + chunk).split("\n")
+            lines = (rest + chunk.replace("\0", _NULL)).split(line_break)
             rest = lines.pop()
             for line in lines:
                 yield line + "\n"
@@ -95,7 +116,7 @@ def text_lines(path: Path, encoding: str) -> Iterator[str]:
             if len(rest) > MAX_CHARACTERS:
                 raise InputError(
                     f"Line {count + 1:,} of {printable(str(path))} has more than "
-                    f"{MAX_CHARACTERS:,} characters, the longest that is read."
+                    f"{MAX_CHARACTERS:,} characters, the longest that is read; split it."
                 )
         if rest:
             yield rest

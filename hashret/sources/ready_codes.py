@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import stat
-import zlib
 from array import array
-from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import count, islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from hashret.codes import Codes, as_codes, from_hex
 from hashret.errors import InputError, UsageError
-from hashret.files import open_regular
 from hashret.sources.array_files import read_npy
+from hashret.sources.json_lines import (
+    LINES_AT_A_TIME,
+    check_regular,
+    numbered_lines,
+    numbered_objects,
+)
 from hashret.sources.metadata import are_plain, check_fields, check_key
 
 BLOCK_ITEMS = 16_384
-_LINES_AT_A_TIME = 4096
-MOST_LINE_BYTES = 1 << 24
 
 _LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
@@ -70,7 +67,7 @@ class ReadyCodes:
         shown = name or "the codes"
         if self._lines is None:
             if name:
-                _check_regular(Path(name))
+                check_regular(Path(name))
             self.codes = as_codes(read_npy(Path(name)) if name else codes)
             if name and not name.lower().endswith(".npy"):
                 raise InputError(f"Codes are read from .npy or {', '.join(_LINES)}, got {name}.")
@@ -126,7 +123,7 @@ class ReadyCodes:
 
     def _all_keys(self) -> Iterator[str]:
         if self._lines is not None:
-            return (check_key(record["key"]) for _, record in _objects(self._lines))
+            return (check_key(record["key"]) for _, record in numbered_objects(self._lines))
         if self._keys is None:
             return map(str, range(len(self)))
         if isinstance(self._keys, str | PathLike):
@@ -165,7 +162,7 @@ class ReadyCodes:
             path = fspath(self._lines)
             return (
                 check_fields(f"line {number} of {path}", record.get("fields") or {})
-                for number, record in _objects(path)
+                for number, record in numbered_objects(path)
             )
         if self._fields is None:
             return ({} for _ in range(len(self)))
@@ -173,7 +170,7 @@ class ReadyCodes:
             path = fspath(self._fields)
             return (
                 record if are_plain(record) else check_fields(f"line {number} of {path}", record)
-                for number, record in _objects(self._fields)
+                for number, record in numbered_objects(self._fields)
             )
         return (
             check_fields(f"item {number}", fields) for number, fields in enumerate(self._fields, 1)
@@ -181,7 +178,7 @@ class ReadyCodes:
 
     def _check_length(self, shown: str, fields: Any, what: str) -> None:
         if isinstance(fields, str | PathLike):
-            found = sum(1 for _ in _lines(fields))
+            found = sum(1 for _ in numbered_lines(fields))
         elif isinstance(fields, Sequence):
             found = len(fields)
         else:
@@ -196,7 +193,7 @@ class ReadyCodes:
         """The codes of an export, and in passing the encoder that made them."""
         joined = bytearray()
         n_bytes = 0
-        for number, record in _objects(path):
+        for number, record in numbered_objects(path):
             maker = record.get("encoder") or None
             try:
                 check_key(record.get("key"))
@@ -226,8 +223,8 @@ def _lengths(shown: str, n: int, given: object, found: int, what: str) -> str:
 
 def _key_lines(path: str | PathLike[str]) -> Iterator[str]:
     """A key a line, looked at many at once where nothing is wrong with them."""
-    lines = _lines(path)
-    while block := list(islice(lines, _LINES_AT_A_TIME)):
+    lines = numbered_lines(path)
+    while block := list(islice(lines, LINES_AT_A_TIME)):
         try:
             text = b"\n".join([line for _, line in block]).decode()
         except UnicodeDecodeError:
@@ -244,90 +241,3 @@ def _line_key(path: str | PathLike[str], number: int, line: bytes) -> str:
         return check_key(line.decode())
     except (UnicodeDecodeError, InputError) as error:
         raise InputError(f"Line {number} of {fspath(path)} is no key: {error}") from error
-
-
-def _objects(path: str | PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Numbers, from 1, and contents of the lines of a file, a JSON object each."""
-    for block in _blocks(_lines(path)):
-        first = block[0][0]
-        try:
-            # Many at once are six times as fast. Where lines look like objects, one that goes on
-            # over the end of its line holds another, which fields cannot.
-            if not all(line[:1] == b"{" and line[-1:] == b"}" for _, line in block):
-                raise ValueError
-            records = json.loads(b"[" + b",\n".join([line for _, line in block]) + b"]")
-        except (ValueError, RecursionError):
-            records = []
-        if len(records) != len(block) or not all(type(one) is dict for one in records):
-            records = (_object(path, number, line) for number, line in block)
-        yield from enumerate(records, start=first)
-
-
-def _blocks(lines: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    """Some thousand lines at a time, fewer where they are long."""
-    block: list[tuple[int, bytes]] = []
-    n_bytes = 0
-    for number, line in lines:
-        block.append((number, line))
-        n_bytes += len(line)
-        if len(block) == _LINES_AT_A_TIME or n_bytes > MOST_LINE_BYTES:
-            yield block
-            block, n_bytes = [], 0
-    if block:
-        yield block
-
-
-def _object(path: str | PathLike[str], number: int, line: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"Line {number} of {fspath(path)} is not JSON: {error}") from error
-    if not isinstance(record, dict):
-        raise InputError(f"Line {number} of {fspath(path)} is no JSON object.")
-    return record
-
-
-def _lines(path: str | PathLike[str]) -> Iterator[tuple[int, bytes]]:
-    """Numbers, from 1, and contents of the lines of a file."""
-    with _reading(Path(path)) as file:
-        for number in count(1):
-            line = file.readline(MOST_LINE_BYTES + 1)
-            if not line:
-                return
-            if len(line) > MOST_LINE_BYTES:
-                raise InputError(
-                    f"Line {number} of {path} has more than {MOST_LINE_BYTES >> 20} MiB, which no "
-                    "item has; it is no file of one item a line."
-                )
-            yield number, (line if number > 1 else line.removeprefix(BOM_UTF8)).rstrip(b"\r\n")
-
-
-def _check_regular(path: Path) -> None:
-    """Refuse what cannot be read more than once, such as a pipe."""
-    try:
-        is_file = stat.S_ISREG(path.stat().st_mode)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."
-        ) from error
-    if not is_file:
-        raise InputError(
-            f"{path} is no regular file: codes, keys and fields are read more than once, which a "
-            "pipe or a folder cannot be. Write them into a file first."
-        )
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
-    _check_regular(path)
-    try:
-        with open_regular(path) as raw:
-            if path.name.lower().endswith(".gz"):
-                with gzip.open(raw, "rb") as file:
-                    yield file
-            else:
-                yield raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            f"Cannot read {path}: {getattr(error, 'strerror', None) or error}."
-        ) from error

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from hashret.errors import InputError
+from hashret.sources.json_lines import json_object
 from hashret.sources.metadata import is_unicode, printable
 from hashret.sources.reading import MAX_CHARACTERS, not_decoded, picked, text_lines
 
@@ -31,10 +32,10 @@ class Record(NamedTuple):
 
 
 class Count(NamedTuple):
-    """How many positions a file has, and how many of them are empty."""
+    """How many positions a file has, and which of them are empty, in order."""
 
     positions: int
-    empty: int = 0
+    empty: Sequence[int] = ()
 
 
 class RecordReader(ABC):
@@ -81,10 +82,12 @@ class LineReader(RecordReader):
 
     def count(self) -> Count:
         """Count the lines."""
-        count = empty = 0
+        count = 0
+        empty = array("q")
         for line in text_lines(self._path, self._encoding):
+            if line.isspace():
+                empty.append(count)
             count += 1
-            empty += line.isspace()
         return Count(count, empty)
 
     def records(
@@ -100,7 +103,7 @@ class LineReader(RecordReader):
             if line.isascii() or is_unicode(line):
                 yield self._record(position, place, line)
             else:
-                yield Record(position, place, None, not_decoded(self._encoding))
+                yield Record(position, place, None, not_decoded(self._encoding, line))
 
     def _record(self, position: int, place: str, line: str) -> Record:
         return Record(position, place, {LINE_COLUMN: line.rstrip("\r\n")})
@@ -111,21 +114,9 @@ class JsonLineReader(LineReader):
 
     def _record(self, position: int, place: str, line: str) -> Record:
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            reason = f"it is not JSON: {error.msg}, column {error.colno:,}"
-            return Record(position, place, None, reason)
-        except (ValueError, RecursionError) as error:
-            return Record(position, place, None, f"it is not JSON that can be read: {error}")
-        return json_record(position, place, value)
-
-
-def json_record(position: int, place: str, value: Any) -> Record:
-    """A record from a JSON value, which must be an object."""
-    if not isinstance(value, dict):
-        kind = type(value).__name__
-        return Record(position, place, None, f"it is no JSON object, but of type {kind}")
-    return Record(position, place, value)
+            return Record(position, place, json_object(line))
+        except InputError as error:
+            return Record(position, place, None, str(error))
 
 
 class CsvReader(RecordReader):
@@ -179,10 +170,12 @@ class CsvReader(RecordReader):
             if isinstance(row, str):
                 yield Record(position, place, None, row)
             elif len(row) != len(names):
-                reason = f"expected {len(names):,} cells as in the first row, got {len(row):,}"
+                cells = f"{len(names):,} cell{'s' * (len(names) > 1)}"
+                reason = f"expected {cells} as in the first row, got {len(row):,}"
                 yield Record(position, place, None, reason)
             elif not all(cell.isascii() or is_unicode(cell) for cell in row):
-                yield Record(position, place, None, not_decoded(self._encoding))
+                reason = not_decoded(self._encoding, "".join(row))
+                yield Record(position, place, None, reason)
             else:
                 values = dict(zip(names, row, strict=True))
                 if columns is not None:

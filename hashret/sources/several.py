@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import numpy as np
 
 from hashret.errors import InputError
-from hashret.sources.item import Item, Skipped, Source
+from hashret.sources.item import Item, Source
 from hashret.sources.metadata import printable
+from hashret.sources.skipped import SkippedInputs
 
 REMEDY = "pass --key-prefix '{stem}:' (key_prefix=\"{stem}:\" in Python)"
 
@@ -38,6 +40,7 @@ class Several(Source):
         self.kind = first.kind
         self.length = sum(part.length for part in self._parts)
         self.ignored = sum(part.ignored for part in self._parts)
+        self.columns_taken = ChainMap(*(dict(part.columns_taken) for part in self._parts))
         self.description = f"{self.length:,} {self.kind} from {len(parts):,} sources: " + (
             "; ".join(part.description for part in self._parts)
             if len(parts) <= 3
@@ -51,16 +54,19 @@ class Several(Source):
         return self._parts
 
     @property
-    def skipped(self) -> list[Skipped]:
+    def skipped(self) -> SkippedInputs:
         """Inputs left out by the latest iteration, as far as it has come."""
-        return [skipped for part in self._parts for skipped in part.skipped]
+        skipped = SkippedInputs()
+        for part in self._parts:
+            skipped.extend(part.skipped)
+        return skipped
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         streams = []
         first = start = 0
         for part in self._parts:
             # All start at once, so that none still shows what an earlier iteration skipped.
-            part._skipped = []
+            part._skipped = SkippedInputs()
             end = bisect_left(positions, first + part.length)
             streams.append(part._items(_shifted(positions[start:end], first)))
             first, start = first + part.length, end

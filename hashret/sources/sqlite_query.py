@@ -119,6 +119,11 @@ class SqlReader(RecordReader):
             raise self._refused(str(error)) from error
 
     def _refused(self, reason: str) -> InputError:
+        if reason == "database is locked":
+            return InputError(
+                f"Cannot read {printable(str(self._path))}: another program is writing to it; try "
+                "again when that is done."
+            )
         sql = f" by {printable(self._sql[:200])!r}" if hasattr(self, "_sql") else ""
         return InputError(
             f"Cannot read {printable(str(self._path))}{sql}: {reason}. Expected one query that "

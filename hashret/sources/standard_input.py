@@ -19,8 +19,12 @@ class StandardInput(TableSource):
     Paths of images in it start from the current folder. Its items have no location.
     """
 
+    passes = True
+
     def __init__(self, kind: str, reading: Reading, key_prefix: str) -> None:
         """Read standard input to its end."""
+        if sys.stdin is None:
+            raise InputError("Standard input is closed: there is nothing to read from it.")
         folder = Path(tempfile.mkdtemp(prefix="hashret-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         path = folder / "standard-input"

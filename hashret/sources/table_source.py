@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
-from hashret.sources.columns import Choice, is_number_list, is_picture, number
-from hashret.sources.item import Item, Skipped, Source
+from hashret.sources.columns import is_number_list, is_picture, number
+from hashret.sources.item import Item, Source
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import check_fields, is_field_name, printable
-from hashret.sources.records import Record, RecordReader
+from hashret.sources.records import LineReader, Record, RecordReader
+from hashret.sources.skipped import Skipped
 from hashret.sources.tables import Reading, open_table, table_stem
 
 _SHOWN_FIELDS = 12
@@ -64,19 +65,23 @@ class TableSource(Source):
         """Count the records, and read their keys."""
         super().__init__()
         given = reading or Reading()
+        if location is not None:
+            given = given.as_before(location)
         self._name = name or printable(path.name)
         self._table = open_table(path, kind, given, folder, reader)
         self.kind = self._table.choice.kind
         facts = self._table.found.columns[self._table.choice.column]
         self._is_path = self.kind == "images" and bool(facts.paths)
-        self.location = None if location is None else self._place(path, location, kind, given)
+        if location is not None:
+            self.root, self.location = location, self._place(location, given)
+            self.columns_taken = given.taken(location, self._table.choice)
         self._prefix = key_prefix.replace("{stem}", table_stem(path.name))
-        self.length, empty = self._table.reader.count()
+        self.length, self._empty = self._table.reader.count()
         if self._table.choice.id_column is None:
             self.row_prefix = self._prefix
         self._hashes, self._twice = self._read_keys()
         self._field_names: dict[str, bool] = {}
-        self._described(self.length - empty, empty)
+        self._described(self.length - len(self._empty), len(self._empty))
 
     def named_keys(self) -> Iterator[str]:
         """The keys of the column of keys, each once."""
@@ -100,7 +105,10 @@ class TableSource(Source):
         if self.row_prefix is not None:
             row = key.removeprefix(self.row_prefix)
             is_row = key.startswith(self.row_prefix) and row.isdecimal() and len(row) <= 18
-            return is_row and row == str(int(row)) and int(row) < self.length
+            if not is_row or row != str(int(row)) or int(row) >= self.length:
+                return False
+            place = bisect_left(self._empty, int(row))
+            return place == len(self._empty) or self._empty[place] != int(row)
         place = int(np.searchsorted(self._hashes, hash(key)))
         return place < len(self._hashes) and int(self._hashes[place]) == hash(key)
 
@@ -134,7 +142,7 @@ class TableSource(Source):
                         f"the key {item.key!r} came before, on {first[item.key]}; keys are unique"
                     )
             except InputError as error:
-                name = f"{self.location or self._name}#{record.position}"
+                name = f"{self.root or self._name}#{record.position}"
                 self._skipped.append(Skipped(name, f"{record.place}: {error}"))
                 continue
             yield item
@@ -168,19 +176,14 @@ class TableSource(Source):
         known = {other.lower() for other, usable in self._field_names.items() if usable}
         return is_field_name(name) and name.lower() not in known
 
-    def _place(self, path: Path, location: str, kind: str, given: Reading) -> str:
+    def _place(self, location: str, given: Reading) -> str:
         """Where values are found again, with what the file alone does not tell."""
-        plain = replace(given, column=None, id_column=None)
-        options = plain.given()
+        options = replace(given, column=None, id_column=None).given()
         choice = self._table.choice
-        if kind != "auto" or plain != given:
-            usual: Choice | None = None
-            with suppress(InputError):
-                usual = open_table(path, "auto", plain, self._table.folder).choice
-            if usual is None or usual.column != choice.column:
-                options["column"] = choice.column
-            if usual is None or usual.kind != choice.kind:
-                options["kind"] = choice.kind
+        if type(self._table.reader) is not LineReader:
+            options["column"] = choice.column
+        if self._table.found.columns[choice.column].holds() != choice.kind:
+            options["kind"] = choice.kind
         return with_options(location, options)
 
     def _described(self, count: int, empty: int) -> None:
@@ -222,6 +225,8 @@ def _is_left_out(value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """A value as a field can hold it; what is not finite is missing, what is nested is JSON."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float | Decimal):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError, UsageError
-from hashret.sources.columns import Choice, Survey, choose, is_number_list, is_picture, survey
+from hashret.sources.choosing import Choice, choose
+from hashret.sources.columns import Survey, is_number_list, is_picture, survey
 from hashret.sources.images import read_image_bytes
 from hashret.sources.json_stream import JsonReader
+from hashret.sources.locations import with_options
 from hashret.sources.metadata import (
     check_key,
     is_unicode,
@@ -49,7 +51,8 @@ _SUFFIXES = {
 }
 SUFFIXES = tuple(_SUFFIXES)
 _NAME = re.compile(r"(.*?)(\.[A-Za-z0-9]+)(\.gz)?", re.DOTALL)
-_SHOWN_FIELDS = 12
+_EXACT = 2**53
+"""From here on, a number with a decimal point stands for several whole ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,11 @@ class Reading:
 
     Attributes:
         column: the column of the values.
-        id_column: the column of the keys.
+        id_column: the column of the keys; ``""`` for the numbers of the rows.
         sql: the query whose rows are the table, for an SQLite file.
         encoding: of text, such as ``"latin-1"``; UTF-8 otherwise.
         format: one of ``csv tsv json jsonl lines parquet sqlite``, whatever the file's name.
+        earlier: which columns were taken of which tables before, as :meth:`taken` says it.
     """
 
     column: str | None = None
@@ -69,10 +73,31 @@ class Reading:
     sql: str | None = None
     encoding: str | None = None
     format: str | None = None
+    earlier: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def given(self) -> dict[str, str]:
         """What is not the usual way, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        names = ("column", "id_column", "sql", "encoding", "format")
+        given = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def as_before(self, location: str) -> Reading:
+        """The same, with the columns that were taken of this table before, if none is named.
+
+        What they hold may look otherwise by now, and a guess fall on others.
+        """
+        before = self.earlier.get(self._table(location), {})
+        column = before.get("column") if self.column is None else self.column
+        id_column = before.get("id_column") if self.id_column is None else self.id_column
+        return replace(self, column=column, id_column=id_column)
+
+    def taken(self, location: str, choice: Choice) -> dict[str, dict[str, str]]:
+        """Which columns are taken of this table, to be known at the next time."""
+        columns = {"column": choice.column, "id_column": choice.id_column or ""}
+        return {self._table(location): columns}
+
+    def _table(self, location: str) -> str:
+        return with_options(location, {} if self.sql is None else {"sql": self.sql})
 
 
 def table_format(name: str) -> str | None:
@@ -164,7 +189,9 @@ class Table:
         if column is None or record.values is None:
             return None
         given = record.values.get(column)
-        if isinstance(given, float) and given.is_integer():
+        if isinstance(given, np.generic):
+            given = given.item()
+        if isinstance(given, float) and given.is_integer() and abs(given) < _EXACT:
             given = int(given)  # whole numbers beside missing ones, in Parquet
         if isinstance(given, int) and not isinstance(given, bool):
             given = str(given)

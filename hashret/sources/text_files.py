@@ -10,6 +10,7 @@ from pathlib import Path
 from hashret.errors import InputError
 from hashret.sources.folders import TEXT_SUFFIXES, FileFolder, read_files
 from hashret.sources.item import Item, Source
+from hashret.sources.locations import with_options
 from hashret.sources.metadata import printable
 from hashret.sources.reading import DEFAULT_ENCODING, check_encoding, not_decoded
 
@@ -59,6 +60,11 @@ def read_text(path: str | os.PathLike[str], encoding: str = DEFAULT_ENCODING) ->
     return text
 
 
+def _read_as(path: str, encoding: str) -> str:
+    """A location that tells the encoding where it is not the usual one."""
+    return with_options(path, {} if encoding == DEFAULT_ENCODING else {"encoding": encoding})
+
+
 class TextFile(Source):
     """One text file. Its key is its absolute path."""
 
@@ -70,10 +76,11 @@ class TextFile(Source):
         super().__init__()
         self._encoding = check_encoding(encoding)
         self.description = f"1 text, {printable(path.name)}"
-        self.location, self._path = location, path.absolute()
+        self.root, self._path = location, path.absolute()
+        self.location = _read_as(location, self._encoding)
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
-        entries = [(self.location or "", dict[str, str]()) for _ in positions]
+        entries = [(self.root or "", dict[str, str]()) for _ in positions]
         yield from read_files(
             entries, lambda _: read_text(self._path, self._encoding), self._skipped
         )
@@ -91,6 +98,7 @@ class TextFolder(FileFolder):
         """List the folder of this absolute path; no file is read yet."""
         self._encoding = check_encoding(encoding)
         super().__init__(location)
+        self.location = _read_as(location, self._encoding)
 
     def _read(self, path: str) -> str:
         return read_text(path, self._encoding)

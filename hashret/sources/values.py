@@ -23,6 +23,7 @@ from hashret.sources.inside import (
 from hashret.sources.locations import split_location, with_options
 from hashret.sources.metadata import printable
 from hashret.sources.paths import path_exists
+from hashret.sources.reading import check_encoding
 from hashret.sources.remote import fetched, is_url
 from hashret.sources.tables import table_format
 from hashret.sources.text_files import is_readable_text, read_text
@@ -62,7 +63,7 @@ class ValueReader:
         if is_url(text) or inside is not None:
             return self._read_through(text)
         given = Path(path)
-        row = None
+        row = encoding = None
         options: Mapping[str, str] = {}
         if (
             locator := re.fullmatch(r"(.+)#([0-9]{1,18})", fspath(path), re.DOTALL)
@@ -74,6 +75,10 @@ class ValueReader:
                 file, options = split_location(locator[1])
                 given = Path(file)
         shown = printable(str(given))
+        if row is None and not path_exists(given):
+            file, options = split_location(text)
+            if set(options) == {"encoding"} and is_readable_text(file):
+                given, shown, encoding = Path(file), printable(file), options["encoding"]
         if not path_exists(given):
             raise InputError(f"No such file: {shown}")
         if given.is_dir():
@@ -90,7 +95,11 @@ class ValueReader:
                 f"{shown}."
             )
         try:
-            return read_image_bytes(given) if is_image_name(given.name) else read_text(given)
+            return (
+                read_image_bytes(given)
+                if is_image_name(given.name)
+                else read_text(given, check_encoding(encoding))
+            )
         except InputError as error:
             raise InputError(f"Cannot read {shown}: {error}.") from error
 

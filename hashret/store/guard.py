@@ -105,6 +105,7 @@ class Guard:
             if not writing and is_locked(self._folder):
                 return  # it changes while someone writes: that is looked at when they have finished
             self._check_rows(reader)
+        whole = seal or Seal(reader.generation, [], None, {}, reader.settings())
         if stamp_of(self._path) != found:
             return
         if seal is None:
@@ -115,7 +116,7 @@ class Guard:
             )
         if found is not None and (writing or is_settled(found)):
             self._trusted = found
-            self._seal_what_was_found(reader, seal, writing=writing)
+            self._seal_what_was_found(whole, seal, writing=writing)
 
     def check_log(self, reader: ItemReader) -> None:
         """Make sure that the log, if there is one, is as hashret left it; while a state is held.
@@ -225,15 +226,13 @@ class Guard:
             return True
         return self._seal is not None and self._seal.segments.get(folder.name) == stamps
 
-    def note_whole_segment(
-        self, reader: ItemReader, folder: Path, stamps: dict[str, Stamp]
-    ) -> None:
+    def note_whole_segment(self, folder: Path, stamps: dict[str, Stamp]) -> None:
         """Remember that the files of a segment were found whole when they had these stamps."""
         if not all(map(is_settled, stamps.values())):
             return  # it is looked at again next time
         self._whole_segments[folder.name] = stamps
         if self._seal is not None and self._trusted == self._seal.database:
-            self._seal_what_was_found(reader, self._seal)
+            self._seal_what_was_found(self._seal, self._seal)
 
     # The seal
 
@@ -291,10 +290,9 @@ class Guard:
         self._seal, self._trusted = seal, stamp
 
     def _seal_what_was_found(
-        self, reader: ItemReader, known: Seal | None, *, writing: bool = False
+        self, seal: Seal, known: Seal | None, *, writing: bool = False
     ) -> None:
         """Seal files that were found whole: readers may, where nobody writes."""
-        seal = known or Seal(reader.generation, [], None, {}, reader.settings())
         if writing:
             self.seal(seal)
         elif is_writable(self._path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ RESTORE = "Restore items.db from a copy, or build the index again from its sourc
 _CANONICAL = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 )
+_ENCODING = re.compile(r"\?encoding=[^/?#&]+\Z")
 _LENGTH = struct.Struct("<Q").pack
 _BREAK = "\n"
 _BY_LINES = json.JSONEncoder(
@@ -62,7 +64,8 @@ class StoredItem:
         code: ``uint8``, shape ``(n_bits / 8,)``.
         fields: what is known about it, JSON values by name.
         location: where its value can be read again: a path, or a path, ``#`` and the row number
-            in an array file; None for items that came from Python.
+            in an array file, with how it was read where that is not the usual way; None for items
+            that came from Python.
     """
 
     row: int
@@ -151,8 +154,16 @@ def _item(record: tuple[Any, ...], values: object) -> StoredItem:
             f"Row {row} of items.db does not match its checksum: `hashret verify` names all that "
             f"do not. {RESTORE}"
         )
-    if location is None or position is None:
-        place = None if location is None else key
+    if location is None:
+        place = None
+    elif position is None:
+        place = key + _encoding_of(location)
     else:
         place = f"{location}#{position}"
     return StoredItem(row, key, np.frombuffer(code, dtype=np.uint8), values, place)
+
+
+def _encoding_of(location: str) -> str:
+    """The end of a source's location that tells the encoding of its files, where it tells one."""
+    found = _ENCODING.search(location) if "?" in location else None
+    return found[0] if found else ""

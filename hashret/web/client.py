@@ -17,6 +17,7 @@ from hashret.queryable import DEFAULT_LIMIT
 from hashret.result import Hit, Result
 from hashret.search import SearchStats
 from hashret.sources import Skipped, open_source
+from hashret.sources.skipped import SkippedInputs
 from hashret.store import StoredItem
 from hashret.web.sending import sent_item, sent_value
 from hashret.web.wire import Wire
@@ -24,6 +25,10 @@ from hashret.web.wire import Wire
 ITEMS_AT_A_TIME = 100
 QUERIES_AT_A_TIME = 100
 MOST_HITS = 1000
+MOST_CHARACTERS = 12 << 20
+"""Of images and numbers in one request; a server takes 16 MB."""
+
+CHARACTERS_A_NUMBER = 24
 
 
 class Client:
@@ -216,7 +221,7 @@ class Client:
     # Changes
 
     def add(self, source: Any, *, key_prefix: str = "") -> AddReport:
-        """Add or update items, a hundred at a time, each hundred in one transaction.
+        """Add or update items, at most a hundred at a time, each time in one transaction.
 
         Raises:
             HashretError: the server is not writable, or the token is missing.
@@ -224,14 +229,18 @@ class Client:
         opened = open_source(source, kind=self.kind, key_prefix=key_prefix)
         reports = []
         block: list[dict[str, Any]] = []
+        characters = 0
         for item in opened:
-            block.append(sent_item(item, self.kind))
-            if len(block) == ITEMS_AT_A_TIME:
+            one = sent_item(item, self.kind)
+            size = len(one.get("image", "")) + CHARACTERS_A_NUMBER * len(one.get("vector", ""))
+            if block and (len(block) == ITEMS_AT_A_TIME or characters + size > MOST_CHARACTERS):
                 reports.append(self._added(block))
-                block = []
+                block, characters = [], 0
+            block.append(one)
+            characters += size
         if block:
             reports.append(self._added(block))
-        skipped = AddReport(skipped=list(opened.skipped))
+        skipped = AddReport(skipped=opened.skipped)
         return AddReport.sum([*reports, skipped])
 
     def add_codes(
@@ -251,8 +260,8 @@ class Client:
 
     def _added(self, items: list[dict[str, Any]]) -> AddReport:
         found = self._wire.post(self._place("items"), {"items": items})
-        skipped = [Skipped(one["name"], one["reason"]) for one in found.pop("skipped")]
-        return AddReport(**found, skipped=skipped)
+        skipped = (Skipped(one["name"], one["reason"]) for one in found.pop("skipped"))
+        return AddReport(**found, skipped=SkippedInputs(skipped))
 
     def remove(self, keys: str | Iterable[str]) -> int:
         """Remove items, all or none (of 100 at most); returns how many.
