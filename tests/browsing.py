@@ -75,7 +75,6 @@ class Watched:
 
     def settled(self) -> None:
         """Wait until no answer is awaited any more."""
-        self.page.wait_for_timeout(350)  # what is typed and moved is asked for a little later
         self.page.wait_for_selector("#view:not([aria-busy])")
 
     def done(self) -> None:

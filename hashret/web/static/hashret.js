@@ -48,11 +48,34 @@
     const live = "address" in view.dataset; // a page in a file has nobody to ask
     let state = new URLSearchParams();
     let asking = null;
-    let typing = 0;
+    let timer = 0;
 
     const read = () => { state = new URLSearchParams((view.dataset.address || "").split("?")[1] || ""); };
     const address = () => (state.size ? `./?${state}` : "./");
     const say = (text) => { const status = one("#status"); if (status) status.textContent = text; };
+
+    // What is typed, moved or drawn is asked for when it rests; until the answer the view is busy.
+
+    function busy() {
+      if (timer || asking) view.setAttribute("aria-busy", "true");
+      else view.removeAttribute("aria-busy");
+    }
+
+    function soon(work, milliseconds) {
+      clearTimeout(timer);
+      const mine = timer = setTimeout(async () => {
+        await work();
+        if (timer === mine) timer = 0;
+        busy();
+      }, milliseconds);
+      busy();
+    }
+
+    function never() {
+      clearTimeout(timer);
+      timer = 0;
+      busy();
+    }
 
     // Asking
 
@@ -60,7 +83,7 @@
       asking?.abort();
       const mine = asking = new AbortController();
       const slow = setTimeout(() => { one("#busy").hidden = false; view.classList.add("loading"); }, 120);
-      view.setAttribute("aria-busy", "true");
+      busy();
       try {
         const answer = await fetch(where, {
           method: body ? "POST" : "GET", body, signal: mine.signal, headers: { Accept: "text/html" },
@@ -78,9 +101,10 @@
       } finally {
         clearTimeout(slow);
         if (mine === asking) {
+          asking = null;
           one("#busy").hidden = true;
           view.classList.remove("loading");
-          view.removeAttribute("aria-busy");
+          busy();
         }
       }
     }
@@ -188,7 +212,7 @@
 
     // The cut: what is here is cut here; the rest is asked for.
 
-    function cut({ ask = true } = {}) {
+    function cut() {
       const results = one("#results");
       const slider = one("#slider");
       if (!results || !slider) return;
@@ -204,8 +228,7 @@
       const known = !results.dataset.reranked && !(limit > has.limit && full)
         && (full || has.radius === null || (radius !== null && radius <= has.radius));
       if (!known) {
-        clearTimeout(typing);
-        if (live && ask) typing = setTimeout(() => go(address(), { push: false }), 150);
+        if (live) soon(() => { go(address(), { push: false }); }, 150);
         return;
       }
       let shown = 0;
@@ -341,7 +364,6 @@
       const pen = canvas.getContext("2d", { willReadFrequently: true });
       let dark = true;
       let last = null;
-      let waiting = 0;
       const clear = () => {
         pen.fillStyle = dark ? "#000" : "#fff";
         pen.fillRect(0, 0, canvas.width, canvas.height);
@@ -360,23 +382,22 @@
         pen.stroke();
         last = to;
       };
-      const search = () => {
-        clearTimeout(waiting);
-        waiting = setTimeout(() => canvas.toBlob((blob) => send(blob, "drawing.png"), "image/png"), 350);
-      };
+      const search = () => new Promise((done) => {
+        canvas.toBlob((blob) => { send(blob, "drawing.png"); done(); }, "image/png");
+      });
       clear();
       canvas.addEventListener("pointerdown", (event) => {
         event.preventDefault();
-        clearTimeout(waiting);
+        never();
         canvas.setPointerCapture(event.pointerId);
         last = place(event);
         line(last);
       });
       canvas.addEventListener("pointermove", (event) => { if (last) line(place(event)); });
       for (const end of ["pointerup", "pointercancel"]) {
-        canvas.addEventListener(end, () => { if (last) search(); last = null; });
+        canvas.addEventListener(end, () => { if (last) soon(search, 350); last = null; });
       }
-      one("#clear").addEventListener("click", () => { clearTimeout(waiting); clear(); });
+      one("#clear").addEventListener("click", () => { never(); clear(); });
       one("#invert").addEventListener("click", (event) => {
         dark = !dark;
         event.currentTarget.setAttribute("aria-pressed", String(!dark));
@@ -395,8 +416,7 @@
       const target = event.target;
       if (target.matches("#slider, #limit")) cut();
       if (live && target.matches("#ask #text") && target.value.trim()) {
-        clearTimeout(typing);
-        typing = setTimeout(() => go(`./?${fields(target.form)}`, { push: !state.has("text") }), 250);
+        soon(() => { go(`./?${fields(target.form)}`, { push: !state.has("text") }); }, 250);
       }
     });
     document.addEventListener("mouseover", (event) => point(event.target));
@@ -415,7 +435,7 @@
 
     document.addEventListener("submit", (event) => {
       const form = event.target;
-      clearTimeout(typing);
+      never();
       if (form.matches("#bits")) flip(event.submitter);
       else if (form.matches("#refine")) go(fields(form).size ? `./?${fields(form)}` : "./");
       else if (form.matches("[data-ask]")) go(`./?${fields(form)}`);
