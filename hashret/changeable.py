@@ -42,6 +42,8 @@ class ChangeableIndex(QueryableIndex):
         column: str | None = None,
         id_column: str | None = None,
         sql: str | None = None,
+        encoding: str | None = None,
+        format: str | None = None,  # noqa: A002, as for open_source
         replace: bool = False,
         prune: bool = False,
         batch_items: int | None = None,
@@ -59,6 +61,8 @@ class ChangeableIndex(QueryableIndex):
             column: as for :meth:`hashret.Index.create`.
             id_column: as for :meth:`hashret.Index.create`.
             sql: as for :meth:`hashret.Index.create`.
+            encoding: as for :meth:`hashret.Index.create`.
+            format: as for :meth:`hashret.Index.create`.
             replace: let items take keys that belong to different items of another file.
             prune: then remove items that came from these folders and files before and are not in
                 them any more; not those that merely cannot be read.
@@ -79,6 +83,8 @@ class ChangeableIndex(QueryableIndex):
             column=column,
             id_column=id_column,
             sql=sql,
+            encoding=encoding,
+            format=format,
         )
         self.encoder.check_kind(opened)
         with self._changes() as store:

@@ -64,6 +64,8 @@ class Index(ChangeableIndex):
         column: str | None = None,
         id_column: str | None = None,
         sql: str | None = None,
+        encoding: str | None = None,
+        format: str | None = None,  # noqa: A002, as for open_source
         keep_vectors: bool = False,
         metric: str = "l2",
         features: str = "auto",
@@ -100,6 +102,9 @@ class Index(ChangeableIndex):
             id_column: of a table, the column that holds the keys; None guesses by names, and takes
                 the numbers of the rows where none looks like it.
             sql: of an SQLite file, the query whose rows are the table.
+            encoding: of text files, such as ``"latin-1"``; None for UTF-8.
+            format: what a table is, whatever its name: ``"csv"``, ``"jsonl"``, ...; see
+                :func:`hashret.sources.open_source`.
             keep_vectors: also keep the features of every item that is ever added, as float16 (two
                 bytes a value), so that queries can be re-ranked by them.
             metric: what near means for vectors: ``"l2"``, their distance, or ``"cosine"``, their
@@ -118,7 +123,14 @@ class Index(ChangeableIndex):
         """
         hasher = _hasher(hasher, n_bits, epochs, random_state)
         opened = opened_source(
-            source, kind, key_prefix, column=column, id_column=id_column, sql=sql
+            source,
+            kind,
+            key_prefix,
+            column=column,
+            id_column=id_column,
+            sql=sql,
+            encoding=encoding,
+            format=format,
         )
         learn_index(
             index_folder(path),

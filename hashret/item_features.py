@@ -81,8 +81,9 @@ class ItemFeatures:
             return
         if total and not self._store.sources():
             raise InputError(
-                "The items of this index came from Python and are not on disk, so they cannot be "
-                "read again. An index made with keep_vectors=True keeps their features."
+                "The items of this index came from Python or through standard input and are not on "
+                "disk, so they cannot be read again. An index made with --keep-vectors "
+                "(keep_vectors=True in Python) keeps their features."
             )
         for chunk in chunks(self.values(keys)):
             matrix, failures = self._features.matrix([item.value for item in chunk])

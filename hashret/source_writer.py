@@ -17,6 +17,7 @@ from hashret.errors import InputError
 from hashret.features import Failure, Features
 from hashret.ingest import AddReport, chunks, skipped_item
 from hashret.sources import Item, SkippedInputs, Source, content_hashes, is_gone
+from hashret.sources.locations import shown_location
 from hashret.stopwatch import Stopwatch
 from hashret.store import ItemWriter, NewItem, encode_fields
 from hashret.store.items import KnownItem
@@ -271,7 +272,7 @@ class SourceWriter:
             return
         self._coder.features.matrix([item.value])  # another shape would be the better reason
         stored = f"The {self.stored_before:,} before it are" if self.stored_before else "Nothing is"
-        owner = "" if old.source is None else f", from {self._places[old.source]}"
+        owner = "" if old.source is None else f", from {shown_location(self._places[old.source])}"
         named = "'{stem}:'" if source.location else "TEXT, or with --id-column"
         raise InputError(
             f"Key {item.key!r} of {source.root or 'what came in'} already belongs to a "

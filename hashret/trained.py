@@ -254,6 +254,13 @@ class TrainedEncoder:
                 f"This index holds {self.features.kind}, but the source holds {source.kind}: "
                 f"{source.description}."
             )
+        for part in source.parts:
+            if part.width not in (None, self.features.n_features):
+                raise InputError(
+                    f"This index was made of vectors of {self.features.n_features:,} values, got "
+                    f"{part.width:,} in {part.root or part.location or part.description}: give "
+                    "vectors of the same model, or make another index of these."
+                )
 
     def problems(self) -> list[str]:
         """What is wrong with the files, one line each."""

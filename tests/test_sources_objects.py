@@ -208,7 +208,7 @@ def test_one_column_of_arrow_and_masked_arrays_are_refused_with_a_remedy():
     with pytest.raises(InputError, match="filled"):
         open_source(np.ma.masked_less(ROWS, 3))
     assert len(list(open_source(np.ma.masked_less(ROWS, -1)))) == 3
-    with pytest.raises(InputError, match="Expected a text for '1', got NoneType"):
+    with pytest.raises(InputError, match="Item 1 is None, expected text"):
         open_source(["words", None], kind="text")
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hashret.cli.telling import MOST_FOR_ONE_REASON
 from hashret.ingest import AddReport
 from hashret.sources import Skipped, SkippedInputs, open_source
 from hashret.sources.skipped import MOST_NAMED
@@ -53,6 +54,6 @@ def test_the_shell_tells_how_many_more_there_were(run, make_index, vectors, tmp_
     path.write_text(json.dumps({"v": vectors[0].tolist()}) + "\n" + "{bad\n" * (MOST_NAMED + 5))
     out = run("index", path, "-i", make_index("vectors"), "--replace", "--strict")
     assert out.returncode == 3
-    assert out.stderr.count("it is not JSON") == MOST_NAMED
+    assert f"Skipped {MOST_NAMED - MOST_FOR_ONE_REASON} more: it is not JSON" in out.stderr
     assert "Skipped 5 more" in out.stderr
     assert f"{MOST_NAMED + 5:,} skipped" in out.stderr

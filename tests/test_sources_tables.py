@@ -114,7 +114,7 @@ def test_values_keys_and_fields_are_the_same_in_every_format(file):
 
 def test_the_description_tells_what_was_understood(file):
     assert open_source(file).description == (
-        f"3 texts from {file.name} (text: body, key: id; fields: size, section)"
+        f"3 texts from {file.name} (text: body, key: id; fields: size (numbers), section)"
     )
 
 

@@ -120,7 +120,9 @@ def test_sources_of_texts():
         ([("a", "words"), ("b", 3)], "'b', got int"),
         ([("a", b"words")], "'a', got bytes"),
         ([("a", None)], "'a', got NoneType"),
-        (np.zeros(3), "'0', got"),
+        (np.zeros(3), "Item 0 is of type float64, expected text"),
+        (["words"] * 50 + [None], "Item 50 is None, expected text"),
+        (np.array(["words", None], object), "Item 1 is None, expected text"),
     ],
 )
 def test_what_is_no_text_is_refused_by_name(source, error):

@@ -28,16 +28,35 @@ from hashret.cli.interrupts import (
     listening,
 )
 from hashret.cli.messages import say
+from hashret.cli.options import INDEX_NAMED
 from hashret.errors import HashretError, UsageError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _InOrder(click.Group):
-    """A group whose help lists commands as they were added: what comes first, first."""
+    """A group whose help lists commands as they were added: what comes first, first.
+
+    Attributes:
+        index_named: whether the latest command was given an index that is there.
+    """
+
+    index_named = False
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; what goes wrong is told with what only its context knows."""
+        self.index_named = False
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            error.add_note(f"Try '{ctx.command_path} {ctx.invoked_subcommand} --help'.")
+            raise
+        finally:
+            folder = ctx.meta.get(INDEX_NAMED)
+            self.index_named = folder is not None and (folder / "items.db").is_file()
 
 
 _HELP = """Learn compact binary codes from a dataset, and search them exactly.
@@ -49,7 +68,8 @@ hashret query photos/cat.jpg -i holiday -r 2    only those within 2 bits
 
 An index is a folder under ./indexes (or $HASHRET_INDEXES); -i takes its name or its path, and may
 be left out where there is one index only. Results go to stdout, everything else to stderr. Exit
-codes: 0 done, 1 failed, 2 wrong usage, 3 done but --strict and inputs were skipped.
+codes: 0 done, 1 failed, 2 wrong usage, 3 done but --strict and inputs were skipped,
+130 interrupted.
 """
 
 
@@ -115,15 +135,15 @@ def _show(error: click.ClickException) -> None:
 
 
 def _interrupted() -> int:
-    say("Interrupted. What was stored before is whole.")
+    say("Interrupted." + " What was stored before is whole." * cli.index_named)
     return INTERRUPTED_EXIT_CODE
 
 
 def _explain(error: Exception) -> int:
     """Say what went wrong, and return the exit code."""
     if isinstance(error, HashretError):
-        hint = "\nTry 'hashret --help'." if isinstance(error, UsageError) else ""
-        say(f"Error: {error}{hint}")
+        notes = getattr(error, "__notes__", [])
+        say("\n".join([f"Error: {error}", *notes]))
         return error.exit_code
     if isinstance(error, OSError):
         say(f"Error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))

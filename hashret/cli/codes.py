@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from hashret.cli.index import SKIPPED_EXIT_CODE, tell_skipped
 from hashret.cli.messages import say
 from hashret.cli.options import index_option, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
 from hashret.cli.source_options import source_options
+from hashret.cli.telling import SKIPPED_EXIT_CODE, tell_skipped
 from hashret.errors import HashretError, UsageError
 
 
@@ -90,7 +90,8 @@ def encode(
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where to write the reconstruction: a .png, or a .npy of the feature row. May be left out "
-    "for texts, whose most likely words are printed.",
+    "for texts with the features tfidf or counts, whose most likely words are printed; wordllama's "
+    "embeddings cannot be put into words.",
 )
 def reconstruct(
     value: str | None, index_name: str | None, key: str | None, code: str | None, file: Path | None

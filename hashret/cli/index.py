@@ -13,21 +13,19 @@ from hashret.cli.learning_options import (
     LearningOptions,
     learning_options,
 )
-from hashret.cli.messages import on_one_line, say, warnings_to_stderr
+from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import KINDS, index_path, new_index_option
 from hashret.cli.progress import ProgressDisplay
 from hashret.cli.source_options import source_options
-from hashret.errors import UsageError
+from hashret.cli.telling import SKIPPED_EXIT_CODE, tell_report, tell_timings
+from hashret.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from hashret.index import Index
     from hashret.ingest import AddReport
-    from hashret.sources import SkippedInputs
-
-SKIPPED_EXIT_CODE = 3
+    from hashret.sources import Source
 
 
 @click.command(cls=CommandThatLearns)
@@ -141,7 +139,16 @@ def index(
         _refuse({"--keys": keys, "--fields": fields, "--encoder": encoder}, "{} goes with --codes.")
         if sources:
             opened, report = _index_sources(
-                path, sources, kind, opening, metric, learning, replace, prune, keep_vectors
+                path,
+                sources,
+                kind,
+                opening,
+                metric,
+                learning,
+                replace,
+                prune,
+                keep_vectors,
+                field_indexes,
             )
         elif field_indexes:
             from hashret.index import Index
@@ -151,9 +158,9 @@ def index(
             raise UsageError("Name a SOURCE to index, or give --codes.")
     with opened:
         if report is not None:
-            _tell(report, len(opened), path, time.perf_counter() - started)
+            tell_report(report, len(opened), path, time.perf_counter() - started)
             if timings:
-                _tell_timings(report.seconds)
+                tell_timings(report.seconds)
         for name in field_indexes:
             opened.index_field(name)
     if strict and report is not None and report.skipped:
@@ -194,6 +201,7 @@ def _index_sources(
     replace: bool,
     prune: bool,
     keep_vectors: bool,
+    field_indexes: tuple[str, ...],
 ) -> tuple[Index, AddReport]:
     from hashret.index import Index
     from hashret.learning import checked_copy, learn_index
@@ -212,7 +220,16 @@ def _index_sources(
         refuse_existing(path)
         hasher = checked_copy(learning.hasher())
     earlier = opened.columns_taken if exists else {}
-    source = open_paths(sources, kind=kind, earlier=earlier, **opening)
+    try:
+        source = open_paths(sources, kind=kind, earlier=earlier, **opening)
+    except InputError as error:
+        if prune and exists:
+            error.add_note(
+                "Nothing was pruned: what cannot be read does not tell that its items are gone. "
+                "`hashret remove` removes items by their keys."
+            )
+        raise
+    _check_fields(field_indexes, source, opened.field_names if exists else [])
     say(f"Source: {source.description}.")
     with ProgressDisplay() as progress:
         learned: dict[str, float] = {}
@@ -236,6 +253,21 @@ def _index_sources(
     for seconds in (learned, report.seconds):
         clock.add(seconds)
     return opened, dataclasses.replace(report, seconds=clock.seconds)
+
+
+def _check_fields(names: tuple[str, ...], source: Source, stored: list[str]) -> None:
+    """Refuse fields to index that no item can have, before all items are read."""
+    known = set(stored)
+    for part in source.parts:
+        if part.declared_fields is None:
+            return
+        known |= part.declared_fields
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"There is no field {name!r} to make --field-index of; the fields are "
+                f"{', '.join(sorted(known)) or 'none'}."
+            )
 
 
 def _check_learned(
@@ -273,32 +305,3 @@ def _check_learned(
             f"{path} was made without --keep-vectors: leave it out to add to it, or choose "
             "another name to index anew."
         )
-
-
-def _tell(report: AddReport, total: int, path: object, seconds: float) -> None:
-    tell_skipped(report.skipped)
-    recognized = f" ({report.recognized:,} known by content)" * bool(report.recognized)
-    counts = [
-        f"{report.added:,} added{recognized}",
-        f"{report.updated:,} updated",
-        f"{report.unchanged:,} unchanged",
-        *([f"{report.pruned:,} pruned"] if report.pruned else []),
-        f"{report.skipped.total:,} skipped",
-    ]
-    say(f"{', '.join(counts)}: {total:,} item{'s' * (total != 1)} in {path} ({seconds:.1f} s)")
-
-
-def _tell_timings(seconds: Mapping[str, float]) -> None:
-    from hashret.stopwatch import STAGES, peak_memory
-
-    parts = [f"{stage} {seconds[stage]:.1f}" for stage in STAGES if stage in seconds]
-    memory = f"at most {peak_memory() >> 20:,} MiB of memory"
-    say(f"Seconds: {', '.join(parts)}; {memory}" if parts else memory.capitalize())
-
-
-def tell_skipped(skipped: SkippedInputs) -> None:
-    """Name the inputs that were left out, and why."""
-    for one in skipped:
-        say(on_one_line(f"Skipped {one.name}: {one.reason}"))
-    if skipped.unnamed:
-        say(f"Skipped {skipped.unnamed:,} more, which are not named here")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+INDEX_NAMED = "hashret.index"
+"""Under this, the context of a command remembers the folder of its index."""
 KINDS = ("auto", "images", "text", "vectors")
 
 
@@ -49,6 +51,14 @@ def index_path(name: str | None, *, must_exist: bool = True) -> Path:
         UsageError: no name was given and there are several indexes, or none.
         IndexNotFoundError: there is no such index.
     """
+    path = _named_path(name, must_exist=must_exist)
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta[INDEX_NAMED] = path
+    return path
+
+
+def _named_path(name: str | None, *, must_exist: bool) -> Path:
     names = index_names()
     if name is None:
         if len(names) == 1:

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from hashret.cli.index import SKIPPED_EXIT_CODE, tell_skipped
 from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import Limit, index_option, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
 from hashret.cli.source_options import refuse_options, source_options
+from hashret.cli.telling import SKIPPED_EXIT_CODE, tell_skipped
 
 
 @click.command()

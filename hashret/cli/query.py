@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 @click.option("--key", help="Search with the code of the item that has this key.")
 @click.option("--code", metavar="HEX", help="Search with a code in hexadecimal.")
 @click.option(
+    "--file",
+    metavar="PATH",
+    help="Search with what a file holds: as VALUE, but a text file in an index of texts too.",
+)
+@click.option(
     "-r",
     "--radius",
     type=click.IntRange(min=0),
@@ -72,7 +77,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--html",
-    "file",
+    "page",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=only_html,
@@ -86,6 +91,7 @@ def query(
     index_name: str | None,
     key: str | None,
     code: str | None,
+    file: str | None,
     radius: int | None,
     limit: int | None,
     where: str | None,
@@ -93,7 +99,7 @@ def query(
     rerank: bool,
     shortlist: int | None,
     explain: bool,
-    file: Path | None,
+    page: Path | None,
 ) -> None:
     """Find the items nearest to VALUE: exact matches, then one bit away, two, ...
 
@@ -101,11 +107,11 @@ def query(
     texts, the words to look for: hashret query "a program to look at photos". "-" reads paths or
     keys from stdin, one a line, or texts.
     """
-    if sum(given is not None for given in (value, key, code)) != 1:
-        raise UsageError("Give one of VALUE, --key and --code.")
+    if sum(given is not None for given in (value, key, code, file)) != 1:
+        raise UsageError("Give one of VALUE, --key, --code and --file.")
     if limit is None and radius is None:
         raise UsageError("-k all needs a radius (-r); `hashret items` lists all items.")
-    if file is not None and value == "-":
+    if page is not None and value == "-":
         raise UsageError("--html shows one answer; with - there may be several.")
     output = Output.of(context)
     warnings_to_stderr()
@@ -132,22 +138,34 @@ def query(
         if value == "-":
             output.write(ask.lines(stdin_lines(), failed), ["query", *columns], fields)
         else:
+            shown = value
             if key is not None:
                 result = index.query_key(key, **wanted)
             elif code is not None:
                 result = index.query_code(code, **wanted)
+            elif file is not None:
+                from hashret.sources.values import read_value
+
+                content = read_value(file)
+                shown = content if isinstance(content, str) else file
+                result = index.query(content, **wanted)
             else:
+                if index.kind == "text" and _names_file(value):
+                    say(
+                        f"{value} is a file, and its name was searched for: --file takes what it "
+                        "holds."
+                    )
                 result = index.query(value, **wanted)
-            if file is not None:
-                _write_page(file, index, result, value=value, key=key, where=where)
+            if page is not None:
+                _write_page(page, index, result, value=shown, key=key, where=where)
             output.write(ask.rows(result), columns, fields)
     if failed:
-        say(f"{len(failed):,} lines could not be answered.")
+        say(f"{len(failed):,} line{'s' * (len(failed) > 1)} could not be answered.")
         context.exit(1)
 
 
 def _write_page(
-    file: Path,
+    page: Path,
     index: Index,
     result: Result,
     *,
@@ -163,9 +181,16 @@ def _write_page(
         raise HashretError(
             f"--html needs the extra 'web' ({error.name} is missing): pip install 'hashret[web]'."
         ) from error
-    with whole_file(file, overwrite=True) as out:
+    with whole_file(page, overwrite=True) as out:
         out.write(answer_page(index, result, value=value, key=key, where=where))
-    say(f"Wrote {file}")
+    say(f"Wrote {page}")
+
+
+def _names_file(value: str | None) -> bool:
+    try:
+        return bool(value) and Path(value or "").is_file()
+    except (OSError, ValueError):
+        return False
 
 
 class _Asking:

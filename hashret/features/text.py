@@ -89,8 +89,8 @@ class TextFeatures(ABC):
             UsageError: the features have no words to tell.
         """
         raise UsageError(
-            f"Features that are {self.describe()} cannot be put into words; write the row as a "
-            ".npy."
+            f"Features that are {self.describe()} cannot be put into words, as those of --features "
+            "tfidf or counts can; -o row.npy writes the row of numbers."
         )
 
     def matrix(self, values: Sequence[Any]) -> tuple[NDArray[np.float32], list[Failure]]:

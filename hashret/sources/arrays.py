@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError, UsageError
-from hashret.sources.array_files import Rows, read_array_file, read_values, stem_of
+from hashret.sources.array_files import LABEL_NAMES, Rows, read_array_file, read_values, stem_of
 from hashret.sources.item import Item, Source
 from hashret.sources.mapped import let_go
 from hashret.sources.vecs import is_vecs_name, read_vecs
@@ -73,6 +73,7 @@ class ArraySource(Source):
         self._row_shape = (
             (math.prod(array.shape[1:]),) if self.kind == "vectors" else array.shape[1:]
         )
+        self.width = self._row_shape[0] if self.kind == "vectors" else None
         self._labels = labels
         self._keys = keys
         self.prefix = prefix
@@ -152,6 +153,7 @@ def open_array_file(
         InputError: the file cannot be used.
     """
     content = read_array_file(path, name)
+    _check_unstructured(content.values.dtype, path.name)
     if content.values.ndim == 1:
         raise InputError(
             f"{path} holds a single column of {len(content.values):,} values, as labels do, not "
@@ -160,9 +162,9 @@ def open_array_file(
         )
     note = f" with labels from {content.labels_from}" if content.labels is not None else ""
     if content.unused:
-        note += (
-            f"; {', '.join(content.unused)} not used (no labels of {len(content.values):,} rows)"
-        )
+        note += f"; {', '.join(content.unused)} not used"
+        if any(one in LABEL_NAMES for one in content.unused):
+            note += f" (labels have {len(content.values):,} rows, as what they belong to)"
     return ArraySource(
         content.values,
         kind,
@@ -193,10 +195,40 @@ def open_array(data: Any, kind: str, key_prefix: str) -> ArraySource:
         array = np.asarray(data)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"Expected rows of equal length and numeric type, got {type(data).__name__} of which "
-            f"NumPy makes no array: {error}"
+            _ragged(data)
+            or f"Expected rows of equal length and numeric type, got {type(data).__name__} of "
+            f"which NumPy makes no array: {error}"
         ) from error
+    _check_unstructured(array.dtype, "the array")
+    if array.dtype.kind in "UO" and array.size and isinstance(array.flat[0], str):
+        raise InputError('Expected numbers, got an array of strings: kind="text" makes them texts.')
     return ArraySource(array, kind, prefix=key_prefix)
+
+
+def _ragged(rows: Any) -> str:
+    """Which row has another length than the first; nothing where none has."""
+    if not isinstance(rows, list | tuple):
+        return ""
+    lengths = [len(row) if isinstance(row, Sized) else None for row in rows]
+    for number, length in enumerate(lengths):
+        if length != lengths[0]:
+            values = "is no list" if length is None else f"has {length:,} values"
+            first = "none" if lengths[0] is None else f"{lengths[0]:,}"
+            return f"Expected rows of one length: row {number:,} {values}, expected {first}."
+    return ""
+
+
+def _check_unstructured(dtype: np.dtype[Any], name: str) -> None:
+    """Refuse an array of records of several fields.
+
+    Raises:
+        InputError: it is one.
+    """
+    if dtype.names:
+        raise InputError(
+            f"{name} is a structured array, of the fields {', '.join(dtype.names)}: save rows of "
+            "numbers, such as numpy.lib.recfunctions.structured_to_unstructured(array) makes."
+        )
 
 
 def read_row(path: Path, row: int | None, name: str | None = None) -> NDArray[Any]:

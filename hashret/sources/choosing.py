@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,16 +38,25 @@ class Choice:
         column: of the values.
         id_column: of the keys; None for the numbers of the rows.
         width: how long vectors are; 0 for other kinds.
+        no_key: the column that has a name as for keys and is none, because its values repeat.
     """
 
     kind: str
     column: str
     id_column: str | None
     width: int = 0
+    no_key: str | None = None
 
 
 def choose(
-    found: Survey, kind: str, column: str | None, id_column: str | None, *, name: str, folder: Path
+    found: Survey,
+    kind: str,
+    column: str | None,
+    id_column: str | None,
+    likely_keys: Sequence[str] = (),
+    *,
+    name: str,
+    folder: Path,
 ) -> Choice:
     """Decide which columns hold the values and the keys.
 
@@ -56,6 +65,7 @@ def choose(
         kind: ``"auto"``, or what the user says that the values are.
         column: the user's column of values, or None.
         id_column: the user's column of keys, ``""`` for the numbers of the rows, or None.
+        likely_keys: what :class:`~hashret.sources.records.RecordReader` says.
         name: what messages call the table.
         folder: where paths of images start from.
 
@@ -83,11 +93,14 @@ def choose(
             f"Expected {_WANTED[kind]} in the column {column!r} of {name}, which holds "
             f"{facts.describe()}; the columns are {_listed(found)}."
         )
+    no_key = None
     if id_column is None:
-        id_column = _key_column(found, column)
+        id_column = _key_column(found, column, likely_keys)
+        named = _named(KEY_NAMES, (one for one in found.distinct if one != column))
+        no_key = None if id_column else next(iter(named), None)
     id_column = id_column or None
     width = facts.widths.most_common(1)[0][0] if resolved == "vectors" else 0
-    return Choice(resolved, column, id_column, width)
+    return Choice(resolved, column, id_column, width, no_key)
 
 
 def _value_column(found: Survey, kind: str, id_column: str | None, folder: Path) -> str | None:
@@ -121,11 +134,16 @@ def _value_column(found: Survey, kind: str, id_column: str | None, folder: Path)
     )
 
 
-def _key_column(found: Survey, column: str) -> str | None:
+def _key_column(found: Survey, column: str, likely_keys: Sequence[str]) -> str | None:
     distinct = {name: count for name, count in found.distinct.items() if name != column}
     likely = [name for name, count in distinct.items() if 2 * count > found.records]
     unique = [name for name, count in distinct.items() if count == found.records]
-    return next(iter([*_named(KEY_NAMES, likely), *_named(UNIQUE_KEY_NAMES, unique)]), None)
+    ranked = [
+        *_named(KEY_NAMES, likely),
+        *(name for name in likely_keys if name in unique),
+        *_named(UNIQUE_KEY_NAMES, unique),
+    ]
+    return next(iter(ranked), None)
 
 
 def _named(names: Iterable[str], columns: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from hashret.sources.images import is_image_name
 from hashret.sources.item import is_pil_image
+from hashret.sources.reading import is_not_decoded
 from hashret.sources.records import RecordReader
 
 SAMPLE_RECORDS = 1000
@@ -21,6 +22,9 @@ _IMAGE_STARTS = (
     *(b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"P5", b"P6"),
 )
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_COMMA = re.compile(r"[-+]?(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:\.[0-9]{3})+),[0-9]+")
+_THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}")
+"""What may also be a whole number with a comma after the thousands."""
 _MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
 
 
@@ -35,6 +39,9 @@ class Column:
         widths: how often a list had which length.
         characters: how long its texts are together.
         numeric: whether all its texts are numbers.
+        decimal_comma: whether they are numbers with a decimal comma.
+        maybe_comma: whether all its texts so far can be such numbers, and whether one is certain to
+            be one.
         paths: some of the paths.
     """
 
@@ -42,6 +49,8 @@ class Column:
     widths: Counter[int] = field(default_factory=Counter)
     characters: int = 0
     numeric: bool = True
+    decimal_comma: bool = False
+    maybe_comma: tuple[bool, bool] = (True, False)
     paths: list[str] = field(default_factory=list)
 
     def note(self, value: Any) -> None:
@@ -55,8 +64,18 @@ class Column:
         elif kind in ("text", "path"):
             self.characters += len(value)
             self.numeric = self.numeric and is_number(value)
+            self._note_comma(value.strip())
             if kind == "path" and len(self.paths) < 10:
                 self.paths.append(value)
+
+    def _note_comma(self, bare: str) -> None:
+        possible, certain = self.maybe_comma
+        if not possible:
+            return
+        comma = _COMMA.fullmatch(bare) is not None
+        whole = _INTEGER.fullmatch(bare) is not None or bare.lower() in _MISSING
+        certain = certain or (comma and _THOUSANDS.fullmatch(bare) is None)
+        self.maybe_comma = (comma or whole, certain)
 
     def holds(self) -> str:
         """What a source of it would be a source of; empty where it cannot be one."""
@@ -96,12 +115,14 @@ class Survey:
         distinct: how many different keys each column would make.
         records: how many were looked at.
         problem: why the first record that could not be read could not.
+        undecoded: how many could not be read because they are in another encoding.
     """
 
     columns: dict[str, Column]
     distinct: dict[str, int]
     records: int
     problem: str
+    undecoded: int = 0
 
 
 def kind_of_value(value: Any) -> str | None:
@@ -140,7 +161,7 @@ def is_number(text: str) -> bool:
     return text.strip().lower() in _MISSING or isinstance(number(text), int | float)
 
 
-def number(text: str) -> int | float | str | None:
+def number(text: str, *, decimal_comma: bool = False) -> int | float | str | None:
     """The number in a cell of a column of numbers; text that is none stays as it is.
 
     Numbers with leading zeros, such as codes, are text.
@@ -148,8 +169,15 @@ def number(text: str) -> int | float | str | None:
     Example:
         >>> number("17"), number("-2.50"), number("nan"), number("007")
         (17, -2.5, None, '007')
+        >>> number("1.234,5", decimal_comma=True)
+        1234.5
     """
     bare = text.strip()
+    if decimal_comma:
+        if _COMMA.fullmatch(bare):
+            bare = bare.replace(".", "").replace(",", ".")
+        elif not _INTEGER.fullmatch(bare) and bare.lower() not in _MISSING:
+            return text
     if _INTEGER.fullmatch(bare):
         return int(bare)
     if bare.lower() in _MISSING:
@@ -170,10 +198,11 @@ def survey(reader: RecordReader) -> Survey:
     columns = {name: Column() for name in declared or ()}
     seen: dict[str, set[Any]] = {}
     problem = ""
-    count = characters = 0
+    count = characters = undecoded = 0
     for record in reader.records(range(SAMPLE_RECORDS)):
         if record.values is None:
             problem = problem or f"{record.place}: {record.problem}"
+            undecoded += is_not_decoded(record.problem)
             continue
         count += 1
         for name, value in record.values.items():
@@ -183,4 +212,9 @@ def survey(reader: RecordReader) -> Survey:
             characters += len(value) if isinstance(value, str) else 8
         if characters > _SAMPLE_CHARACTERS:
             break
-    return Survey(columns, {name: len(keys) for name, keys in seen.items()}, count, problem)
+    if reader.decimal_comma:
+        for facts in columns.values():
+            if not facts.numeric and all(facts.maybe_comma):
+                facts.numeric = facts.decimal_comma = True
+    distinct = {name: len(keys) for name, keys in seen.items()}
+    return Survey(columns, distinct, count, problem, undecoded)

@@ -19,7 +19,19 @@ TEXT_SUFFIXES = frozenset({".md", ".markdown", ".txt"})
 
 
 class NoSuchFilesError(InputError):
-    """A folder holds no file of the kind that was looked for."""
+    """A folder holds no file of the kind that was looked for.
+
+    Attributes:
+        notes: what it holds instead.
+    """
+
+    def __init__(self, nouns: str, location: str, suffixes: Iterable[str], notes: str) -> None:
+        """Say what was looked for, and where."""
+        super().__init__(
+            f"No {nouns} in {printable(location)} or its sub-folders: looked for "
+            f"{', '.join(sorted(suffixes))}{notes}"
+        )
+        self.notes = notes
 
 
 class FileFolder(Source):
@@ -73,10 +85,8 @@ class FileFolder(Source):
             notes += "".join(
                 f"; {unlisted.name} is {unlisted.reason}" for unlisted in self._unlisted
             )
-            raise NoSuchFilesError(
-                f"No {self.noun}s in {printable(location)} or its sub-folders: looked for "
-                f"{', '.join(sorted(self.suffixes))}{notes or '; it is empty'}. {self.otherwise}"
-            )
+            notes = f"{notes or '; it is empty'}. {self.otherwise}"
+            raise NoSuchFilesError(f"{self.noun}s", location, self.suffixes, notes)
         if sum(others[suffix] for suffix in self.rivals[0]) > 2 * len(paths):
             notes += f"; {self.rivals[1]}"
         self._paths = sorted(paths)

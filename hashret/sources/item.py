@@ -58,6 +58,8 @@ class Source(ABC):
         has_rows: whether its items lie in one file, each at a position.
         row_prefix: what the keys begin with where they are row numbers; None where they are names.
         columns_taken: which columns of tables are the values and the keys, by where they lie.
+        declared_fields: names of all fields that its items can have, where it knows them before.
+        width: how many values each of its vectors has; None for other kinds.
         passes: whether what it holds is gone when it is read, so that its row numbers, if those are
             its keys, mean other items the next time.
     """
@@ -71,6 +73,8 @@ class Source(ABC):
     has_rows: bool = False
     row_prefix: str | None = None
     columns_taken: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    declared_fields: frozenset[str] | None = None
+    width: int | None = None
     passes: bool = False
 
     def __init__(self) -> None:

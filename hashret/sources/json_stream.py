@@ -18,7 +18,10 @@ _SPACE = " \t\r\n"
 
 
 class JsonReader(RecordReader):
-    """A JSON array of objects, or objects one after the other, whatever their lines are."""
+    """A JSON array of objects, or objects one after the other, whatever their lines are.
+
+    Of a file of one object that holds one array of objects, these are the records.
+    """
 
     def __init__(self, path: Path, encoding: str) -> None:
         """Take a file; nothing is read yet."""
@@ -43,7 +46,34 @@ class JsonReader(RecordReader):
 
     def _values(self) -> Iterator[tuple[int, Any]]:
         with opened_text(self._path, self._encoding) as file:
-            yield from _Parser(file, self._path, self._encoding).values()
+            values = _Parser(file, self._path, self._encoding).values()
+            first = next(values, None)
+            if first is None:
+                return
+            second = next(values, None)
+            name = _array_inside(first[1]) if second is None else None
+            if name is not None:
+                self.note = f"the array {printable(name)!r} of its only object"
+                yield from ((first[0], value) for value in first[1][name])
+                return
+            yield first
+            if second is not None:
+                yield second
+            yield from values
+
+
+def _array_inside(value: Any) -> str | None:
+    """The name of the only array of several objects in an object."""
+    if not isinstance(value, dict):
+        return None
+    names = [
+        name
+        for name, inner in value.items()
+        if isinstance(inner, list)
+        and len(inner) > 1
+        and all(isinstance(one, dict) for one in inner)
+    ]
+    return names[0] if len(names) == 1 else None
 
 
 class _Parser:

@@ -24,6 +24,18 @@ def with_options(path: str, options: Mapping[str, str]) -> str:
     return f"{path}?{query}" if options else path
 
 
+def shown_location(location: str) -> str:
+    """A location as people read it.
+
+    Example:
+        >>> shown_location("/shop.db?sql=select%20%2A%20from%20a&column=b")
+        '/shop.db (sql: select * from a, column: b)'
+    """
+    path, options = split_location(location)
+    listed = ", ".join(f"{name}: {value}" for name, value in options.items())
+    return f"{path} ({listed})" if listed else path
+
+
 def split_location(location: str) -> tuple[str, dict[str, str]]:
     """The path of a file and its options, which are empty where there are none.
 

@@ -44,11 +44,7 @@ def open_object(source: Any, kind: str, key_prefix: str, reading: Reading) -> So
     reader = None if bunch else reader_of(source)
     if not bunch and reader is None:
         return None
-    if "{stem}" in key_prefix:
-        raise UsageError("{stem} in key_prefix stands for the name of a file; there is none.")
-    for name in ("sql", "format", "encoding"):
-        if getattr(reading, name) is not None:
-            raise UsageError(f"{name} is for files, not for Python data.")
+    _refuse_files_options(key_prefix, reading)
     if reader is None:
         return _open_bunch(source, kind, key_prefix, reading)
     if reading.column is None and kind in ("auto", "vectors"):
@@ -56,6 +52,31 @@ def open_object(source: Any, kind: str, key_prefix: str, reading: Reading) -> So
         if numbers is not None:
             return numbers
     return _open_records(reader, kind, key_prefix, reading)
+
+
+def open_mappings(
+    rows: Sequence[Mapping[str, Any]], kind: str, key_prefix: str, reading: Reading
+) -> Source:
+    """Open a list of mappings, such as objects of JSON, as the rows of a table.
+
+    Raises:
+        InputError: no column of it can be used.
+        UsageError: an option of files.
+    """
+    _refuse_files_options(key_prefix, reading)
+    names = dict.fromkeys(str(name) for row in rows for name in row)
+    if not names:
+        raise InputError("There is nothing in the mappings: expected names and values.")
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    return _open_records(ListReader(columns), kind, key_prefix, reading)
+
+
+def _refuse_files_options(key_prefix: str, reading: Reading) -> None:
+    if "{stem}" in key_prefix:
+        raise UsageError("{stem} in key_prefix stands for the name of a file; there is none.")
+    for name in ("sql", "format", "encoding"):
+        if getattr(reading, name) is not None:
+            raise UsageError(f"{name} is for files, not for Python data.")
 
 
 def _open_records(reader: ObjectReader, kind: str, key_prefix: str, reading: Reading) -> Source:

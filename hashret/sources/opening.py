@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,14 +13,17 @@ import numpy as np
 
 from hashret.errors import InputError, NoEncoderError, UsageError
 from hashret.sources.arrays import STEM, open_array
+from hashret.sources.inside import split_inside
 from hashret.sources.item import Source
-from hashret.sources.metadata import is_unicode
-from hashret.sources.objects import open_object
+from hashret.sources.metadata import is_unicode, printable
+from hashret.sources.objects import open_mappings, open_object
 from hashret.sources.pairs import PairSource, is_pair
-from hashret.sources.paths import UNDERSTOOD, open_path, refuse_reading
+from hashret.sources.paths import UNDERSTOOD, open_path, path_exists, refuse_reading
+from hashret.sources.remote import is_url
 from hashret.sources.several import Several
 from hashret.sources.tables import Reading
 
+_SHOWN = 40
 KINDS = ("auto", "images", "text", "vectors")
 
 
@@ -46,8 +50,9 @@ def open_source(
             shape (n, d) of vectors, (n, height, width) or (n, height, width, 1 or 3) of ``uint8``
             images, or an iterable of (key, value) or (key, value, fields). An iterator is read
             into a list at once, because a source is iterated more than once. With ``kind="text"``,
-            strings in a list are texts, and their places in it the keys; else they are paths. Or a
-            table of pandas, pyarrow, polars or Hugging Face datasets, or a Bunch of scikit-learn.
+            strings in a list are texts, and their places in it the keys; else they are paths.
+            Mappings in a list are the rows of a table. Or a table of pandas, pyarrow, polars or
+            Hugging Face datasets, or a Bunch of scikit-learn.
         kind: ``"images"``, ``"text"`` or ``"vectors"`` overrule what ``"auto"`` sees.
         key_prefix: what the keys of an array file, array or table begin with, before the number of
             the row or the key in the table; ``{stem}`` stands for the file's name without suffixes.
@@ -83,7 +88,10 @@ def open_source(
     if kind == "text" and entries and any(isinstance(entry, str) for entry in entries):
         refuse_reading(reading, "Python data")
         return _open_texts(entries, key_prefix)
+    if entries and all(isinstance(entry, Mapping) for entry in entries):
+        return open_mappings(entries, kind, key_prefix, reading)
     if entries and all(isinstance(entry, str | PathLike) for entry in entries):
+        _check_are_paths(entries)
         return _open_paths(entries, kind, key_prefix, reading)
     refuse_reading(reading, "Python data")
     if hasattr(source, "__array__"):
@@ -141,8 +149,30 @@ def _entries(source: Any) -> Sequence[Any]:
     return source if isinstance(source, list | tuple) else list(source)
 
 
+def _check_are_paths(entries: Sequence[Any]) -> None:
+    """Refuse strings of which none is a path, as texts that are meant as such are not."""
+    if not any(isinstance(one, PathLike) or one == "-" or _may_be_path(one) for one in entries):
+        shown = entries[0] if len(entries[0]) <= _SHOWN else f"{entries[0][:_SHOWN]}…"
+        raise InputError(
+            f"No such file or folder: {printable(shown)}"
+            + (f", nor any of the {len(entries) - 1:,} others" if len(entries) > 1 else "")
+            + '. Strings in a list are paths; kind="text" makes them texts.'
+        )
+
+
+def _may_be_path(text: str) -> bool:
+    try:
+        return is_url(text) or split_inside(text) is not None or path_exists(Path(text))
+    except InputError:
+        return False
+
+
 def _open_texts(texts: Iterable[Any], key_prefix: str) -> Source:
     """Texts whose keys are their places."""
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            shown = "None" if text is None else f"of type {type(text).__name__}"
+            raise InputError(f"Item {number:,} is {shown}, expected text.")
     if STEM in key_prefix:
         raise UsageError(f"{STEM} in key_prefix is the name of a file, and texts have none.")
     return PairSource([(f"{key_prefix}{n}", text) for n, text in enumerate(texts)], "text")

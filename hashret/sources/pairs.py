@@ -58,6 +58,7 @@ class PairSource(Source):
 
     def _check_lengths(self) -> None:
         first = self._entries[0]
+        self.width = int(first.value.size)
         for item in self._entries:
             if item.value.shape != first.value.shape:
                 raise InputError(

@@ -11,7 +11,7 @@ from hashret.errors import InputError, UsageError
 from hashret.sources.archives import ImageArchive
 from hashret.sources.array_files import holds_several, is_array_name
 from hashret.sources.arrays import open_array_file
-from hashret.sources.folders import NoSuchFilesError
+from hashret.sources.folders import TEXT_SUFFIXES, NoSuchFilesError
 from hashret.sources.images import SUFFIXES, ImageFile, ImageFolder, is_image_name
 from hashret.sources.inside import ARCHIVE_SUFFIXES, is_archive_name, split_inside
 from hashret.sources.item import Source
@@ -111,8 +111,10 @@ def _open_folder(location: str, kind: str, shown: str, encoding: str | None) -> 
             raise
         try:
             return TextFolder(location, encoding)
-        except NoSuchFilesError:
-            raise error from None
+        except NoSuchFilesError as no_texts:
+            raise NoSuchFilesError(
+                "images or texts", location, SUFFIXES | TEXT_SUFFIXES, no_texts.notes
+            ) from error
 
 
 def _expect(kind: str, held: str, shown: str) -> None:

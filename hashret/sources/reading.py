@@ -20,7 +20,8 @@ MAX_CHARACTERS = 1 << 24
 """The longest line, cell or JSON value that is read."""
 
 DEFAULT_ENCODING = "utf-8-sig"
-NOT_DECODED = "its text is not {}; --encoding (encoding= in Python) names another, such as latin-1"
+_UNDECODED = "its text is not "
+NOT_DECODED = _UNDECODED + "{}; --encoding (encoding= in Python) names another, such as latin-1"
 
 _CHUNK = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -54,6 +55,11 @@ def not_decoded(encoding: str, text: str = "") -> str:
     if _NULL in text:
         return "it is no text: it holds null characters"
     return NOT_DECODED.format("UTF-8" if encoding == DEFAULT_ENCODING else encoding)
+
+
+def is_not_decoded(problem: str) -> bool:
+    """Whether this is the reason that :func:`not_decoded` gives for another encoding."""
+    return problem.startswith(_UNDECODED)
 
 
 @contextmanager

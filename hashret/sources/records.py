@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,6 +20,8 @@ LINE_COLUMN = "text"
 """What the only column of a file of lines is called."""
 
 _DELIMITERS = ",\t;|"
+_MARK = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+"""The first line by which a spreadsheet tells the delimiter."""
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
@@ -46,9 +49,15 @@ class RecordReader(ABC):
 
     Attributes:
         typed: whether values have types of their own; otherwise all are text.
+        decimal_comma: whether a comma in a cell may be that of a number.
+        likely_keys: columns that hold keys if their values come once each.
+        note: what there is to tell about where the records lie.
     """
 
     typed: ClassVar[bool] = True
+    decimal_comma: bool = False
+    likely_keys: Sequence[str] = ()
+    note: str = ""
 
     def columns(self) -> list[str] | None:
         """The names of the columns, where the file declares them."""
@@ -125,7 +134,8 @@ class CsvReader(RecordReader):
     Args:
         path: the file.
         encoding: of its text.
-        delimiter: between two cells; None finds out from the first row.
+        delimiter: between two cells; None finds out from the first row, or from a line such as
+            ``sep=;`` above it.
 
     Raises:
         InputError: it cannot be read, or there is no first row.
@@ -139,7 +149,10 @@ class CsvReader(RecordReader):
         # The limit of the csv module is one for the process; a long text is no error here.
         csv.field_size_limit(max(csv.field_size_limit(), MAX_CHARACTERS))
         head = next((line for line in text_lines(path, encoding) if not line.isspace()), "")
-        self._delimiter = delimiter or _sniffed(head)
+        mark = _MARK.fullmatch(next(text_lines(path, encoding), ""))
+        self._before = 1 if mark else 0
+        self._delimiter = delimiter or (mark[1] if mark else _sniffed(head))
+        self.decimal_comma = self._delimiter != ","
         first = next(self._rows(), None)
         if first is None:
             raise InputError(f"There is nothing in {printable(str(path))}: it has no first row.")
@@ -184,11 +197,10 @@ class CsvReader(RecordReader):
 
     def _rows(self) -> Iterator[tuple[int, list[str] | str]]:
         """The number of its first line and the cells of each row, or why it cannot be read."""
-        reader = csv.reader(
-            text_lines(self._path, self._encoding), delimiter=self._delimiter, strict=True
-        )
+        lines = islice(text_lines(self._path, self._encoding), self._before, None)
+        reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
         while True:
-            line = reader.line_num + 1
+            line = self._before + reader.line_num + 1
             try:
                 row = next(reader)
             except StopIteration:

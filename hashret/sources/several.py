@@ -12,6 +12,7 @@ import numpy as np
 
 from hashret.errors import InputError
 from hashret.sources.item import Item, Source
+from hashret.sources.locations import shown_location
 from hashret.sources.metadata import printable
 from hashret.sources.skipped import SkippedInputs
 
@@ -129,4 +130,4 @@ def _repeated(parts: tuple[Source, ...]) -> frozenset[int]:
 
 
 def _name(part: Source) -> str:
-    return printable(part.location or part.description)
+    return printable(shown_location(part.location) if part.location else part.description)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ class SqlReader(RecordReader):
         twice = {name for name in self._columns if self._columns.count(name) > 1}
         if twice:
             raise self._refused(f"two of its columns are called {min(twice)!r}: name one with `as`")
+        self.likely_keys = self._primary_keys()
 
     def columns(self) -> list[str]:
         """The names of the columns of the query."""
@@ -95,6 +97,19 @@ class SqlReader(RecordReader):
             f"Which rows of {name} are meant? Give --sql (sql= in Python), such as "
             f"'select * from {_quote(tables[0])}'; the tables are {', '.join(tables)}."
         )
+
+    def _primary_keys(self) -> list[str]:
+        """Columns of the query that are called as the primary key of a table that it names."""
+        sql = (
+            "select t.name, min(c.name) from sqlite_master t, pragma_table_info(t.name) c "
+            "where t.type = 'table' and c.pk > 0 group by t.name having count(*) = 1"
+        )
+        with self._connected() as connection:
+            connection.set_authorizer(None)  # for this query, which is none of the user's
+            found = self._execute(connection, sql).fetchall()
+        words = {word.lower() for word in re.findall(r"\w+", self._sql)}
+        keys = {key for table, key in found if table.lower() in words}
+        return [name for name in self._columns if name in keys]
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

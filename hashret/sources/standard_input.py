@@ -36,7 +36,15 @@ class StandardInput(TableSource):
                 f"Standard input cannot be kept in {path}: {error.strerror or error}. TMPDIR names "
                 "another folder for temporary files."
             ) from error
-        super().__init__(path, None, kind, reading, key_prefix, "standard input", Path.cwd())
+        if not path.stat().st_size:
+            raise InputError(
+                "There is nothing on standard input: what was to write to it may have failed."
+            )
+        try:
+            super().__init__(path, None, kind, reading, key_prefix, "standard input", Path.cwd())
+        except InputError as error:
+            shown = str(error).replace(str(path), "standard input")
+            raise InputError(shown.replace(path.name, "standard input")) from error
 
 
 def open_standard_input(kind: str, reading: Reading, key_prefix: str) -> TableSource:

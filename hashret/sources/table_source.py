@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -16,14 +17,17 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.sources.columns import is_number_list, is_picture, number
+from hashret.sources.headings import data_in_heading
 from hashret.sources.item import Item, Source
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import check_fields, is_field_name, printable
-from hashret.sources.records import LineReader, Record, RecordReader
+from hashret.sources.records import CsvReader, LineReader, Record, RecordReader
 from hashret.sources.skipped import Skipped
 from hashret.sources.tables import Reading, open_table, table_stem
 
 _SHOWN_FIELDS = 12
+
+_log = logging.getLogger("hashret")
 
 
 class TableSource(Source):
@@ -71,6 +75,7 @@ class TableSource(Source):
         self._table = open_table(path, kind, given, folder, reader)
         self.kind = self._table.choice.kind
         facts = self._table.found.columns[self._table.choice.column]
+        self.width = self._table.choice.width or None
         self._is_path = self.kind == "images" and bool(facts.paths)
         if location is not None:
             self.root, self.location = location, self._place(location, given)
@@ -80,6 +85,9 @@ class TableSource(Source):
         if self._table.choice.id_column is None:
             self.row_prefix = self._prefix
         self._hashes, self._twice = self._read_keys()
+        self._as_text = not self._table.reader.typed
+        if isinstance(self._table.reader, CsvReader):
+            self._check_heading(self._table.reader)
         self._field_names: dict[str, bool] = {}
         self._described(self.length - len(self._empty), len(self._empty))
 
@@ -128,18 +136,18 @@ class TableSource(Source):
         return ordered, frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
-        first: dict[str, str] = {}
+        first: dict[str, tuple[int, str]] = {}
         everything = len(positions) == self.length
         for record in self._table.reader.records(None if everything else positions):
             if record.position >= self.length:
                 return  # the file has grown since it was opened
             try:
                 item = self._item(record)
-                if hash(item.key) in self._twice and first.setdefault(item.key, record.place) != (
-                    record.place
-                ):
+                place = (record.position, record.place)
+                if hash(item.key) in self._twice and first.setdefault(item.key, place) != place:
                     raise InputError(
-                        f"the key {item.key!r} came before, on {first[item.key]}; keys are unique"
+                        f"the key {item.key!r} came before, on {first[item.key][1]}, which is "
+                        "kept: remove that one to have this one, or give one of them another key"
                     )
             except InputError as error:
                 name = f"{self.root or self._name}#{record.position}"
@@ -162,7 +170,9 @@ class TableSource(Source):
                 continue
             text = type(given) is str
             if text and not self._table.reader.typed:
-                given = number(given) if self._table.found.columns[name].numeric else given
+                facts = self._table.found.columns[name]
+                if facts.numeric:
+                    given = number(given, decimal_comma=facts.decimal_comma)
             elif not text and type(given) is not int:
                 if _is_left_out(given):
                     continue
@@ -170,6 +180,16 @@ class TableSource(Source):
             fields[name] = given
         position = None if self.location is None else record.position
         return Item(key, value, check_fields(key, fields), position)
+
+    def _check_heading(self, reader: CsvReader) -> None:
+        found = data_in_heading(reader)
+        if found is not None:
+            _log.warning(
+                "the first row of %s names the columns; this one looks like data, as %r does. If "
+                "it is, put a row of names above it.",
+                self._name,
+                found,
+            )
 
     def _usable(self, name: str) -> bool:
         """Whether a column can be a field: conditions must be able to name it."""
@@ -197,20 +217,30 @@ class TableSource(Source):
                 continue
             nested = set(facts.kinds) and set(facts.kinds) <= {"list", "bytes", "picture"}
             self._field_names[name] = usable = self._usable(name)
-            (fields if usable and not nested else left_out).append(printable(name) or "''")
-        notes = [
-            f"{noun}: {printable(choice.column)}",
-            f"key: {printable(choice.id_column or 'row number')}",
-        ]
+            shown = printable(name) or "''"
+            if not usable or nested:
+                left_out.append(shown)
+            else:
+                numeric = self._as_text and facts.numeric and facts.kinds
+                numbers = numeric or set(facts.kinds) == {"number"}
+                fields.append(shown + " (numbers)" * bool(numbers))
+        key = printable(choice.id_column or "row number")
+        if choice.no_key is not None:
+            key += f", because {printable(choice.no_key)} repeats"
+        if self._table.reader.columns() is not None:
+            known = (name for name, usable in self._field_names.items() if usable)
+            self.declared_fields = frozenset(known)
+        notes = [f"{noun}: {printable(choice.column)}", f"key: {key}"]
         parts = [
             ", ".join(notes),
             *([f"fields: {_shortened(fields)}"] if fields else []),
             *([f"not kept: {_shortened(left_out)}"] if left_out else []),
         ]
+        inside = f"; {self._table.reader.note}" if self._table.reader.note else ""
         lines = f"; {empty:,} empty line{'s' * (empty > 1)} left out" if empty else ""
         self.description = (
             f"{count:,} {noun}{'s' * (count != 1)}{wide} from {self._name} ({'; '.join(parts)}"
-            f"){lines}"
+            f"){inside}{lines}"
         )
 
 

@@ -55,6 +55,9 @@ _EXACT = 2**53
 """From here on, a number with a decimal point stands for several whole ones."""
 
 
+_MOST_UNDECODED = 0.1
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How a table is read, where the usual way is not meant.
@@ -235,11 +238,27 @@ def open_table(
     if not found.records:
         why = f"; {found.problem}" if found.problem else ""
         raise InputError(f"There is not one record in {shown} that can be read{why}.")
+    _check_decoded(found, reading.encoding or "UTF-8", shown)
     column, id_column = reading.column, reading.id_column
     if form == "lines" and column is None:
         column = LINE_COLUMN
-    choice = choose(found, kind, column, id_column, name=shown, folder=folder)
+    choice = choose(found, kind, column, id_column, reader.likely_keys, name=shown, folder=folder)
     return Table(reader, choice, found, folder)
+
+
+def _check_decoded(found: Survey, encoding: str, shown: str) -> None:
+    """Refuse a table of another encoding, of which only lines without accents could be read.
+
+    Raises:
+        InputError: too many of the first records are not in the encoding.
+    """
+    looked_at = found.records + found.undecoded
+    if found.undecoded > max(2, _MOST_UNDECODED * looked_at):
+        raise InputError(
+            f"{found.undecoded:,} of the first {looked_at:,} records of {shown} are not "
+            f"{encoding}: --encoding (encoding= in Python) names the encoding of its text, such as "
+            "latin-1 or cp1252."
+        )
 
 
 def _reader(path: Path, form: str, reading: Reading) -> RecordReader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sqlite3
 import time
@@ -41,6 +42,13 @@ _OWN_COLUMNS = ("key", "row")
 _READABLE = frozenset({"key", "row", "fields", ""})
 """Columns of the table; the empty name is that of a read which needs no column."""
 _FIELD_INDEX = "field:"
+_LOOKED_AT = 1000
+_WITH_NUMBER = re.compile(
+    r"""(?:"((?:[^"]|"")+)"|(?<![\w."])([^\W\d]\w*))\s*(?:[<>=]=?|!=|<>)\s*[-+]?[0-9]"""
+)
+"""A field beside a number."""
+
+_log = logging.getLogger("hashret")
 
 _TOKEN = re.compile(
     r"""
@@ -180,6 +188,7 @@ def matching_rows(
     (last,) = connection.execute("select max(row) from items").fetchone()
     try:
         try:
+            _warn_of_text(connection, field_names, condition)
             return _found(connection, sql, int(last or 0), _TEXT_BYTES)
         except sqlite3.Error as error:
             longest = 0
@@ -196,9 +205,36 @@ def matching_rows(
         if name not in ("", "SQLITE_ERROR", "SQLITE_AUTH", "SQLITE_TOOBIG"):
             raise
         raise UsageError(
-            f"The condition {_shown(condition)} cannot be used: {error}. Expected an SQL condition "
-            f"on these columns: {', '.join([*_OWN_COLUMNS, *field_names])}."
+            f"The condition {_shown(condition)} cannot be used: {error}.{_hint(error)} Expected an "
+            f"SQL condition on these columns: {', '.join([*_OWN_COLUMNS, *field_names])}."
         ) from error
+
+
+def _warn_of_text(connection: sqlite3.Connection, field_names: list[str], condition: str) -> None:
+    """Warn of a number that is compared with a field that holds text, which is above them all."""
+    bare = _TOKEN.sub(lambda token: "''" if token["text"] else token[0], condition)
+    for quoted, plain in _WITH_NUMBER.findall(bare):
+        asked = (quoted.replace('""', '"') or plain).lower()
+        name = next((one for one in field_names if one.lower() == asked), None)
+        if name is None:
+            continue
+        path = "$." + _quote(name)
+        kinds = connection.execute(
+            "select distinct json_type(fields, ?1) from (select fields from items limit ?2)",
+            (path, _LOOKED_AT),
+        )
+        if {kind for (kind,) in kinds} - {None, "null"} == {"text"}:
+            _log.warning(
+                "the field %s holds text, and SQL takes every text for larger than any number; "
+                "cast(%s as real) is the number that a text begins with.",
+                name,
+                plain or f'"{quoted}"',
+            )
+
+
+def _hint(error: Exception) -> str:
+    name = re.fullmatch("no such column: (.+)", str(error), re.DOTALL)
+    return f" A text stands between single quotation marks: '{name[1]}'." if name else ""
 
 
 def _found(

@@ -1,0 +1,31 @@
+"""Whether the first row of delimited text names its columns, or is data as the others are."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from hashret.sources.columns import SAMPLE_RECORDS
+from hashret.sources.records import CsvReader
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?|[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{4}")
+_DECIMAL = re.compile(r"[-+]?[0-9]+[.,][0-9]+")
+
+
+def data_in_heading(reader: CsvReader) -> str | None:
+    """What of the first row looks like data: a date, a decimal number, or what its column holds.
+
+    Whole numbers alone tell nothing, for years are names of columns too; nor does a first row that
+    comes again as a whole, where files were put one after the other.
+    """
+    names = reader.columns()
+    for name in names:
+        if _DATE.fullmatch(name) or _DECIMAL.fullmatch(name):
+            return name
+    again: Counter[str] = Counter()
+    for record in reader.records(range(SAMPLE_RECORDS)):
+        cells = record.values or {}
+        same = [name for name in names if name and cells.get(name, "").strip() == name]
+        if len(same) < max(2, len(names)):
+            again.update(same)
+    return next((name for name in names if again[name] > 1), None)
