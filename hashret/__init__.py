@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hashret.result import Hit, Result
     from hashret.search import CodeIndex
     from hashret.store import StoredItem
+    from hashret.web.client import Client
 
     create = Index.create
     create_from_codes = Index.create_from_codes
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 # Loaded when first used: `import hashret` costs nothing, and a query never meets TensorFlow.
 _HOMES = {
     "AddReport": "hashret.ingest",
+    "Client": "hashret.web.client",
     "CodeIndex": "hashret.search",
     "DuplicateGroup": "hashret.duplicates",
     "DuplicateItem": "hashret.duplicates",
@@ -61,6 +63,7 @@ _HOMES = {
 
 __all__ = [
     "AddReport",
+    "Client",
     "CodeIndex",
     "DamagedIndexError",
     "DuplicateGroup",

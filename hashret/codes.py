@@ -103,7 +103,19 @@ def flip(code: ArrayLike, positions: ArrayLike) -> Codes:
 
 def differing_bits(a: ArrayLike, b: ArrayLike) -> list[int]:
     """Positions, ascending, of the bits in which two codes differ."""
-    return [int(i) for i in np.flatnonzero(unpack(a) != unpack(b))]
+    one, other = (np.asarray(code, dtype=np.uint8).tobytes() for code in (a, b))
+    if len(one) != len(other):
+        raise UsageError(
+            f"Codes of {len(one) * 8} and of {len(other) * 8} bits cannot be compared."
+        )
+    left = int.from_bytes(one) ^ int.from_bytes(other)
+    last = len(one) * 8 - 1
+    positions = []
+    while left:  # a few of many bits: quicker than to look at each
+        lowest = left & -left
+        positions.append(last - lowest.bit_length() + 1)
+        left ^= lowest
+    return positions[::-1]
 
 
 def to_hex(code: ArrayLike) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes, as_codes, check_n_bits, from_hex, unpack
-from hashret.encoder.artefacts import ENCODER_FILE, Artefacts
+from hashret.encoder.artefacts import AUTOENCODER_FILE, ENCODER_FILE, Artefacts
+from hashret.encoder.light_decoder import LightDecoder
 from hashret.encoder.runtime import Encoder, fingerprint_of
 from hashret.encoder_files import REMEDY, EncoderFiles, are_digests
 from hashret.errors import (
@@ -193,6 +194,20 @@ class TrainedEncoder:
                 f"{packed.shape[1] * 8} bits. Use codes of this index."
             )
         return self._artefacts.decode(unpack(packed).astype(np.float32))
+
+    def reconstruct_lightly(self, codes: ArrayLike) -> NDArray[np.float32] | None:
+        """As :meth:`reconstruct`, to rounding, without TensorFlow.
+
+        None where there is no encoder, or a decoder that takes TensorFlow: a convolutional one.
+        """
+        decoder = self._light_decoder
+        return None if decoder is None else decoder.decode(unpack(as_codes(codes)).astype("f4"))
+
+    @cached_property
+    def _light_decoder(self) -> LightDecoder | None:
+        if self.kind == READY_CODES or AUTOENCODER_FILE not in self._files.names:
+            return None
+        return LightDecoder.read(self._files.read(AUTOENCODER_FILE))
 
     def reconstruction_error(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """What the bits of feature rows ``(n, d)`` lose of them, ``float64``, shape ``(n,)``.

@@ -27,6 +27,7 @@ def imported(code: str, *modules: str) -> list[str]:
         "plot --help",
         "duplicates --help",
         "export --help",
+        "serve --help",
         "--version",
     ],
 )
@@ -50,6 +51,12 @@ def test_these_never_import_tensorflow(make_index, idx_files, command):
 
 def test_importing_hashret_imports_no_library():
     assert imported("import hashret", *HEAVY, "numpy", "faiss", "PIL") == []
+
+
+def test_the_client_needs_no_extra():
+    extra = ("fastapi", "starlette", "uvicorn", "pydantic", "orjson", "prometheus_client", "httpx")
+    code = "import hashret\nhashret.Client('http://localhost:1', 'x')"
+    assert imported(code, *HEAVY, *extra, "PIL", "faiss") == []
 
 
 def test_public_names_are_all_there():

@@ -11,6 +11,7 @@ import pytest
 import hashret
 from hashret.errors import DamagedIndexError, UsageError
 from hashret.store import ItemStore, NewItem
+from hashret.store.patience import patience
 from hashret.store.where import where_sql
 
 VALUES = [
@@ -384,3 +385,10 @@ def test_a_condition_is_evaluated_once_in_a_state_unless_it_tells_the_time(hundr
         hundred.query_key("7", where="made < date('now')")
     assert asked.count("made < '2100'") == 1
     assert asked.count("made < date('now')") == 3
+
+
+def test_a_condition_is_given_up_when_patience_ends(digits_index):
+    slow = " or ".join(f"key like '%{'%'.join('abcdefghij')}%{n}%'" for n in range(400))
+    with patience(0.0), pytest.raises(hashret.UsageError, match="too long"):
+        digits_index.query_key("1", where=slow)
+    assert len(digits_index.query_key("1", where="label >= 0")) == 10

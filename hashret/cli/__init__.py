@@ -18,6 +18,7 @@ from hashret.cli import (
     outliers,
     plot,
     query,
+    serve,
 )
 from hashret.cli import index as index_command
 from hashret.cli.interrupts import (
@@ -91,6 +92,7 @@ for command in (
     export.export,
     evaluate.evaluate,
     plot.plot,
+    serve.serve,
     maintenance.verify,
     maintenance.compact,
 ):

@@ -105,6 +105,16 @@ def _index_option(text: str) -> Callable[[_Command], _Command]:
 index_option = _index_option(
     "Index: a name under ./indexes, or a path. Not needed where there is one index only."
 )
+indexes_option = click.option(
+    "-i",
+    "--index",
+    "index_names",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=_complete,
+    help="Index, as often as there are: a name under ./indexes, or a path. Not needed where there "
+    "is one index only.",
+)
 new_index_option = _index_option("Index to make or to add to: a name under ./indexes, or a path.")
 
 where_option = click.option(

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashret.cli.messages import say, warnings_to_stderr
-from hashret.cli.options import Limit, index_option, open_index, stdin_lines, where_option
+from hashret.cli.options import (
+    Limit,
+    index_option,
+    only_html,
+    open_index,
+    stdin_lines,
+    where_option,
+)
 from hashret.cli.output import Output, output_options
-from hashret.errors import InputError, UsageError
+from hashret.errors import HashretError, InputError, UsageError
 
 if TYPE_CHECKING:
     from hashret.index import Index
@@ -68,6 +75,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Tell plan, probes, candidates, time and expected time on stderr, and which bits differ.",
 )
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=only_html,
+    help="Also write the answer as a page with pictures and bits, one file. Needs the extra 'web'.",
+)
 @output_options(paths=True)
 @click.pass_context
 def query(
@@ -84,6 +99,7 @@ def query(
     rerank: bool,
     shortlist: int | None,
     explain: bool,
+    page: Path | None,
 ) -> None:
     """Find the items nearest to VALUE: exact matches, then one bit away, two, ...
 
@@ -95,6 +111,8 @@ def query(
         raise UsageError("Give one of VALUE, --key, --code and --file.")
     if limit is None and radius is None:
         raise UsageError("-k all needs a radius (-r); `hashret items` lists all items.")
+    if page is not None and value == "-":
+        raise UsageError("--html shows one answer; with - there may be several.")
     output = Output.of(context)
     warnings_to_stderr()
     columns = [
@@ -119,23 +137,53 @@ def query(
         ask = _Asking(index, wanted, explain=explain)
         if value == "-":
             output.write(ask.lines(stdin_lines(), failed), ["query", *columns], fields)
-        elif key is not None:
-            output.write(ask.rows(index.query_key(key, **wanted)), columns, fields)
-        elif code is not None:
-            output.write(ask.rows(index.query_code(code, **wanted)), columns, fields)
-        elif file is not None:
-            from hashret.sources.values import read_value
-
-            output.write(ask.rows(index.query(read_value(file), **wanted)), columns, fields)
         else:
-            if index.kind == "text" and _names_file(value):
-                say(
-                    f"{value} is a file, and its name was searched for: --file takes what it holds."
-                )
-            output.write(ask.rows(index.query(value, **wanted)), columns, fields)
+            shown = value
+            if key is not None:
+                result = index.query_key(key, **wanted)
+            elif code is not None:
+                result = index.query_code(code, **wanted)
+            elif file is not None:
+                from hashret.sources.values import read_value
+
+                content = read_value(file)
+                shown = content if isinstance(content, str) else file
+                result = index.query(content, **wanted)
+            else:
+                if index.kind == "text" and _names_file(value):
+                    say(
+                        f"{value} is a file, and its name was searched for: --file takes what it "
+                        "holds."
+                    )
+                result = index.query(value, **wanted)
+            if page is not None:
+                _write_page(page, index, result, value=shown, key=key, where=where)
+            output.write(ask.rows(result), columns, fields)
     if failed:
         say(f"{len(failed):,} line{'s' * (len(failed) > 1)} could not be answered.")
         context.exit(1)
+
+
+def _write_page(
+    page: Path,
+    index: Index,
+    result: Result,
+    *,
+    value: str | None,
+    key: str | None,
+    where: str | None,
+) -> None:
+    from hashret.files import whole_file
+
+    try:
+        from hashret.web.one_file import answer_page
+    except ModuleNotFoundError as error:
+        raise HashretError(
+            f"--html needs the extra 'web' ({error.name} is missing): pip install 'hashret[web]'."
+        ) from error
+    with whole_file(page, overwrite=True) as out:
+        out.write(answer_page(index, result, value=value, key=key, where=where))
+    say(f"Wrote {page}")
 
 
 def _names_file(value: str | None) -> bool:

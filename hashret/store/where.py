@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import UsageError
+from hashret.store.patience import end_of_patience
 from hashret.store.where_functions import give_bounded_functions
 
 _ALLOWED_FUNCTIONS = frozenset(
@@ -247,7 +248,7 @@ def _found(
 def _restricted(connection: sqlite3.Connection, n_items: int, text_bytes: int) -> Iterator[None]:
     """Let a connection only read items, and only as long as suits so many."""
     checks_left = (_MIN_STEPS + _STEPS_PER_ITEM * n_items) // _STEPS_PER_CHECK
-    end = time.monotonic() + _MIN_SECONDS + _SECONDS_PER_ITEM * n_items
+    end = end_of_patience(time.monotonic() + _MIN_SECONDS + _SECONDS_PER_ITEM * n_items)
 
     def authorise(action: int, first: str | None, second: str | None, *_: object) -> int:
         if action == sqlite3.SQLITE_SELECT:

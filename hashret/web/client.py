@@ -1,0 +1,341 @@
+"""Asking a server as one asks an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hashret.codes import Codes, from_hex, to_hex
+from hashret.errors import HashretError, IndexNotFoundError, KeyNotFoundError, UsageError
+from hashret.ingest import AddReport
+from hashret.queryable import DEFAULT_LIMIT
+from hashret.result import Hit, Result
+from hashret.search import SearchStats
+from hashret.sources import Skipped, open_source
+from hashret.sources.skipped import SkippedInputs
+from hashret.store import StoredItem
+from hashret.web.sending import sent_item, sent_value
+from hashret.web.wire import Wire
+
+ITEMS_AT_A_TIME = 100
+QUERIES_AT_A_TIME = 100
+MOST_HITS = 1000
+MOST_CHARACTERS = 12 << 20
+"""Of images and numbers in one request; a server takes 16 MB."""
+
+CHARACTERS_A_NUMBER = 24
+
+
+class Client:
+    """An index that ``hashret serve`` serves, with the methods of :class:`hashret.Index`.
+
+    Answers are the same, but that hits have no ``location``: a server does not tell where its files
+    lie. Paths are read here. Threads may share a client; each has a connection of its own.
+
+    Attributes:
+        address: of the server.
+        name: of the index.
+
+    Example:
+        >>> client = hashret.Client("http://127.0.0.1:8484", "fashion")  # doctest: +SKIP
+        >>> client.query("shoe.png", limit=5)[0].key  # doctest: +SKIP
+        '3865'
+    """
+
+    def __init__(
+        self,
+        address: str = "http://127.0.0.1:8484",
+        index: str | None = None,
+        *,
+        token: str | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        """Name a server; it is asked when something is wanted of it.
+
+        Args:
+            address: ``http://host:port``, or ``https://...`` behind a proxy.
+            index: the name of an index; None where the server has only one.
+            token: of the server, where it wants one.
+            timeout: seconds to wait for an answer.
+
+        Raises:
+            UsageError: an address of another form.
+            IndexNotFoundError: no index was named and the server has several, or none.
+        """
+        self._wire = Wire(address, token, timeout)
+        self.address = self._wire.address
+        self._known: dict[str, Any] | None = None
+        self.name = self._only_name() if index is None else index
+
+    def _only_name(self) -> str:
+        try:
+            names = [one["name"] for one in self._wire.get("/api/indexes")["indexes"]]
+        except BaseException:
+            self.close()
+            raise
+        if len(names) != 1:
+            self.close()
+            raise IndexNotFoundError(f"{self.address} serves {', '.join(names)}; name one of them.")
+        return str(names[0])
+
+    def close(self) -> None:
+        """Close this thread's connection; those of others close with their threads."""
+        self._wire.close()
+
+    def __enter__(self) -> Self:
+        """Use the client in a ``with`` block that closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    # What the index holds
+
+    def info(self) -> dict[str, Any]:
+        """What the index is and holds; see :meth:`hashret.Index.info`."""
+        found: dict[str, Any] = self._wire.get(self._place())
+        return found
+
+    @property
+    def kind(self) -> str:
+        """What its values are: ``"images"``, ``"text"``, ``"vectors"`` or ``"codes"``."""
+        return str(self._facts["kind"])
+
+    @property
+    def n_bits(self) -> int:
+        """Code length in bits."""
+        return int(self._facts["n_bits"])
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        """What does not change while an index is there."""
+        if self._known is None:
+            self._known = self.info()
+        return self._known
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return int(self.info()["items"])
+
+    def __contains__(self, key: object) -> bool:
+        """Whether an item has this key."""
+        try:
+            return isinstance(key, str) and bool(self[key])
+        except KeyNotFoundError:
+            return False
+
+    def __getitem__(self, key: str) -> StoredItem:
+        """The item with this key.
+
+        Raises:
+            KeyNotFoundError: no item has it.
+        """
+        return _stored(self._wire.get(self._place("items"), key=_text(key))["items"][0])
+
+    def items(
+        self, limit: int | None = DEFAULT_LIMIT, where: str | None = None
+    ) -> list[StoredItem]:
+        """Items in the order they were added, those that satisfy ``where``."""
+        found = self._wire.get(self._place("items"), limit=_limit(limit), where=where)["items"]
+        return [_stored(item) for item in found]
+
+    # Queries
+
+    def query(
+        self,
+        value: Any,
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+        **options: Any,
+    ) -> Result:
+        """The items nearest to a value; see :meth:`hashret.Index.query`."""
+        return self._asked(sent_value(value, self.kind), radius, limit, where, options)
+
+    def query_key(
+        self,
+        key: str,
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+        **options: Any,
+    ) -> Result:
+        """The items nearest to the item with this key; see :meth:`hashret.Index.query_key`."""
+        return self._asked({"key": _text(key)}, radius, limit, where, options)
+
+    def query_code(
+        self,
+        code: ArrayLike | str,
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+        **options: Any,
+    ) -> Result:
+        """The items nearest to a code; see :meth:`hashret.Index.query_code`."""
+        text = code.strip() if isinstance(code, str) else to_hex(code)
+        return self._asked({"code": text}, radius, limit, where, options)
+
+    def query_many(
+        self,
+        values: Iterable[Any],
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+        **options: Any,
+    ) -> list[Result]:
+        """One result for each value; see :meth:`hashret.Index.query_many`."""
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise UsageError(f"query_many takes several values, got {values!r}.")
+        wanted = _wanted(radius, limit, where, options)
+        size = max(1, min(QUERIES_AT_A_TIME, 10 * MOST_HITS // wanted["limit"]))
+        queries = [sent_value(value, self.kind) for value in values]
+        results: list[Result] = []
+        for start in range(0, len(queries), size):
+            asked = {"queries": queries[start : start + size], **wanted}
+            answers = self._wire.post(self._place("query_many"), asked)["answers"]
+            results += [_result(answer, limit) for answer in answers]
+        return results
+
+    def _asked(
+        self,
+        query: dict[str, Any],
+        radius: int | None,
+        limit: int | None,
+        where: str | None,
+        options: Mapping[str, Any],
+    ) -> Result:
+        body = {**query, **_wanted(radius, limit, where, options)}
+        return _result(self._wire.post(self._place("query"), body), limit)
+
+    # Changes
+
+    def add(self, source: Any, *, key_prefix: str = "") -> AddReport:
+        """Add or update items, at most a hundred at a time, each time in one transaction.
+
+        Raises:
+            HashretError: the server is not writable, or the token is missing.
+        """
+        opened = open_source(source, kind=self.kind, key_prefix=key_prefix)
+        reports = []
+        block: list[dict[str, Any]] = []
+        characters = 0
+        for item in opened:
+            one = sent_item(item, self.kind)
+            size = len(one.get("image", "")) + CHARACTERS_A_NUMBER * len(one.get("vector", ""))
+            if block and (len(block) == ITEMS_AT_A_TIME or characters + size > MOST_CHARACTERS):
+                reports.append(self._added(block))
+                block, characters = [], 0
+            block.append(one)
+            characters += size
+        if block:
+            reports.append(self._added(block))
+        skipped = AddReport(skipped=opened.skipped)
+        return AddReport.sum([*reports, skipped])
+
+    def add_codes(
+        self, codes: Codes, keys: Iterable[str], fields: Iterable[Mapping[str, Any]] | None = None
+    ) -> AddReport:
+        """Add or update items by key and ready code; see :meth:`hashret.Index.add_codes`."""
+        names = list(keys)
+        known = [{} for _ in names] if fields is None else [dict(one) for one in fields]
+        items = [
+            {"key": key, "code": to_hex(code), "fields": own}
+            for code, key, own in zip(codes, names, known, strict=True)
+        ]
+        return AddReport.sum(
+            self._added(items[start : start + ITEMS_AT_A_TIME])
+            for start in range(0, len(items), ITEMS_AT_A_TIME)
+        )
+
+    def _added(self, items: list[dict[str, Any]]) -> AddReport:
+        found = self._wire.post(self._place("items"), {"items": items})
+        skipped = (Skipped(one["name"], one["reason"]) for one in found.pop("skipped"))
+        return AddReport(**found, skipped=SkippedInputs(skipped))
+
+    def remove(self, keys: str | Iterable[str]) -> int:
+        """Remove items, all or none (of 100 at most); returns how many.
+
+        Raises:
+            KeyNotFoundError: a key does not exist; nothing is removed.
+        """
+        wanted = [keys] if isinstance(keys, str) else list(keys)
+        if not wanted:
+            return 0
+        place = f"{self._place('items')}?{urlencode({'key': wanted}, doseq=True)}"
+        return int(self._wire.send("DELETE", place)["removed"])
+
+    def _place(self, *parts: str) -> str:
+        return "/".join(["/api", quote(self.name, safe=""), *parts])
+
+
+def _wanted(
+    radius: int | None, limit: int | None, where: str | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    unknown = set(options) - {"order", "rerank", "shortlist"}
+    if unknown:
+        raise UsageError(f"A query takes no {', '.join(sorted(unknown))}.")
+    if limit is None and radius is None:
+        raise UsageError("Give a radius or a limit.")
+    return {"radius": radius, "limit": _limit(limit), "where": where, **options}
+
+
+def _limit(limit: int | None) -> int:
+    if limit is None:
+        return MOST_HITS
+    return limit
+
+
+def _result(answer: Mapping[str, Any], limit: int | None) -> Result:
+    if limit is None and not answer["complete"]:
+        raise HashretError(
+            f"More than {MOST_HITS} items lie within the radius, which is more than a server sends "
+            "at once; ask for fewer bits, or with a limit."
+        )
+    hits = [
+        Hit(
+            hit["rank"],
+            hit["key"],
+            hit["distance"],
+            hit["similarity"],
+            _code(hit["code"]),
+            hit["fields"],
+            None,
+            hit.get("vector_distance"),
+        )
+        for ring in answer["rings"]
+        for hit in ring["hits"]
+    ]
+    hits.sort(key=lambda hit: hit.rank)
+    return Result(
+        _code(answer["code"]),
+        hits,
+        SearchStats(**answer["stats"]),
+        radius=answer["radius"],
+        limit=None if limit is None else answer["limit"],
+        reranked=answer["reranked"],
+    )
+
+
+def _stored(item: Mapping[str, Any]) -> StoredItem:
+    return StoredItem(item["row"], item["key"], _code(item["code"]), item["fields"])
+
+
+def _code(text: str) -> NDArray[np.uint8]:
+    return from_hex(text)
+
+
+def _text(key: object) -> str:
+    if not isinstance(key, str):
+        raise UsageError(f"A key is text, got {key!r} of type {type(key).__name__}.")
+    return key

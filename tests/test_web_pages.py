@@ -1,0 +1,373 @@
+"""The pages as they are sent: twins, addresses, errors; and one answer as a file."""
+
+import base64
+import html
+import io
+import json
+import re
+import threading
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from served import copied, serving
+
+import hashret
+from hashret.codes import flip, to_hex, unpack
+from hashret.ingest import Progress
+from hashret.web.answers import answer_view
+from hashret.web.problems import Problem
+from hashret.web.search_state import SearchState, condition_of
+from hashret.web.studies import Studies, Study
+
+
+@pytest.fixture(scope="module")
+def folders(_trained, tmp_path_factory):
+    home = tmp_path_factory.mktemp("pages")
+    return {path.name: path for path in copied(_trained, home, "digits", "vectors", "photos")}
+
+
+@pytest.fixture(scope="module")
+def server(folders):
+    with serving(*(word for path in folders.values() for word in ("-i", path))) as server:
+        yield server
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag, attributes) -> None:
+        self.found += [value for name, value in attributes if name in ("href", "src") and value]
+
+
+def links_of(page: str) -> list[str]:
+    parser = _Links()
+    parser.feed(page)
+    return parser.found
+
+
+def png(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def comparable(view: dict) -> dict:
+    return {name: value for name, value in view.items() if name not in ("stats", "reconstruction")}
+
+
+PLACES = ["/", "/digits/", "/digits/?key=5&flip=3", "/digits/about", "/digits/duplicates?radius=2"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_page_has_a_twin_and_no_broken_link(server, place):
+    page = server.get(place)
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    links = links_of(page.text)
+    twin = next(link for link in links if ".json" in link and "openapi" not in link)
+    assert server.get(twin).headers["content-type"] == "application/json"
+    assert server.get(twin).json()
+    for link in set(links):
+        if link.startswith("/") and "outliers" not in link:
+            assert server.get(link).status_code == 200, link
+
+
+def test_the_twin_of_a_search_is_the_answer_of_the_index(server, folders):
+    with hashret.open(folders["digits"]) as index:
+        plain = index.query_key("5", radius=20, limit=7, where="label < 5")
+        turned = index.query_code(flip(index["5"].code, [0, 63]), limit=48)
+    told = server.get("/digits/query.json?key=5&radius=20&limit=7&where=label+<+5").json()
+    assert comparable(told["answer"]) == comparable(answer_view(plain))
+    told = server.get("/digits/query.json?key=5&flip=63,0").json()
+    assert comparable(told["answer"]) == comparable(answer_view(turned))
+    assert told["flips"] == [0, 63]
+    assert told["query_code"] == to_hex(plain.code)
+
+
+def test_the_other_twins_are_what_the_index_says(server, folders):
+    with hashret.open(folders["digits"]) as index:
+        groups = index.duplicates(2, where="label < 5")
+        codes = np.stack([item.code for item in index.items()])
+        worst = index.outliers(limit=5)
+    told = server.get("/digits/duplicates.json?radius=2&where=label+<+5").json()
+    assert told["n_groups"] == len(groups) > 0
+    assert [item["key"] for item in told["groups"][0]["items"]] == [one.key for one in groups[0]][
+        :16
+    ]
+    told = server.get("/digits/about.json").json()["codes"]
+    assert told["shares"] == np.round(unpack(codes).mean(axis=0), 4).tolist()
+    assert sum(line["items"] for line in told["buckets"]) == len(codes)
+    assert sum(line["buckets"] for line in told["buckets"]) == len(np.unique(codes, axis=0))
+    for _ in range(60):
+        answer = server.get("/digits/outliers.json")
+        if answer.status_code != 202:
+            break
+        threading.Event().wait(0.5)
+    assert [one["key"] for one in answer.json()["outliers"][:5]] == [one.key for one in worst]
+
+
+def test_a_picture_that_is_sent_becomes_an_address(server, digits, folders):
+    with hashret.open(folders["digits"]) as index:
+        code = to_hex(index.encode([digits[310]])[0])
+    files, cut = {"image": png(digits[310])}, {"radius": "9", "where": "label < 5"}
+    answer = server.post("/digits/query", None, files=files, data=cut)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/digits/?code={code}&radius=9&where=label+%3C+5"
+    numbers = {"vector": " ".join(["0.5"] * 12), "where": ""}
+    answer = server.post("/vectors/query", None, data=numbers)
+    assert re.fullmatch(r"/vectors/\?code=[0-9a-f]{8}", answer.headers["location"])
+    for wrong in ({"image": b""}, {"image": b"no picture"}):
+        answer = server.post("/digits/query", None, files=wrong)
+        assert answer.status_code == 422
+        assert 'class="problem"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("place", "status", "words"),
+    [
+        ("/nope/", 404, "no index"),
+        ("/nope", 404, "no index"),
+        ("/digits/?key=nope", 404, "No item"),
+        ("/digits/?key=1&code=00", 422, "key and code"),
+        ("/digits/?code=zz", 422, "code"),
+        ("/digits/?key=1&flip=x", 422, "bit"),
+        ("/digits/?key=1&flip=64", 422, "no bit 64"),
+        ("/digits/?key=1&radius=-1", 422, "radius"),
+        ("/digits/?key=1&limit=1001", 422, "limit"),
+        ("/digits/?limit=x", 422, "limit"),
+        ("/digits/?where=nothing+%3D+1", 422, "nothing"),
+        ("/digits/?key=1&where=1;drop+table+items", 422, "condition"),
+        ("/digits/?text=words", 422, "images"),
+        ("/digits/?key=1&order=certainty", 422, "logits"),
+        ("/digits/duplicates?radius=9", 422, "8 bits"),
+        ("/digits/duplicates?where=nothing+%3D+1", 422, "nothing"),
+    ],
+)
+def test_errors_are_pages_with_a_remedy(server, place, status, words):
+    answer = server.get(place)
+    assert answer.status_code == status
+    assert words in answer.text
+    assert 'class="problem"' in answer.text
+    assert "/tmp" not in answer.text
+    if "?" in place:
+        there, _, query = place.partition("?")
+        twin = server.get(f"{there}{'query' * there.endswith('/')}.json?{query}")
+        assert twin.status_code == status
+        assert twin.json()["error"]["remedy"]
+
+
+def test_addresses_are_tidied(server):
+    for place, there in {
+        "/digits": "/digits/",
+        "/digits?key=1": "/digits/?key=1",
+        "/digits/?key=1&where=&radius=": "/digits/?key=1",
+        "/digits/?key=1&flip=4&toggle=3": "/digits/?key=1&flip=3%2C4",
+        "/digits/?key=1&flip=4&toggle=4": "/digits/?key=1",
+        "/digits/query?key=1": "/digits/?key=1",
+        "/indexes": "/",
+    }.items():
+        answer = server.get(place)
+        assert answer.status_code in (303, 308), place
+        assert answer.headers["location"] == there
+
+
+def test_only_known_files_are_served(server, folders, tmp_path):
+    secret = tmp_path / "secret.svg"
+    secret.write_text("secret")
+    plots = folders["digits"] / "plots"
+    plots.mkdir()
+    (plots / "radius.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (plots / "bits.svg").symlink_to(secret)
+    (plots / "other.svg").write_text("other")
+    answer = server.get("/digits/plots/radius.svg")
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert "plots/radius.svg" in server.get("/digits/about").text
+    for name in ("bits.svg", "other.svg", "radius.png", "..%2fitems.db", "%2e%2e/items.db"):
+        assert server.get(f"/digits/plots/{name}").status_code == 404, name
+    for name in ("templates/layout.html", "..%2fpages.py", "hashret.js.map"):
+        assert server.get(f"/static/{name}").status_code == 404, name
+
+
+def test_no_page_holds_a_script_or_a_style_of_its_own(server):
+    for place in (*PLACES, "/nope/", "/digits/?key=nope"):
+        text = server.get(place).text
+        assert not re.search(r"<script(?! src=\"/static/)", text), place
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text), place
+
+
+# The state of a search
+
+
+def test_a_state_survives_its_address():
+    values = {"key": "a&b=c #", "flip": "1,9", "radius": "3", "where": "x = 'ü'", "limit": "5"}
+    state = SearchState.of(values)
+    assert state.values() == values
+    assert SearchState.of({"key": "k", "flip": "9,1,9", "nonsense": "1"}).values() == {
+        "key": "k",
+        "flip": "1,9",
+    }
+    assert state.address(radius=None).count("radius") == 0
+    assert "flip" not in state.address(key="other")
+    assert "radius=3" in state.address(key="other")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "condition"),
+    [
+        ("label", 9, '"label" = 9'),
+        ("a b", "it's", "\"a b\" = 'it''s'"),
+        ("x", 1.5, '"x" = 1.5'),
+        ("x", True, '"x" = 1'),
+        ("x", None, '"x" is null'),
+        ("x", float("inf"), None),
+        ("x", 1 << 80, None),
+        ("x", "line\nbreak", None),
+        ("x", [1], None),
+        ("x\n", 1, None),
+        ("x", "y" * 201, None),
+    ],
+)
+def test_a_condition_for_a_field(name, value, condition):
+    assert condition_of(name, value) == condition
+
+
+def test_conditions_of_fields_find_their_items(tmp_path):
+    fields = [{"a b": "it's"}, {"a b": 'say "so"'}, {"a b": True}, {"a b": 0.1}, {"a b": -7}]
+    items = [(str(n), np.eye(8)[n].tolist(), one) for n, one in enumerate(fields)]
+    items += [(f"more {n}", np.random.default_rng(n).normal(size=8), {}) for n in range(40)]
+    options = {"n_bits": 8, "epochs": 1, "random_state": 0}
+    with hashret.create(tmp_path / "x", items, **options) as index:
+        for number, one in enumerate(fields):
+            found = index.items(where=condition_of("a b", one["a b"]))
+            assert [item.key for item in found] == [str(number)]
+
+
+# Studies
+
+
+def test_a_study_is_done_once_and_tells_how_far_it_is():
+    import asyncio
+
+    studies, go, calls = Studies(), threading.Event(), []
+
+    def work(progress):
+        calls.append(1)
+        progress(Progress("reading", 3, 10))
+        go.wait(20)
+        return {"found": 1}
+
+    async def ask():
+        first = await studies.found("a", work, 0.2)
+        assert isinstance(first, Study)
+        assert first.progress.done == 3
+        go.set()
+        assert await studies.found("a", work, 20) == {"found": 1}
+        return await studies.found("a", work, 0)
+
+    assert asyncio.run(ask()) == {"found": 1}
+    assert len(calls) == 1
+    studies.close()
+
+
+def test_a_study_that_failed_is_begun_anew():
+    import asyncio
+
+    studies, calls = Studies(), []
+
+    def work(_):
+        calls.append(1)
+        if len(calls) == 1:
+            raise hashret.HashretError("once")
+        return {}
+
+    async def ask():
+        with pytest.raises(hashret.HashretError, match="once"):
+            await studies.found("a", work, 20)
+        return await studies.found("a", work, 20)
+
+    assert asyncio.run(ask()) == {}
+    studies.close()
+
+
+def test_too_many_studies_are_refused_and_the_end_ends_them():
+    import asyncio
+
+    studies = Studies()
+
+    def work(progress):
+        while True:
+            progress(Progress("reading", 1, None))
+            threading.Event().wait(0.01)
+
+    async def ask():
+        for number in range(4):
+            assert isinstance(await studies.found(number, work, 0), Study)
+        with pytest.raises(Problem) as refused:
+            await studies.found("one more", work, 0)
+        assert refused.value.status == 503
+        running = await studies.found(0, work, 0)
+        studies.close()
+        with pytest.raises(Problem):
+            running.found.result(20)
+
+    asyncio.run(ask())
+
+
+# One answer as a file
+
+
+def test_a_page_in_one_file_holds_the_answer(folders, run, tmp_path, digits):
+    Image.fromarray(digits[310]).save(tmp_path / "x.png")
+    out = run("query", "x.png", "-i", folders["digits"], "-k", 12, "--html", "a.html", "--json")
+    assert out.stderr.endswith("Wrote a.html\n")
+    page = html.unescape((tmp_path / "a.html").read_text())
+    keys = [row["key"] for row in json.loads(out.stdout)]
+    assert re.findall(r'data-rank="\d+" data-key="([^"]+)"', page) == keys
+    pictures = [link for link in links_of(page) if not link.startswith("#")]
+    assert len(pictures) == 12 + 2  # the query and its reconstruction
+    assert all(link.startswith("data:image/png;base64,") for link in pictures)
+    assert all(base64.b64decode(link.partition(",")[2]) for link in pictures)
+    assert "default-src 'none'" in page
+    assert page.count("<script>") == page.count("</script>") == 1
+
+
+def test_a_page_in_one_file_is_written_whole_or_not_at_all(folders, run, tmp_path):
+    (tmp_path / "a.html").write_text("before")
+    for arguments, code in (
+        (["--key", "nope", "--html", "a.html"], 1),
+        (["--key", "1", "--html", "missing/a.html"], 1),
+        (["--key", "1", "--html", "a.txt"], 2),
+        (["-", "--html", "a.html"], 2),
+    ):
+        out = run("query", "-i", folders["digits"], *arguments)
+        assert out.returncode == code, arguments
+        assert out.stderr.startswith("Error: ")
+    assert (tmp_path / "a.html").read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html"]
+
+
+# Texts
+
+
+def test_texts_are_the_beginnings_of_what_was_indexed(tmp_path, monkeypatch):
+    from hashret.web import item_texts
+
+    words = ["chess game", "look at photos", "recover deleted files"]
+    texts = [f"{words[number % 3]} {number} " + "x" * 500 for number in range(60)]
+    lines = [{"id": f"t{number}", "text": text} for number, text in enumerate(texts)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    options = {"n_bits": 16, "epochs": 1, "features": "tfidf", "random_state": 0}
+    with hashret.create(tmp_path / "x", tmp_path / "texts.jsonl", **options) as index:
+        monkeypatch.setattr(item_texts, "MOST_ROW", 50)
+        found = item_texts.texts_of(index, ["t7", "t3", "nothing", "t55"])
+        assert found == {key: texts[int(key[1:])][:400] for key in ("t3", "t7")}
+        (tmp_path / "texts.jsonl").unlink()
+        # What was read of this state stays known, the rest is gone.
+        assert item_texts.texts_of(index, ["t7", "t8"]) == {"t7": found["t7"]}
+        index.remove("t8")
+        assert item_texts.texts_of(index, ["t7"]) == {}
