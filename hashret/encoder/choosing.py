@@ -30,12 +30,18 @@ def choose_bottleneck(graph: NeighbourGraph | None) -> str:
     return "bernoulli" if wide else "straight-through"
 
 
-def default_reconstruction_weight(n_bits: int, bottleneck: str) -> float:
-    """The weight beside a neighbour weight of 0.2 that suited each bottleneck.
+MULTINOMIAL_WEIGHT = 2.5
+"""The error of counts is that of an item, several nats, not of one feature of variance 1."""
+
+
+def default_reconstruction_weight(n_bits: int, bottleneck: str, loss: str) -> float:
+    """The weight beside a neighbour weight of 0.2 that suited each loss and bottleneck.
 
     Straight-through bits need much to keep items of one class apart, and the more bits there are
     the more they can keep: 12 at 16 bits, 25 at 32 and above.
     """
+    if loss == "multinomial":
+        return MULTINOMIAL_WEIGHT
     if bottleneck != "straight-through":
         return 10.0
     return min(max(0.78 * n_bits, 10.0), 25.0)

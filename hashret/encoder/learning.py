@@ -74,7 +74,7 @@ def learn(
     if bottleneck == "auto":
         bottleneck = choose_bottleneck(graph)
     if weight is None:
-        weight = default_reconstruction_weight(recipe.n_units, bottleneck)
+        weight = default_reconstruction_weight(recipe.n_units, bottleneck, scaling.loss)
     recipe = replace(
         recipe,
         bottleneck=bottleneck,

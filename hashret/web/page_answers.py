@@ -10,7 +10,6 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from hashret.errors import KeyNotFoundError
 from hashret.web.json_text import to_json
 from hashret.web.problems import Problem, problem_of
 from hashret.web.showing import rendered, static_file
@@ -33,13 +32,6 @@ def as_problem(error: Exception) -> Problem:
     """What to answer where a request met an error."""
     if isinstance(error, HTTPException):
         return Problem(error.status_code, str(error.detail), "Change the request.")
-    if isinstance(error, KeyNotFoundError):
-        return Problem(
-            404,
-            "No item of this index has the key.",
-            "Choose one of its items, or look for something like it.",
-            kind="KeyNotFoundError",
-        )
     return problem_of(error)
 
 

@@ -71,7 +71,9 @@ def problem_of(error: BaseException) -> Problem:
         return error
     kind = type(error).__name__
     if isinstance(error, KeyNotFoundError):
-        return Problem(404, str(error), "Look the key up with a query.", kind="KeyNotFoundError")
+        # Its own message says where on this machine the index lies.
+        remedy = "Choose one of its items, or look for something like it."
+        return Problem(404, "No item of this index has the key.", remedy, kind=kind)
     if isinstance(error, IndexLockedError):
         return Problem(503, "Another process is writing to the index.", _AGAIN, kind=kind,
                        headers={"Retry-After": "1"})  # fmt: skip
