@@ -107,6 +107,18 @@ def test_measuring_a_scaling_takes_little_memory(kind):
     np.testing.assert_allclose(scaling.apply(X).mean(axis=0), 0, atol=1e-3)
 
 
+def test_counts_are_read_at_length_1():
+    """Else a text would be near to those as long as it is, whatever they are about."""
+    X = rng().poisson(1.0, size=(500, 30)).astype(np.float32)
+    X[0] = 0
+    scaling = Scaling.measure(X, "multinomial")
+    read = (scaling.apply(X) - np.asarray(scaling.offset, np.float32)) / np.float32(scaling.scale)
+    np.testing.assert_allclose(np.linalg.norm(read[1:], axis=1), 1, rtol=1e-4)
+    np.testing.assert_allclose(read[0], 0, atol=1e-5)
+    logs = np.log1p(X[7])
+    np.testing.assert_allclose(read[7], logs / np.linalg.norm(logs), atol=1e-5)
+
+
 def test_nearest_rows_match_brute_force():
     X = rng().standard_normal((200, 5)).astype(np.float32)
     squared = ((X[:, None] - X[None]) ** 2).sum(axis=2)
