@@ -208,6 +208,8 @@ FORMS = {
     "a file for a key": (*multipart(field("key", b"7", '; filename="../../x"')), 422),
     "no image": (*multipart(field("image", b"no image", '; filename="/etc/passwd"')), 422),
     "no numbers": (*multipart(field("vector", b"1 2 x")), 422),
+    "almost numbers": (*multipart(field("vector", b"11 " * 40 + b"x")), 422),
+    "long almost numbers": (*multipart(field("vector", b"1" * 60 + b"x")), 422),
     "NaN": (*multipart(field("vector", b"nan " * 64)), 422),
     "another type": (b"key=7", {"content-type": "application/x-www-form-urlencoded"}, 415),
     "plain text": (b'{"key":"7"}', {"content-type": "text/plain"}, 415),
@@ -222,6 +224,23 @@ def test_a_malformed_form_is_refused(server, name):
     assert answer.status_code in (status if isinstance(status, tuple) else (status,)), answer.text
     if answer.status_code != 200:
         assert is_a_problem(answer)
+
+
+@pytest.mark.parametrize("name", ["vector", "key", "text", "limit", "nix"])
+def test_only_a_picture_comes_to_a_page_as_a_file(server, name):
+    body, headers = multipart(field(name, b"7", '; filename="hostname"'))
+    answer = sent(server, "POST", "/digits/query", body, headers)
+    assert answer.status_code == 422
+    assert "is no file" in answer.text
+
+
+def test_a_long_query_is_read_aside(server):
+    """What is read in turn is as right as what is read at once."""
+    body = b'{"key":"7"' + b" " * (1 << 17) + b"}"
+    assert sent(server, "POST", QUERY, body).status_code == 200
+    assert sent(server, "POST", QUERY, body[:-1]).status_code == 400
+    form, headers = multipart(field("text", b"x" * (1 << 17)))
+    assert is_a_problem(sent(server, "POST", QUERY, form, headers))
 
 
 def test_a_batch_is_bounded(server):

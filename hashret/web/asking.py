@@ -34,7 +34,8 @@ VALUES = ("text", "image", "vector", "key", "code")
 
 CODE = r"^([0-9a-f]{16}:)?([0-9a-fA-F]{2}){1,128}$"
 
-_NUMBER = r"[+-]?([0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})([eE][+-]?[0-9]{1,2})?"
+# There is one way to read a number: where there are two, a text of n takes 2 to the n-th steps.
+_NUMBER = r"[+-]?([0-9]{1,60}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,2})?"
 NUMBERS = rf"^{_NUMBER}([ ,]+{_NUMBER})*$"
 
 
