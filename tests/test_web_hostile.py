@@ -14,6 +14,11 @@ import pytest
 from PIL import Image
 from served import TOKEN, copied, serving
 
+import hashret
+from hashret.web.changing import AddRequest, add
+from hashret.web.problems import Problem
+from hashret.web.served import ServedIndex
+
 JSON = {"content-type": "application/json"}
 QUERY = "/api/digits/query"
 
@@ -369,6 +374,36 @@ def test_another_origin_may_not_even_ask(server):
     assert "access-control-allow-origin" not in answer.headers
 
 
+OWN, OTHER = "http://localhost:8484", "http://evil.example"
+PAGES = {
+    "a program": ("POST", {}, 200),
+    "a page of this server": ("POST", {"Origin": OWN, "Sec-Fetch-Site": "same-origin"}, 200),
+    "one behind a proxy": ("POST", {"Origin": "https://localhost:8484"}, 200),
+    "a form that hides it": ("POST", {"Origin": "null", "Sec-Fetch-Site": "same-origin"}, 200),
+    "a typed address": ("GET", {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, 200),
+    "a link": ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+    "a picture elsewhere": ("GET", {"Sec-Fetch-Site": "cross-site"}, 403),
+    "a script elsewhere": ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, 403),
+    "another port": ("GET", {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+    "a form elsewhere": (
+        "POST", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403,
+    ),
+    "an older browser": ("POST", {"Origin": OTHER}, 403),
+    "a nobody": ("POST", {"Origin": "null"}, 403),
+    "a longer name": ("POST", {"Origin": OWN + ".evil.example"}, 403),
+    "another port, older": ("POST", {"Origin": "http://localhost:1"}, 403),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_of_another_site_makes_the_server_work(server, name):
+    method, headers, status = PAGES[name]
+    path, body = (QUERY, b'{"key":"7"}') if method == "POST" else ("/api/digits/items", b"")
+    answer = sent(server, method, path, body, {**JSON, "Host": "localhost:8484", **headers})
+    assert answer.status_code == status
+    assert status == 200 or is_a_problem(answer)
+
+
 def test_a_condition_that_takes_long_is_given_up_and_blocks_nobody(server):
     import threading
 
@@ -455,6 +490,38 @@ def test_big_pictures_are_taken_up_to_the_cap(server):
     file = io.BytesIO()
     Image.fromarray(np.zeros((4000, 4000), dtype=np.uint8)).save(file, "PNG")
     assert sent(server, "POST", QUERY, image_of(file.getvalue())).status_code == 200
+
+
+def test_the_pictures_of_a_request_are_bounded_together(server, make_index):
+    picture = base64.b64encode(bomb(4800)).decode()
+    for queries in ([{"image": picture}] * 3, [{"key": "7"}, *[{"image": picture}] * 3]):
+        answer = server.post("/api/digits/query_many", {"queries": queries})
+        assert answer.status_code == 422
+        assert "megapixels together" in answer.text
+    items = [{"key": f"big {n}", "image": picture} for n in range(3)]
+    with (
+        hashret.open(make_index("digits")) as index,
+        pytest.raises(hashret.InputError, match="megapixels together"),
+    ):
+        add(index, AddRequest(items=items).items)
+
+
+def test_a_reader_outlives_what_is_asked_wrongly(make_index):
+    def refused(index):
+        raise Problem(422, "No.", "Ask otherwise.")
+
+    one = ServedIndex("digits", make_index("digits"), 5.0)
+    with one.reader() as first:
+        pass
+    for wrong, error in (
+        (refused, Problem),
+        (lambda index: index.query_code("00"), hashret.EncoderMismatchError),
+    ):
+        with pytest.raises(error):
+            one.ask(wrong)
+        with one.reader() as again:
+            assert again is first
+    one.close()
 
 
 def test_a_body_that_waits_to_be_asked_for_is_asked_for(server):
