@@ -136,6 +136,7 @@ def test_a_picture_that_is_sent_becomes_an_address(server, digits, folders):
         ("/digits/?code=zz", 422, "code"),
         ("/digits/?key=1&flip=x", 422, "bit"),
         ("/digits/?key=1&flip=64", 422, "no bit 64"),
+        ("/digits/?key=1&flip=0000064", 422, "no bit 64"),
         ("/digits/?key=1&radius=-1", 422, "radius"),
         ("/digits/?key=1&limit=1001", 422, "limit"),
         ("/digits/?limit=x", 422, "limit"),

@@ -212,6 +212,27 @@ def checked(model: type[_Asked], body: bytes | dict[str, Any]) -> _Asked:
         ) from error
 
 
+class Pixels:
+    """How many pixels the images of one request may still have."""
+
+    def __init__(self) -> None:
+        """Nothing is taken yet."""
+        self._left = LIMITS.batch_pixels
+
+    def take(self, number: int) -> None:
+        """Take those of an image.
+
+        Raises:
+            InputError: they are too many together.
+        """
+        self._left -= number
+        if self._left < 0:
+            raise InputError(
+                f"The images have more than {LIMITS.batch_pixels // 10**6} megapixels together. "
+                "Send fewer at a time."
+            )
+
+
 def ask(index: Index, query: Query, wanted: Wanted) -> Result:
     """Answer one query.
 
@@ -227,10 +248,19 @@ def ask(index: Index, query: Query, wanted: Wanted) -> Result:
 
 def ask_many(index: Index, queries: Sequence[Query], wanted: Wanted) -> list[Result]:
     """Answer several queries; values are encoded and searched together."""
-    if any(query.key is not None or query.code is not None for query in queries):
-        return [ask(index, query, wanted) for query in queries]
-    values = [value_of(index, query) for query in queries]
-    return index.query_many(values, **wanted.options())
+    pixels = Pixels()
+    values = [
+        value_of(index, query, pixels) if query.key is None and query.code is None else None
+        for query in queries
+    ]
+    if all(value is not None for value in values):
+        return index.query_many(values, **wanted.options())
+    return [
+        ask(index, query, wanted)
+        if value is None
+        else index.query_many([value], **wanted.options())[0]
+        for query, value in zip(queries, values, strict=True)
+    ]
 
 
 class _Valued(Protocol):
@@ -241,7 +271,7 @@ class _Valued(Protocol):
     vector: list[float] | None
 
 
-def value_of(index: Index, query: _Valued) -> Any:
+def value_of(index: Index, query: _Valued, pixels: Pixels | None = None) -> Any:
     """What an index takes as a value: text, the bytes of an image, or an array. Never a path.
 
     Raises:
@@ -255,7 +285,7 @@ def value_of(index: Index, query: _Valued) -> Any:
         return query.text
     if query.image is not None:
         _check_kind(index, "images", "an image")
-        return checked_image(_from_base64(query.image))
+        return checked_image(_from_base64(query.image), pixels)
     if query.vector is None:
         raise UsageError("Codes are added to an index of codes; this one takes values.")
     numbers = np.asarray(query.vector, dtype=np.float64)
@@ -270,7 +300,7 @@ def value_of(index: Index, query: _Valued) -> Any:
     return numbers
 
 
-def checked_image(content: bytes) -> bytes:
+def checked_image(content: bytes, pixels: Pixels | None = None) -> bytes:
     """The bytes of an image file that may be decoded.
 
     Raises:
@@ -287,6 +317,8 @@ def checked_image(content: bytes) -> bytes:
             f"The image has {image.width} x {image.height} pixels; at most "
             f"{LIMITS.pixels // 10**6} megapixels are taken."
         )
+    if pixels is not None:
+        pixels.take(image.width * image.height)
     return content
 
 

@@ -128,7 +128,8 @@ def _positions(text: str) -> list[int]:
     parts = text.replace(",", " ").split()
     if len(parts) > _MOST_FLIPS or not all(p.isascii() and p.isdigit() for p in parts):
         raise Problem(422, "flip holds what is no bit.", "Give numbers, as in flip=3,17.")
-    return [int(part[:6]) for part in parts]
+    # A number of any length is read in no time, and one of seven digits is no bit anyway.
+    return [int(part.lstrip("0")[:7] or "0") for part in parts]
 
 
 def answer(index: Index, state: SearchState, asked: QueryRequest) -> tuple[str, Result]:
