@@ -40,9 +40,9 @@ class Guards:
 
     In this order: the Host header (a page of another origin that points a name of its own at this
     machine must not read what is here), the page that asks (another one's visitors must not work
-    for it here, even if it cannot read the answer), the token, the length of the body and the time it takes to
-    arrive, and the time until an answer begins. Every answer gets the headers that keep a browser
-    from running or embedding what is in it.
+    for it here, even if it cannot read the answer), the token, the length of the body and the time
+    it takes to arrive, and the time until an answer begins. Every answer gets the headers that keep
+    a browser from running or embedding what is in it.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
