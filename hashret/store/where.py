@@ -96,6 +96,13 @@ def _check_tokens(condition: str, columns: Iterable[str]) -> None:
         previous = bare or ""
 
 
+def without_remarks(condition: str) -> str:
+    """A condition without its remarks, so that something may follow it in the same line."""
+    return _TOKEN.sub(
+        lambda token: " " if token[0].startswith(("--", "/*")) else token[0], condition
+    ).strip()
+
+
 def _shown(condition: str) -> str:
     return repr(condition if len(condition) <= 200 else f"{condition[:200]}…")
 
@@ -244,7 +251,9 @@ def _hint(error: Exception) -> str:
 
 
 def _pattern_bytes(text_bytes: int) -> int:
-    return max(_LEAST_PATTERN_BYTES, min(_PATTERN_BYTES, _PATTERN_BYTES * _TEXT_BYTES // text_bytes))
+    return max(
+        _LEAST_PATTERN_BYTES, min(_PATTERN_BYTES, _PATTERN_BYTES * _TEXT_BYTES // text_bytes)
+    )
 
 
 def _found(

@@ -11,6 +11,7 @@ from hashret.codes import flip, to_hex
 from hashret.errors import UsageError
 from hashret.index import Index
 from hashret.result import Result
+from hashret.store.where import without_remarks
 from hashret.web.api import form_query
 from hashret.web.asking import QueryRequest, ask, value_of
 from hashret.web.problems import Problem
@@ -99,10 +100,25 @@ class SearchState:
         if isinstance(value, str) and len(value) > _MOST_VALUE:
             return None
         condition = condition_of(name, value)
-        given = self.cut.get("where")
-        if condition is None or (given and condition in given):
+        given = without_remarks(self.cut.get("where", ""))
+        if condition is None or _holds(given, condition):
             return None
         return self.address(where=f"({given}) and {condition}" if given else condition)
+
+
+def _holds(given: str, condition: str) -> bool:
+    """Whether a condition is one of those that clicks have put together."""
+    if given == condition:
+        return True
+    if not given.startswith("("):
+        return False
+    depth = 0
+    for place, character in enumerate(given):
+        depth += (character == "(") - (character == ")")
+        if not depth:  # the end of what was given before
+            later = given[place + 1 :].removeprefix(" and ")
+            return later == condition or _holds(given[1:place], condition)
+    return False
 
 
 def condition_of(name: str, value: Any) -> str | None:
