@@ -367,7 +367,8 @@ def test_an_answer_leaves_what_is_being_typed(watched):
     # As when an answer comes that was asked for before the typing.
     page.evaluate("history.replaceState(null, '', './?key=7&limit=5')")
     page.evaluate("window.dispatchEvent(new PopStateEvent('popstate'))")
-    page.wait_for_function("document.querySelectorAll('#results .hit').length === 5")
+    watched.settled()
+    assert len(watched.keys()) == 5
     assert page.input_value("#where") == "label in (1, 2)"
     assert page.evaluate("[document.activeElement.id, document.activeElement.selectionStart]") == [
         "where", 5,
