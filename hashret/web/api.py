@@ -22,7 +22,6 @@ from hashret.web.asking import (
     ask,
     ask_many,
     checked,
-    checked_image,
 )
 from hashret.web.changing import AddRequest, add
 from hashret.web.json_text import to_json
@@ -32,6 +31,7 @@ from hashret.web.reconstructions import reconstruction
 from hashret.web.served import Served
 from hashret.web.settings import Limits
 from hashret.web.thumbnails import MOST_SIDE, Thumbnails
+from hashret.web.values import checked_image
 from hashret.web.working import Workers
 
 JSON = "application/json"

@@ -14,11 +14,10 @@ from hashret.web.asking import (
     LIMITS,
     MOST_KEY_CHARACTERS,
     MOST_VALUES,
-    Pixels,
     check_one_given,
     one_of,
-    value_of,
 )
+from hashret.web.values import Pixels, value_of
 
 _VALUES = ("text", "image", "vector", "code")
 

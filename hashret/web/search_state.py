@@ -13,8 +13,9 @@ from hashret.index import Index
 from hashret.result import Result
 from hashret.store.where import without_remarks
 from hashret.web.api import form_query
-from hashret.web.asking import QueryRequest, ask, value_of
+from hashret.web.asking import QueryRequest, ask
 from hashret.web.problems import Problem
+from hashret.web.values import value_of
 
 QUERIES = ("text", "key", "code", "vector")
 CUTS = ("radius", "limit", "where", "order", "rerank")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from hashret.errors import InputError
 from hashret.index import Index
 from hashret.item_features import ItemFeatures
-from hashret.web.asking import checked_image
 from hashret.web.problems import Problem
+from hashret.web.values import checked_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
