@@ -1,5 +1,6 @@
 """Hostile requests to a served process: each ends with a clear refusal, and the server lives."""
 
+import asyncio
 import base64
 import io
 import json
@@ -13,11 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from served import TOKEN, copied, serving
+from starlette.requests import Request
 
 import hashret
+from hashret.web.api import _asked
 from hashret.web.changing import AddRequest, add
 from hashret.web.problems import Problem
 from hashret.web.served import ServedIndex
+from hashret.web.settings import Limits
 
 JSON = {"content-type": "application/json"}
 QUERY = "/api/digits/query"
@@ -246,6 +250,30 @@ def test_a_long_query_is_read_aside(server):
     assert sent(server, "POST", QUERY, body[:-1]).status_code == 400
     form, headers = multipart(field("text", b"x" * (1 << 17)))
     assert is_a_problem(sent(server, "POST", QUERY, form, headers))
+
+
+@pytest.mark.parametrize("form", [False, True])
+def test_the_event_loop_reads_short_queries_only(form):
+    class Aside:
+        asked = 0
+
+        async def run(self, work):
+            self.asked += 1
+            return work()
+
+    async def read(length):
+        body, headers = multipart(field("key", b"7"), field("where", b"1" + b" " * length))
+        if not form:
+            body, headers = b'{"key":"7"' + b" " * length + b"}", JSON
+        message = {"type": "http.request", "body": body, "more_body": False}
+        head = [(name.encode(), text.encode()) for name, text in headers.items()]
+        aside = Aside()
+        request = Request({"type": "http", "headers": head}, lambda: asyncio.sleep(0, message))
+        assert (await _asked(request, aside, Limits())).key == "7"
+        return aside.asked
+
+    assert asyncio.run(read(1000)) == 0
+    assert asyncio.run(read(80_000)) == 1
 
 
 def test_a_batch_is_bounded(server):

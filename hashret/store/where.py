@@ -25,13 +25,13 @@ _ALLOWED_FUNCTIONS = frozenset(
 )
 # Steps of the SQLite virtual machine between two checks; how many steps and seconds a condition may
 # take, at least and for each item. Within a step, the limits on lengths bound time and memory.
-_STEPS_PER_CHECK = 200
+_STEPS_PER_CHECK = 50
 _MIN_STEPS = 50_000_000
 _STEPS_PER_ITEM = 500
 _MIN_SECONDS = 120.0
 _SECONDS_PER_ITEM = 1e-4
 _MAX_CHARACTERS = 1_000_000
-_TEXT_BYTES = 1 << 17
+_TEXT_BYTES = 1 << 16
 """The longest text of a condition, unless it is itself longer or an item has longer fields."""
 _PATTERN_BYTES = 1000
 """The longest pattern; over longer texts it is shorter, as one step takes the product of both."""
@@ -244,7 +244,7 @@ def _hint(error: Exception) -> str:
     if "pattern too complex" in str(error):
         return (
             f" A pattern may have {_PATTERN_BYTES:,} bytes, and fewer where an item has fields "
-            f"longer than {_TEXT_BYTES // 2:,} bytes; instr(field, 'text') finds longer texts."
+            f"longer than {_TEXT_BYTES:,} bytes; instr(field, 'text') finds longer texts."
         )
     name = re.fullmatch("no such column: (.+)", str(error), re.DOTALL)
     return f" A text stands between single quotation marks: '{name[1]}'." if name else ""
