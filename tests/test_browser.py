@@ -360,6 +360,21 @@ def test_the_colours_are_kept(watched):
     assert page.evaluate(ground) == dark
 
 
+def test_an_answer_leaves_what_is_being_typed(watched):
+    page = watched.go("/digits/?key=7&where=label+%3D+7")
+    page.fill("#where", "label in (1, 2)")
+    page.locator("#where").evaluate("field => field.setSelectionRange(5, 5)")
+    # As when an answer comes that was asked for before the typing.
+    page.evaluate("history.replaceState(null, '', './?key=7&limit=5')")
+    page.evaluate("window.dispatchEvent(new PopStateEvent('popstate'))")
+    watched.settled()
+    assert len(watched.keys()) == 5
+    assert page.input_value("#where") == "label in (1, 2)"
+    assert page.evaluate("[document.activeElement.id, document.activeElement.selectionStart]") == [
+        "where", 5,
+    ]  # fmt: skip
+
+
 def test_errors_are_shown_where_the_answer_would_be(browser, server):
     watched = Watched(browser, server.address)
     page = watched.go("/digits/?key=5")

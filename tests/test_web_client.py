@@ -1,5 +1,8 @@
 """The client answers as the index itself does."""
 
+import base64
+import io
+import json
 import threading
 
 import numpy as np
@@ -8,6 +11,8 @@ from PIL import Image
 from served import TOKEN, copied, serving
 
 import hashret
+from hashret.web.batching import batches
+from hashret.web.settings import Limits
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +101,37 @@ def test_what_the_index_holds(pair):
     assert client.items(3) == index.items(3)
 
 
+def test_items_are_those_of_the_index_however_many(tmp_path):
+    codes = np.random.default_rng(0).integers(256, size=(2300, 8), dtype=np.uint8)
+    keys = [f"k{number}" for number in range(len(codes))]
+    fields = [{"n": number % 3} for number in range(len(codes))]
+    with (
+        hashret.create_from_codes(tmp_path / "codes", codes, keys, fields) as index,
+        serving("-i", tmp_path / "codes") as server,
+        hashret.Client(server.address) as client,
+    ):
+        assert len(client.items()) == 2300
+        for arguments in (
+            (), (None,), (1000,), (1001,), (2300,), (5000,), (None, "n < 2 -- two of three"),
+            (1200, "n = 0 or n = 1"), (None, "n = 7"), (None, "n = 2"),
+        ):  # fmt: skip
+            assert client.items(*arguments) == index.items(*arguments)
+
+
+def test_requests_are_cut_by_their_bytes_and_pixels():
+    texts = [{"text": "ö" * 90_000} for _ in range(100)]
+    blocks = list(batches(texts))
+    assert [part for block in blocks for part in block] == texts
+    assert 1 < len(blocks) < 10
+    assert all(len(json.dumps({"queries": block})) <= Limits().body_bytes for block in blocks)
+    file = io.BytesIO()
+    Image.new("1", (4000, 4000)).save(file, "PNG")
+    images = [{"image": base64.b64encode(file.getvalue()).decode()}] * 7
+    assert [len(block) for block in batches(images)] == [3, 3, 1]
+    assert [len(block) for block in batches([{"key": "x"}] * 250)] == [100, 100, 50]
+    assert list(batches([])) == []
+
+
 @vectors_too
 def test_errors_are_those_of_the_index(pair):
     client, _ = pair
@@ -112,6 +148,14 @@ def test_errors_are_those_of_the_index(pair):
         (lambda: client.query_key("1", rerank=True), hashret.UsageError),
         (lambda: client.remove("nix"), hashret.KeyNotFoundError),
         (lambda: client.query("no/such/file.npy"), hashret.InputError),
+        (lambda: client.query_many([[0.0] * 12], limit=0), hashret.UsageError),
+        (lambda: client.query_many([[0.0] * 12], limit="3"), hashret.UsageError),
+        (lambda: client.items(0), hashret.UsageError),
+        (lambda: client.items(where="key = '\ud800'"), hashret.UsageError),
+        (lambda: client["\ud800"], hashret.KeyNotFoundError),
+        (lambda: client.query_key("\ud800"), hashret.KeyNotFoundError),
+        (lambda: client.remove("\ud800"), hashret.KeyNotFoundError),
+        (lambda: client.add([("x", [0.0] * 12, {"f": float("nan")})]), hashret.HashretError),
     ):
         with pytest.raises(error):
             ask()

@@ -1,5 +1,6 @@
 """Hostile requests to a served process: each ends with a clear refusal, and the server lives."""
 
+import asyncio
 import base64
 import io
 import json
@@ -13,6 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from served import TOKEN, copied, serving
+from starlette.requests import Request
+
+import hashret
+from hashret.web.api import _asked
+from hashret.web.changing import AddRequest, add
+from hashret.web.problems import Problem
+from hashret.web.served import ServedIndex
+from hashret.web.settings import Limits
 
 JSON = {"content-type": "application/json"}
 QUERY = "/api/digits/query"
@@ -208,6 +217,8 @@ FORMS = {
     "a file for a key": (*multipart(field("key", b"7", '; filename="../../x"')), 422),
     "no image": (*multipart(field("image", b"no image", '; filename="/etc/passwd"')), 422),
     "no numbers": (*multipart(field("vector", b"1 2 x")), 422),
+    "almost numbers": (*multipart(field("vector", b"11 " * 40 + b"x")), 422),
+    "long almost numbers": (*multipart(field("vector", b"1" * 60 + b"x")), 422),
     "NaN": (*multipart(field("vector", b"nan " * 64)), 422),
     "another type": (b"key=7", {"content-type": "application/x-www-form-urlencoded"}, 415),
     "plain text": (b'{"key":"7"}', {"content-type": "text/plain"}, 415),
@@ -222,6 +233,47 @@ def test_a_malformed_form_is_refused(server, name):
     assert answer.status_code in (status if isinstance(status, tuple) else (status,)), answer.text
     if answer.status_code != 200:
         assert is_a_problem(answer)
+
+
+@pytest.mark.parametrize("name", ["vector", "key", "text", "limit", "nix"])
+def test_only_a_picture_comes_to_a_page_as_a_file(server, name):
+    body, headers = multipart(field(name, b"7", '; filename="hostname"'))
+    answer = sent(server, "POST", "/digits/query", body, headers)
+    assert answer.status_code == 422
+    assert "is no file" in answer.text
+
+
+def test_a_long_query_is_read_aside(server):
+    """What is read in turn is as right as what is read at once."""
+    body = b'{"key":"7"' + b" " * (1 << 17) + b"}"
+    assert sent(server, "POST", QUERY, body).status_code == 200
+    assert sent(server, "POST", QUERY, body[:-1]).status_code == 400
+    form, headers = multipart(field("text", b"x" * (1 << 17)))
+    assert is_a_problem(sent(server, "POST", QUERY, form, headers))
+
+
+@pytest.mark.parametrize("form", [False, True])
+def test_the_event_loop_reads_short_queries_only(form):
+    class Aside:
+        asked = 0
+
+        async def run(self, work):
+            self.asked += 1
+            return work()
+
+    async def read(length):
+        body, headers = multipart(field("key", b"7"), field("where", b"1" + b" " * length))
+        if not form:
+            body, headers = b'{"key":"7"' + b" " * length + b"}", JSON
+        message = {"type": "http.request", "body": body, "more_body": False}
+        head = [(name.encode(), text.encode()) for name, text in headers.items()]
+        aside = Aside()
+        request = Request({"type": "http", "headers": head}, lambda: asyncio.sleep(0, message))
+        assert (await _asked(request, aside, Limits())).key == "7"
+        return aside.asked
+
+    assert asyncio.run(read(1000)) == 0
+    assert asyncio.run(read(80_000)) == 1
 
 
 def test_a_batch_is_bounded(server):
@@ -350,6 +402,36 @@ def test_another_origin_may_not_even_ask(server):
     assert "access-control-allow-origin" not in answer.headers
 
 
+OWN, OTHER = "http://localhost:8484", "http://evil.example"
+PAGES = {
+    "a program": ("POST", {}, 200),
+    "a page of this server": ("POST", {"Origin": OWN, "Sec-Fetch-Site": "same-origin"}, 200),
+    "one behind a proxy": ("POST", {"Origin": "https://localhost:8484"}, 200),
+    "a form that hides it": ("POST", {"Origin": "null", "Sec-Fetch-Site": "same-origin"}, 200),
+    "a typed address": ("GET", {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, 200),
+    "a link": ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+    "a picture elsewhere": ("GET", {"Sec-Fetch-Site": "cross-site"}, 403),
+    "a script elsewhere": ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, 403),
+    "another port": ("GET", {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+    "a form elsewhere": (
+        "POST", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403,
+    ),
+    "an older browser": ("POST", {"Origin": OTHER}, 403),
+    "a nobody": ("POST", {"Origin": "null"}, 403),
+    "a longer name": ("POST", {"Origin": OWN + ".evil.example"}, 403),
+    "another port, older": ("POST", {"Origin": "http://localhost:1"}, 403),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_of_another_site_makes_the_server_work(server, name):
+    method, headers, status = PAGES[name]
+    path, body = (QUERY, b'{"key":"7"}') if method == "POST" else ("/api/digits/items", b"")
+    answer = sent(server, method, path, body, {**JSON, "Host": "localhost:8484", **headers})
+    assert answer.status_code == status
+    assert status == 200 or is_a_problem(answer)
+
+
 def test_a_condition_that_takes_long_is_given_up_and_blocks_nobody(server):
     import threading
 
@@ -436,6 +518,38 @@ def test_big_pictures_are_taken_up_to_the_cap(server):
     file = io.BytesIO()
     Image.fromarray(np.zeros((4000, 4000), dtype=np.uint8)).save(file, "PNG")
     assert sent(server, "POST", QUERY, image_of(file.getvalue())).status_code == 200
+
+
+def test_the_pictures_of_a_request_are_bounded_together(server, make_index):
+    picture = base64.b64encode(bomb(4800)).decode()
+    for queries in ([{"image": picture}] * 3, [{"key": "7"}, *[{"image": picture}] * 3]):
+        answer = server.post("/api/digits/query_many", {"queries": queries})
+        assert answer.status_code == 422
+        assert "megapixels together" in answer.text
+    items = [{"key": f"big {n}", "image": picture} for n in range(3)]
+    with (
+        hashret.open(make_index("digits")) as index,
+        pytest.raises(hashret.InputError, match="megapixels together"),
+    ):
+        add(index, AddRequest(items=items).items)
+
+
+def test_a_reader_outlives_what_is_asked_wrongly(make_index):
+    def refused(index):
+        raise Problem(422, "No.", "Ask otherwise.")
+
+    one = ServedIndex("digits", make_index("digits"), 5.0)
+    with one.reader() as first:
+        pass
+    for wrong, error in (
+        (refused, Problem),
+        (lambda index: index.query_code("00"), hashret.EncoderMismatchError),
+    ):
+        with pytest.raises(error):
+            one.ask(wrong)
+        with one.reader() as again:
+            assert again is first
+    one.close()
 
 
 def test_a_body_that_waits_to_be_asked_for_is_asked_for(server):

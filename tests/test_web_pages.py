@@ -5,8 +5,12 @@ import html
 import io
 import json
 import re
+import shutil
+import subprocess
+import sys
 import threading
 from html.parser import HTMLParser
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -20,6 +24,8 @@ from hashret.web.answers import answer_view
 from hashret.web.problems import Problem
 from hashret.web.search_state import SearchState, condition_of
 from hashret.web.studies import Studies, Study
+from hashret.web.study_views import outliers_view
+from hashret.web.thumbnails import Thumbnails
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +142,7 @@ def test_a_picture_that_is_sent_becomes_an_address(server, digits, folders):
         ("/digits/?code=zz", 422, "code"),
         ("/digits/?key=1&flip=x", 422, "bit"),
         ("/digits/?key=1&flip=64", 422, "no bit 64"),
+        ("/digits/?key=1&flip=0000064", 422, "no bit 64"),
         ("/digits/?key=1&radius=-1", 422, "radius"),
         ("/digits/?key=1&limit=1001", 422, "limit"),
         ("/digits/?limit=x", 422, "limit"),
@@ -160,6 +167,80 @@ def test_errors_are_pages_with_a_remedy(server, place, status, words):
         assert twin.json()["error"]["remedy"]
 
 
+def test_the_slider_reaches_what_was_asked_for_and_what_is_shown(server):
+    def slider(place):
+        tag = re.search(r'<input id="slider"[^>]*>', server.get(place).text)[0]
+        return [int(re.search(rf'{name}="(\d+)"', tag)[1]) for name in ("max", "value")]
+
+    assert slider("/digits/?key=5&limit=2") == [25, 25]
+    assert slider("/digits/?key=5&limit=2&radius=40") == [41, 40]
+    assert slider("/digits/?key=5&limit=2&radius=64") == [65, 64]
+    rings = server.get("/digits/query.json?key=5&limit=1000").json()["answer"]["rings"]
+    assert slider("/digits/?key=5&limit=1000") == [rings[-1]["distance"] + 1] * 2
+
+
+def test_duplicates_within_a_bit_more_keep_the_condition(server):
+    # One item alone has no duplicates, however far.
+    one = "key = '5' and label < '&\"'"
+    for radius, more in ((0, 1), (7, 8)):
+        page = server.get("/digits/duplicates", params={"radius": radius, "where": one})
+        assert "Allow one bit more" in page.text
+        link = next(link for link in links_of(page.text) if f"radius={more}" in link)
+        assert parse_qs(link[1:]) == {"radius": [str(more)], "where": [one]}
+    page = server.get("/digits/duplicates", params={"radius": 8, "where": one})
+    assert page.status_code == 200
+    assert "Allow one bit more" not in page.text
+
+
+def test_no_answer_says_where_files_lie(tmp_path, image_folder):
+    pictures = tmp_path / "pictures"
+    shutil.copytree(image_folder, pictures)
+    with hashret.create(tmp_path / "x", pictures, n_bits=16, epochs=1, random_state=0) as index:
+        keys = [item.key for item in index.items(2)]
+        shutil.rmtree(pictures)
+        for key, make in ((keys[0], None), (keys[1], pictures / keys[1])):
+            if make is not None:
+                make.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", (8, 8), 77).save(make)
+            with pytest.raises(Problem) as found:
+                Thumbnails().of(index, "x", key, 64)
+            assert found.value.status == 404
+            assert str(tmp_path) not in found.value.message
+        with pytest.raises(hashret.InputError) as refused:
+            outliers_view(index, lambda _: None)
+        assert str(tmp_path) not in str(refused.value)
+
+
+def test_a_process_ends_though_a_study_goes_on():
+    script = """if True:
+        import asyncio, threading
+        from hashret.web.studies import Studies
+        studies = Studies()
+        asyncio.run(studies.found("x", lambda _: threading.Event().wait(), 0))
+        studies.close()
+    """
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (None, '"label" = 1'),
+        ('"label" = 1', None),
+        ('"label" = 12', '("label" = 12) and "label" = 1'),
+        ('("label" = 12) and "label" = 1', None),
+        ('(("label" = 1) and "x" = 2) and "y" = 3', None),
+        ('("x" = 2) or ("label" = 1)', '(("x" = 2) or ("label" = 1)) and "label" = 1'),
+        ("label = 2 -- x", '(label = 2) and "label" = 1'),
+        ("label = '--' /* ( */", "(label = '--') and \"label\" = 1"),
+    ],
+)
+def test_a_click_adds_a_condition_that_does_not_hold_yet(where, expected):
+    state = SearchState.of({} if where is None else {"where": where})
+    address = state.with_condition("label", 1)
+    assert (address and parse_qs(address[3:])["where"][0]) == expected
+
+
 def test_addresses_are_tidied(server):
     for place, there in {
         "/digits": "/digits/",
@@ -167,6 +248,7 @@ def test_addresses_are_tidied(server):
         "/digits/?key=1&where=&radius=": "/digits/?key=1",
         "/digits/?key=1&flip=4&toggle=3": "/digits/?key=1&flip=3%2C4",
         "/digits/?key=1&flip=4&toggle=4": "/digits/?key=1",
+        "/digits/?key=1&flip=4&toggle=0000003": "/digits/?key=1&flip=3%2C4",
         "/digits/query?key=1": "/digits/?key=1",
         "/indexes": "/",
     }.items():

@@ -185,6 +185,23 @@ def test_an_item_of_long_fields_leaves_conditions_as_they_are(store, monkeypatch
     assert len(store.rows_where("mixed like '%aaa'")) == 1
 
 
+@pytest.mark.parametrize("operator", ["like", "glob"])
+def test_a_long_pattern_meets_no_long_text(store, operator):
+    """SQLite can be stopped between two steps only, and in one it compares both."""
+    with store.writing() as writer:
+        fields = json.dumps({"mixed": "a" * 640_000})
+        writer.insert([NewItem("long", bytes(4), fields, bytes(16))], None)
+    every = "%" if operator == "like" else "*"
+    with pytest.raises(UsageError, match="A pattern may have"):
+        store.rows_where(f"mixed {operator} '{every}{'a' * 990}b'")
+    assert len(store.rows_where(f"mixed {operator} '{every}{'a' * 20}'")) == 1
+    assert len(store.rows_where(f"key = 'k1' and key {operator} 'k{every}'")) == 1
+
+
+def test_a_long_pattern_is_fine_for_short_texts(store):
+    assert len(store.rows_where(f"not key like '%{'a' * 990}b'")) == len(store.rows_where("1"))
+
+
 @pytest.mark.parametrize(
     ("condition", "matches"),
     [

@@ -25,18 +25,18 @@ _ALLOWED_FUNCTIONS = frozenset(
 )
 # Steps of the SQLite virtual machine between two checks; how many steps and seconds a condition may
 # take, at least and for each item. Within a step, the limits on lengths bound time and memory.
-_STEPS_PER_CHECK = 1000
+_STEPS_PER_CHECK = 50
 _MIN_STEPS = 50_000_000
 _STEPS_PER_ITEM = 500
 _MIN_SECONDS = 120.0
 _SECONDS_PER_ITEM = 1e-4
 _MAX_CHARACTERS = 1_000_000
-_TEXT_BYTES = 1 << 20
-"""The longest text of a condition, unless an item has longer fields."""
-_LIMITS = {
-    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
-    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 500,
-}
+_TEXT_BYTES = 1 << 16
+"""The longest text of a condition, unless it is itself longer or an item has longer fields."""
+_PATTERN_BYTES = 1000
+"""The longest pattern; over longer texts it is shorter, as one step takes the product of both."""
+_LEAST_PATTERN_BYTES = 20
+_EXPRESSION_DEPTH = 500
 _TIME = re.compile("date|time|julianday", re.IGNORECASE)
 _OWN_COLUMNS = ("key", "row")
 _READABLE = frozenset({"key", "row", "fields", ""})
@@ -94,6 +94,13 @@ def _check_tokens(condition: str, columns: Iterable[str]) -> None:
                 f"The condition {_shown(condition)} closes a bracket that it did not open."
             )
         previous = bare or ""
+
+
+def without_remarks(condition: str) -> str:
+    """A condition without its remarks, so that something may follow it in the same line."""
+    return _TOKEN.sub(
+        lambda token: " " if token[0].startswith(("--", "/*")) else token[0], condition
+    ).strip()
 
 
 def _shown(condition: str) -> str:
@@ -187,15 +194,16 @@ def matching_rows(
     give_bounded_functions(connection)
     (last,) = connection.execute("select max(row) from items").fetchone()
     try:
+        text_bytes = max(_TEXT_BYTES, len(condition.encode()))
         try:
             _warn_of_text(connection, field_names, condition)
-            return _found(connection, sql, int(last or 0), _TEXT_BYTES)
+            return _found(connection, sql, int(last or 0), text_bytes)
         except sqlite3.Error as error:
             longest = 0
             if getattr(error, "sqlite_errorname", "") == "SQLITE_TOOBIG":
                 sizes = connection.execute("select max(length(cast(fields as blob))) from items")
                 longest = sizes.fetchone()[0] or 0
-            if longest * 2 <= _TEXT_BYTES:
+            if longest * 2 <= text_bytes:
                 raise
             return _found(connection, sql, int(last or 0), longest * 2)
     except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
@@ -233,8 +241,19 @@ def _warn_of_text(connection: sqlite3.Connection, field_names: list[str], condit
 
 
 def _hint(error: Exception) -> str:
+    if "pattern too complex" in str(error):
+        return (
+            f" A pattern may have {_PATTERN_BYTES:,} bytes, and fewer where an item has fields "
+            f"longer than {_TEXT_BYTES:,} bytes; instr(field, 'text') finds longer texts."
+        )
     name = re.fullmatch("no such column: (.+)", str(error), re.DOTALL)
     return f" A text stands between single quotation marks: '{name[1]}'." if name else ""
+
+
+def _pattern_bytes(text_bytes: int) -> int:
+    return max(
+        _LEAST_PATTERN_BYTES, min(_PATTERN_BYTES, _PATTERN_BYTES * _TEXT_BYTES // text_bytes)
+    )
 
 
 def _found(
@@ -266,7 +285,11 @@ def _restricted(connection: sqlite3.Connection, n_items: int, text_bytes: int) -
         checks_left -= 1
         return int(checks_left < 0 or time.monotonic() > end)
 
-    limits = {**_LIMITS, sqlite3.SQLITE_LIMIT_LENGTH: text_bytes}
+    limits = {
+        sqlite3.SQLITE_LIMIT_LENGTH: text_bytes,
+        sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: _pattern_bytes(text_bytes),
+        sqlite3.SQLITE_LIMIT_EXPR_DEPTH: _EXPRESSION_DEPTH,
+    }
     before = {limit: connection.setlimit(limit, value) for limit, value in limits.items()}
     connection.set_authorizer(authorise)
     connection.set_progress_handler(too_long, _STEPS_PER_CHECK)

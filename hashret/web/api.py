@@ -22,7 +22,6 @@ from hashret.web.asking import (
     ask,
     ask_many,
     checked,
-    checked_image,
 )
 from hashret.web.changing import AddRequest, add
 from hashret.web.json_text import to_json
@@ -32,10 +31,13 @@ from hashret.web.reconstructions import reconstruction
 from hashret.web.served import Served
 from hashret.web.settings import Limits
 from hashret.web.thumbnails import MOST_SIDE, Thumbnails
+from hashret.web.values import checked_image
 from hashret.web.working import Workers
 
 JSON = "application/json"
 FORM = "multipart/form-data"
+MOST_READ_AT_ONCE = 64 << 10
+"""Bytes of a query that the event loop reads itself; a longer one would hold up the others."""
 
 
 class _KeyConvertor(Convertor[str]):
@@ -129,7 +131,7 @@ def _query(router: APIRouter, served: Served, workers: Workers, metrics: Metrics
     async def query(index: IndexName, request: Request) -> Response:
         """The items nearest to a text, an image, a vector, an item or a code."""
         one = served[index]
-        asked = await _asked(request, served.settings.limits)
+        asked = await _asked(request, workers, served.settings.limits)
 
         def answer(index: Index) -> bytes:
             result = ask(index, asked, asked)
@@ -176,10 +178,13 @@ def _query(router: APIRouter, served: Served, workers: Workers, metrics: Metrics
         return Response(await workers.run(lambda: one.ask(answer)), media_type=JSON)
 
 
-async def _asked(request: Request, limits: Limits) -> QueryRequest:
+async def _asked(request: Request, workers: Workers, limits: Limits) -> QueryRequest:
     """The query of a request, which comes as JSON or as a form with a file."""
     if _check_type(request, JSON, FORM) == JSON:
-        return checked(QueryRequest, await request.body())
+        body = await request.body()
+        if len(body) <= MOST_READ_AT_ONCE:
+            return checked(QueryRequest, body)
+        return await workers.run(lambda: checked(QueryRequest, body))
     async with request.form(max_files=1, max_fields=20, max_part_size=limits.body_bytes) as form:
         values: dict[str, Any] = {}
         for name, value in form.multi_items():
@@ -191,7 +196,9 @@ async def _asked(request: Request, limits: Limits) -> QueryRequest:
                 values[name] = await value.read()
             else:
                 values[name] = value
+    if sum(map(len, values.values())) <= MOST_READ_AT_ONCE:
         return form_query(values)
+    return await workers.run(lambda: form_query(values))
 
 
 def form_query(values: dict[str, Any]) -> QueryRequest:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -18,12 +15,11 @@ from pydantic import (
     model_validator,
 )
 
-from hashret.errors import InputError, NoEncoderError, UsageError
-from hashret.features import ImageFeatures
 from hashret.index import Index
 from hashret.result import Result
 from hashret.web.problems import REQUEST_ERROR, Problem
 from hashret.web.settings import Limits
+from hashret.web.values import Pixels, value_of
 
 LIMITS = Limits()
 MOST_KEY_CHARACTERS = 10_000
@@ -34,7 +30,8 @@ VALUES = ("text", "image", "vector", "key", "code")
 
 CODE = r"^([0-9a-f]{16}:)?([0-9a-fA-F]{2}){1,128}$"
 
-_NUMBER = r"[+-]?([0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})([eE][+-]?[0-9]{1,2})?"
+# There is one way to read a number: where there are two, a text of n takes 2 to the n-th steps.
+_NUMBER = r"[+-]?([0-9]{1,60}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,2})?"
 NUMBERS = rf"^{_NUMBER}([ ,]+{_NUMBER})*$"
 
 
@@ -226,76 +223,16 @@ def ask(index: Index, query: Query, wanted: Wanted) -> Result:
 
 def ask_many(index: Index, queries: Sequence[Query], wanted: Wanted) -> list[Result]:
     """Answer several queries; values are encoded and searched together."""
-    if any(query.key is not None or query.code is not None for query in queries):
-        return [ask(index, query, wanted) for query in queries]
-    values = [value_of(index, query) for query in queries]
-    return index.query_many(values, **wanted.options())
-
-
-class _Valued(Protocol):
-    """Has the forms of a value that is encoded."""
-
-    text: str | None
-    image: str | None
-    vector: list[float] | None
-
-
-def value_of(index: Index, query: _Valued) -> Any:
-    """What an index takes as a value: text, the bytes of an image, or an array. Never a path.
-
-    Raises:
-        UsageError: the index holds another kind of values.
-        InputError: an image that is none, or has too many pixels.
-    """
-    if index.kind == "codes":
-        raise NoEncoderError
-    if query.text is not None:
-        _check_kind(index, "text", "text")
-        return query.text
-    if query.image is not None:
-        _check_kind(index, "images", "an image")
-        return checked_image(_from_base64(query.image))
-    if query.vector is None:
-        raise UsageError("Codes are added to an index of codes; this one takes values.")
-    numbers = np.asarray(query.vector, dtype=np.float64)
-    features = index.encoder.features
-    if isinstance(features, ImageFeatures):
-        size = (features.height, features.width)
-        shape = features.array_shape or (size if features.channels == 1 else (*size, 3))
-        if numbers.size != int(np.prod(shape)):
-            raise InputError(f"Expected the pixels of {shape}, got {numbers.size} numbers.")
-        return numbers.reshape(shape)
-    _check_kind(index, "vectors", "a vector")
-    return numbers
-
-
-def checked_image(content: bytes) -> bytes:
-    """The bytes of an image file that may be decoded.
-
-    Raises:
-        InputError: it is no image, or has too many pixels.
-    """
-    from hashret.features.decoding import open_file
-
-    try:
-        image = open_file(content)
-    except InputError as error:
-        raise InputError(f"The image cannot be used: {error}.") from error
-    if image.width * image.height > LIMITS.pixels:
-        raise InputError(
-            f"The image has {image.width} x {image.height} pixels; at most "
-            f"{LIMITS.pixels // 10**6} megapixels are taken."
-        )
-    return content
-
-
-def _check_kind(index: Index, kind: str, given: str) -> None:
-    if index.kind != kind:
-        raise UsageError(f"This index holds {index.kind}; {given} cannot be looked for in it.")
-
-
-def _from_base64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError(f"The image is no base64 ({error}).") from error
+    pixels = Pixels()
+    values = [
+        value_of(index, query, pixels) if query.key is None and query.code is None else None
+        for query in queries
+    ]
+    if all(value is not None for value in values):
+        return index.query_many(values, **wanted.options())
+    return [
+        ask(index, query, wanted)
+        if value is None
+        else index.query_many([value], **wanted.options())[0]
+        for query, value in zip(queries, values, strict=True)
+    ]

@@ -16,8 +16,8 @@ from hashret.web.asking import (
     MOST_VALUES,
     check_one_given,
     one_of,
-    value_of,
 )
+from hashret.web.values import Pixels, value_of
 
 _VALUES = ("text", "image", "vector", "code")
 
@@ -69,7 +69,8 @@ def add(index: Index, items: list[NewItem]) -> dict[str, Any]:
         codes = np.stack([from_hex(item.code or "", index.n_bits) for item in items])
         report = index.add_codes(codes, [item.key for item in items], [i.fields for i in items])
     else:
-        report = index.add([(item.key, _value(index, item), item.fields) for item in items])
+        pixels = Pixels()
+        report = index.add([(item.key, _value(index, item, pixels), item.fields) for item in items])
     return {
         "added": report.added,
         "updated": report.updated,
@@ -78,6 +79,6 @@ def add(index: Index, items: list[NewItem]) -> dict[str, Any]:
     }
 
 
-def _value(index: Index, item: NewItem) -> Any:
-    value = value_of(index, item)
+def _value(index: Index, item: NewItem, pixels: Pixels) -> Any:
+    value = value_of(index, item, pixels)
     return value.astype(np.float32) if isinstance(value, np.ndarray) else value

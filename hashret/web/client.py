@@ -19,16 +19,11 @@ from hashret.search import SearchStats
 from hashret.sources import Skipped, open_source
 from hashret.sources.skipped import SkippedInputs
 from hashret.store import StoredItem
+from hashret.web.batching import MOST_AT_A_TIME, batches
 from hashret.web.sending import sent_item, sent_value
 from hashret.web.wire import Wire
 
-ITEMS_AT_A_TIME = 100
-QUERIES_AT_A_TIME = 100
 MOST_HITS = 1000
-MOST_CHARACTERS = 12 << 20
-"""Of images and numbers in one request; a server takes 16 MB."""
-
-CHARACTERS_A_NUMBER = 24
 
 
 class Client:
@@ -143,12 +138,23 @@ class Client:
         """
         return _stored(self._wire.get(self._place("items"), key=_text(key))["items"][0])
 
-    def items(
-        self, limit: int | None = DEFAULT_LIMIT, where: str | None = None
-    ) -> list[StoredItem]:
-        """Items in the order they were added, those that satisfy ``where``."""
-        found = self._wire.get(self._place("items"), limit=_limit(limit), where=where)["items"]
-        return [_stored(item) for item in found]
+    def items(self, limit: int | None = None, where: str | None = None) -> list[StoredItem]:
+        """Items in the order they were added, at most ``limit``, those that satisfy ``where``.
+
+        Several requests bring more than a thousand; what is changed meanwhile may be among them.
+        """
+        _limit(limit)
+        found: list[StoredItem] = []
+        asked = where
+        while True:
+            most = MOST_HITS if limit is None else min(limit - len(found), MOST_HITS)
+            some = self._wire.get(self._place("items"), limit=most, where=asked)["items"]
+            found += map(_stored, some)
+            if len(some) < most or len(found) == limit:
+                return found
+            # The line breaks end a remark in the condition, which was taken alone before.
+            later = f"row > {found[-1].row}"
+            asked = later if where is None else f"{later} and (\n{where}\n)"
 
     # Queries
 
@@ -198,11 +204,10 @@ class Client:
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise UsageError(f"query_many takes several values, got {values!r}.")
         wanted = _wanted(radius, limit, where, options)
-        size = max(1, min(QUERIES_AT_A_TIME, 10 * MOST_HITS // wanted["limit"]))
-        queries = [sent_value(value, self.kind) for value in values]
+        size = max(1, min(MOST_AT_A_TIME, 10 * MOST_HITS // wanted["limit"]))
         results: list[Result] = []
-        for start in range(0, len(queries), size):
-            asked = {"queries": queries[start : start + size], **wanted}
+        for queries in batches((sent_value(value, self.kind) for value in values), size):
+            asked = {"queries": queries, **wanted}
             answers = self._wire.post(self._place("query_many"), asked)["answers"]
             results += [_result(answer, limit) for answer in answers]
         return results
@@ -227,19 +232,8 @@ class Client:
             HashretError: the server is not writable, or the token is missing.
         """
         opened = open_source(source, kind=self.kind, key_prefix=key_prefix)
-        reports = []
-        block: list[dict[str, Any]] = []
-        characters = 0
-        for item in opened:
-            one = sent_item(item, self.kind)
-            size = len(one.get("image", "")) + CHARACTERS_A_NUMBER * len(one.get("vector", ""))
-            if block and (len(block) == ITEMS_AT_A_TIME or characters + size > MOST_CHARACTERS):
-                reports.append(self._added(block))
-                block, characters = [], 0
-            block.append(one)
-            characters += size
-        if block:
-            reports.append(self._added(block))
+        items = (sent_item(item, self.kind) for item in opened)
+        reports = [self._added(block) for block in batches(items)]
         skipped = AddReport(skipped=opened.skipped)
         return AddReport.sum([*reports, skipped])
 
@@ -249,14 +243,11 @@ class Client:
         """Add or update items by key and ready code; see :meth:`hashret.Index.add_codes`."""
         names = list(keys)
         known = [{} for _ in names] if fields is None else [dict(one) for one in fields]
-        items = [
+        items = (
             {"key": key, "code": to_hex(code), "fields": own}
             for code, key, own in zip(codes, names, known, strict=True)
-        ]
-        return AddReport.sum(
-            self._added(items[start : start + ITEMS_AT_A_TIME])
-            for start in range(0, len(items), ITEMS_AT_A_TIME)
         )
+        return AddReport.sum(self._added(block) for block in batches(items))
 
     def _added(self, items: list[dict[str, Any]]) -> AddReport:
         found = self._wire.post(self._place("items"), {"items": items})
@@ -269,14 +260,14 @@ class Client:
         Raises:
             KeyNotFoundError: a key does not exist; nothing is removed.
         """
-        wanted = [keys] if isinstance(keys, str) else list(keys)
+        wanted = [_text(key) for key in ([keys] if isinstance(keys, str) else keys)]
         if not wanted:
             return 0
         place = f"{self._place('items')}?{urlencode({'key': wanted}, doseq=True)}"
         return int(self._wire.send("DELETE", place)["removed"])
 
     def _place(self, *parts: str) -> str:
-        return "/".join(["/api", quote(self.name, safe=""), *parts])
+        return "/".join(["/api", quote(self.name, safe="", errors="replace"), *parts])
 
 
 def _wanted(
@@ -293,6 +284,8 @@ def _wanted(
 def _limit(limit: int | None) -> int:
     if limit is None:
         return MOST_HITS
+    if not isinstance(limit, int) or limit < 1:
+        raise UsageError(f"limit must be a number of at least 1 or None, not {limit!r}.")
     return limit
 
 
@@ -338,4 +331,6 @@ def _code(text: str) -> NDArray[np.uint8]:
 def _text(key: object) -> str:
     if not isinstance(key, str):
         raise UsageError(f"A key is text, got {key!r} of type {type(key).__name__}.")
+    if not key.isascii() and any("\ud800" <= character <= "\udfff" for character in key):
+        raise KeyNotFoundError(f"No item has the key {key!r}, which is no Unicode text.")
     return key

@@ -29,6 +29,7 @@ _SECURITY_HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 ]
+_OTHER_SITES = (b"cross-site", b"same-site")
 _OPEN_TO_ALL = ("/healthz",)
 _READING = ("GET", "HEAD", "OPTIONS")
 _READING_BY_POST = ("/query", "/query_many")
@@ -38,9 +39,10 @@ class Guards:
     """Refuses what is not meant for this server, is too much, or takes too long.
 
     In this order: the Host header (a page of another origin that points a name of its own at this
-    machine must not read what is here), the token, the length of the body and the time it takes to
-    arrive, and the time until an answer begins. Every answer gets the headers that keep a browser
-    from running or embedding what is in it.
+    machine must not read what is here), the page that asks (another one's visitors must not work
+    for it here, even if it cannot read the answer), the token, the length of the body and the time
+    it takes to arrive, and the time until an answer begins. Every answer gets the headers that keep
+    a browser from running or embedding what is in it.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -67,6 +69,7 @@ class Guards:
             headers = dict(scope["headers"])
             self._check_head(scope)
             self._check_host(headers.get(b"host", b""))
+            _check_site(scope["method"], headers)
             self._check_token(scope, headers)
             body = _Body(receive, headers, self._limits.body_bytes, self._limits.body_seconds)
             try:
@@ -127,6 +130,28 @@ class Guards:
             kind="TokenError",
             headers={"WWW-Authenticate": challenge if reads else 'Bearer realm="hashret"'},
         )
+
+
+def _check_site(method: str, headers: dict[bytes, bytes]) -> None:
+    """Refuse what a browser sends for a page of another origin, but for following a link to here.
+
+    Only browsers send these headers, and no page can change them.
+    """
+    site = headers.get(b"sec-fetch-site", b"")
+    origin = headers.get(b"origin")
+    follows = method == "GET" and headers.get(b"sec-fetch-mode") == b"navigate"
+    if site not in _OTHER_SITES or follows:
+        own = headers.get(b"host", b"").lower()
+        # Forms of these pages hide their origin, as the pages want no referrer to be told.
+        hidden = origin == b"null" and site == b"same-origin"
+        if origin is None or hidden or origin.lower() in (b"http://" + own, b"https://" + own):
+            return
+    raise Problem(
+        403,
+        "A page of another site asks for this.",
+        "Open the pages of this server, or ask from a program.",
+        kind="OriginError",
+    )
 
 
 def _is_address(name: str) -> bool:

@@ -14,6 +14,7 @@ BEARER: list[dict[str, list[str]]] = [{"token": []}]
 _MEANINGS = {
     400: "The body cannot be read.",
     401: "The token is missing or another one.",
+    403: "A page of another site asks.",
     404: "There is no such index or item.",
     408: "The body took too long to arrive.",
     413: "The body is too long.",
@@ -25,7 +26,7 @@ _MEANINGS = {
     503: "The server is busy, or the index is being changed.",
 }
 
-_ALWAYS = (421, 431, 503)
+_ALWAYS = (403, 421, 431, 503)
 """What any request may be answered with."""
 
 Answer = AnswerView

@@ -97,13 +97,13 @@ async def _encoded(
     async with request.form(max_files=1, max_fields=20, max_part_size=most) as form:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
+                if name != "image":
+                    raise Problem(422, f"{name} is no file.", "Only image may be one.")
                 values[name] = await value.read()
             else:
                 values[name] = value
     if "image" in values and not values["image"]:
         raise Problem(422, "No picture was chosen.", "Choose one, and search again.")
-    if "vector" in values:
-        values["vector"] = values["vector"].replace(",", " ").split()
     cut = {name: values[name] for name in CUTS if isinstance(values.get(name), str)}
     text = values.get("text")
     if isinstance(text, str) and text and len(text) <= _MOST_TEXT_IN_ADDRESS:
@@ -111,9 +111,10 @@ async def _encoded(
         return RedirectResponse(f"/{part(one.name)}/{state.address()[2:]}", 303)
 
     def code(index: Index) -> str:
-        asked = form_query(
-            {name: value for name, value in values.items() if name not in CUTS} | {"limit": 1}
-        )
+        query = {name: value for name, value in values.items() if name not in CUTS}
+        if "vector" in query:
+            query["vector"] = query["vector"].replace(",", " ").split()
+        asked = form_query(query | {"limit": 1})
         return to_hex(ask(index, asked, asked).code)
 
     found = await workers.run(lambda: one.ask(code))

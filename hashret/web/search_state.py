@@ -11,9 +11,11 @@ from hashret.codes import flip, to_hex
 from hashret.errors import UsageError
 from hashret.index import Index
 from hashret.result import Result
+from hashret.store.where import without_remarks
 from hashret.web.api import form_query
-from hashret.web.asking import QueryRequest, ask, value_of
+from hashret.web.asking import QueryRequest, ask
 from hashret.web.problems import Problem
+from hashret.web.values import value_of
 
 QUERIES = ("text", "key", "code", "vector")
 CUTS = ("radius", "limit", "where", "order", "rerank")
@@ -99,10 +101,25 @@ class SearchState:
         if isinstance(value, str) and len(value) > _MOST_VALUE:
             return None
         condition = condition_of(name, value)
-        given = self.cut.get("where")
-        if condition is None or (given and condition in given):
+        given = without_remarks(self.cut.get("where", ""))
+        if condition is None or _holds(given, condition):
             return None
         return self.address(where=f"({given}) and {condition}" if given else condition)
+
+
+def _holds(given: str, condition: str) -> bool:
+    """Whether a condition is one of those that clicks have put together."""
+    if given == condition:
+        return True
+    if not given.startswith("("):
+        return False
+    depth = 0
+    for place, character in enumerate(given):
+        depth += (character == "(") - (character == ")")
+        if not depth:  # the end of what was given before
+            later = given[place + 1 :].removeprefix(" and ")
+            return later == condition or _holds(given[1:place], condition)
+    return False
 
 
 def condition_of(name: str, value: Any) -> str | None:
@@ -128,7 +145,8 @@ def _positions(text: str) -> list[int]:
     parts = text.replace(",", " ").split()
     if len(parts) > _MOST_FLIPS or not all(p.isascii() and p.isdigit() for p in parts):
         raise Problem(422, "flip holds what is no bit.", "Give numbers, as in flip=3,17.")
-    return [int(part[:6]) for part in parts]
+    # A number of any length is read in no time, and one of seven digits is no bit anyway.
+    return [int(part.lstrip("0")[:7] or "0") for part in parts]
 
 
 def answer(index: Index, state: SearchState, asked: QueryRequest) -> tuple[str, Result]:

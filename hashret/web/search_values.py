@@ -10,7 +10,7 @@ from hashret.web.answers import AnswerView
 from hashret.web.search_state import DEFAULT_LIMIT, SearchState, condition_of
 from hashret.web.showing import part, shown
 
-_MOST_SLIDER_BITS = 24
+_USUAL_SLIDER_BITS = 24
 _HEATS = 4
 
 
@@ -57,9 +57,18 @@ def answer_values(view: dict[str, Any]) -> dict[str, Any]:
         "query_code": view["query_code"],
         "query_text": view["query_text"],
         "texts": view["texts"],
-        "slider_end": min(answer["n_bits"], _MOST_SLIDER_BITS) + 1,
+        "slider_end": _slider_end(answer),
         "most_in_ring": max((ring["count"] for ring in answer["rings"]), default=1),
     }
+
+
+def _slider_end(answer: AnswerView) -> int:
+    """One more than the largest radius that can be chosen: it stands for any.
+
+    What is shown, and what was asked for, can be chosen.
+    """
+    last = max((ring["distance"] for ring in answer["rings"]), default=0)
+    return min(answer["n_bits"], max(_USUAL_SLIDER_BITS, last, answer["radius"] or 0)) + 1
 
 
 def _no_picture(_: str) -> None:

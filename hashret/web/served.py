@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hashret.errors import (
+    EncoderMismatchError,
     HashretError,
     InputError,
     KeyNotFoundError,
@@ -24,7 +25,7 @@ from hashret.web.settings import Settings
 
 _T = TypeVar("_T")
 
-_ASKED_WRONGLY = (UsageError, InputError, KeyNotFoundError)
+_ASKED_WRONGLY = (UsageError, InputError, KeyNotFoundError, EncoderMismatchError, Problem)
 """Errors after which a reader is as good as before."""
 
 

@@ -16,6 +16,7 @@ class Limits:
         hits: the most hits of one query.
         batch_hits: the most hits of all queries of one request.
         pixels: the most pixels of an image that is decoded.
+        batch_pixels: the most pixels of all images of one request.
         text_characters: the longest text, and the longest condition.
         query_seconds: how long the conditions of one request may be evaluated.
         request_seconds: after so long a request is answered with an error.
@@ -32,6 +33,7 @@ class Limits:
     hits: int = 1000
     batch_hits: int = 10_000
     pixels: int = 25_000_000
+    batch_pixels: int = 50_000_000
     text_characters: int = 100_000
     query_seconds: float = 5.0
     request_seconds: float = 20.0

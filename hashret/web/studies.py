@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 from hashret.ingest import Progress, ProgressCallback
@@ -47,7 +47,7 @@ class Studies:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._known: OrderedDict[Hashable, Study] = OrderedDict()
-        self._thread = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="hashret-study")
+        self._places = threading.Semaphore(_AT_A_TIME)
 
     async def found(self, name: Hashable, work: Work, seconds: float) -> dict[str, Any] | Study:
         """What the work of this name finds, begun if it was not; itself, if that takes longer.
@@ -82,15 +82,30 @@ class Studies:
             if waiting >= _MOST_WAITING:
                 raise _busy()
             study = self._known[name] = Study(self._closing)
-            study.found = self._thread.submit(work, study.told)
+            study.found = Future()
+            # The process does not wait for it when it ends: nothing is written.
+            threading.Thread(
+                target=self._work,
+                args=(work, study, study.found),
+                name="hashret-study",
+                daemon=True,
+            ).start()
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
             return study
 
+    def _work(self, work: Work, study: Study, found: Future[dict[str, Any]]) -> None:
+        with self._places:
+            try:
+                if self._closing.is_set():
+                    raise _busy()
+                found.set_result(work(study.told))
+            except BaseException as error:
+                found.set_exception(error)
+
     def close(self) -> None:
         """Begin nothing more, and end what is being done."""
         self._closing.set()
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _follower(future: Future[dict[str, Any]]) -> Future[None]:

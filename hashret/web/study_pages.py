@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -50,7 +51,7 @@ def study_routes(router: APIRouter, served: Served, workers: Workers, studies: S
             values |= {"radius": 0, "where": asked.get("where"), "most_radius": MOST_RADIUS}
             try:
                 wanted = _wanted(asked)
-                values["radius"] = wanted.radius or 0
+                values |= {"radius": wanted.radius or 0, "more": _one_bit_more(wanted)}
                 found = await _duplicates(one, workers, studies, wanted)
             except Exception as error:
                 problem = as_problem(error)
@@ -225,6 +226,15 @@ def _wanted(asked: dict[str, str]) -> Wanted:
             "Choose a smaller radius, or use `hashret duplicates`.",
         )
     return wanted
+
+
+def _one_bit_more(wanted: Wanted) -> str | None:
+    """The address of the duplicates within one bit more; None where pages show no more."""
+    radius = (wanted.radius or 0) + 1
+    if radius > MOST_RADIUS:
+        return None
+    where = {} if wanted.where is None else {"where": wanted.where}
+    return f"?{urlencode({'radius': radius, **where}, errors='replace')}"
 
 
 async def _duplicates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from io import BytesIO
 from typing import Any
 
@@ -11,10 +12,13 @@ import numpy as np
 from hashret.code_statistics import bit_moments, bucket_sizes
 from hashret.codes import Codes, differing_bits, to_hex
 from hashret.duplicates import find_duplicates
+from hashret.errors import InputError
 from hashret.index import Index
 from hashret.ingest import ProgressCallback
 from hashret.store.patience import patience
 from hashret.web.item_texts import texts_of
+
+_log = logging.getLogger("hashret.web")
 
 MOST_GROUPS = 60
 MOST_OF_A_GROUP = 16
@@ -69,7 +73,17 @@ def outliers_view(index: Index, progress: ProgressCallback) -> dict[str, Any]:
     Raises:
         HashretError: as :meth:`hashret.Index.outliers`.
     """
-    found = index.outliers(limit=MOST_OUTLIERS, progress=progress)
+    try:
+        found = index.outliers(limit=MOST_OUTLIERS, progress=progress)
+    except InputError as error:
+        with index.reader.state():
+            if not index.reader.store.sources():
+                raise
+        _log.warning("outliers: %s", error)  # which says where on this machine the files lie
+        raise InputError(
+            "The items cannot be read again: their files are gone, or have changed since they were "
+            "indexed. The log of the server says more."
+        ) from error
     outliers = [
         {"rank": one.rank, "key": one.key, "error": one.error, "fields": one.fields}
         for one in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from io import BytesIO
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING
 from hashret.errors import InputError
 from hashret.index import Index
 from hashret.item_features import ItemFeatures
-from hashret.web.asking import checked_image
 from hashret.web.problems import Problem
+from hashret.web.values import checked_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_log = logging.getLogger("hashret.web")
 
 MOST_SIDE = 512
 _REMEMBERED_BYTES = 32 << 20
@@ -71,11 +74,14 @@ def _picture(index: Index, key: str, row: int, side: int) -> Image:
     if value is None:
         if store.vector_length is not None:
             return index.encoder.picture(index.reader.vectors([row])[0])
-        raise _none(items.unread[0].reason if items.unread else "It cannot be read again.")
+        # The reason may say where on this machine the file lies.
+        _log.warning("%r has no picture: %s", key, items.unread[0].reason if items.unread else "?")
+        raise _none("its file is gone, or has changed since it was indexed.")
     try:
         return picture_of(checked_image(value) if isinstance(value, bytes) else value, (side, side))
     except InputError as error:
-        raise _none(str(error)) from error
+        _log.warning("%r has no picture: %s", key, error)
+        raise _none("its file cannot be shown as one.") from error
 
 
 def _file_of(picture: Image, side: int) -> bytes:

@@ -49,11 +49,14 @@ class Wire:
     def get(self, place: str, **parameters: Any) -> Any:
         """What is at a place; parameters that are None are left out."""
         given = {name: value for name, value in parameters.items() if value is not None}
-        return self.send("GET", f"{place}?{urlencode(given)}" if given else place)
+        try:
+            return self.send("GET", f"{place}?{urlencode(given)}" if given else place)
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{error.object!r} is no Unicode text.") from error
 
     def post(self, place: str, body: Mapping[str, Any]) -> Any:
         """The answer to JSON values that are sent to a place."""
-        return self.send("POST", place, json.dumps(body, allow_nan=False).encode())
+        return self.send("POST", place, encoded(body))
 
     def send(self, method: str, place: str, body: bytes | None = None) -> Any:
         """The answer to a request, as JSON values.
@@ -101,6 +104,18 @@ class Wire:
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout)
         self._own.connection = connection
         return _exchange(connection, method, place, body, headers)
+
+
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """Values as JSON.
+
+    Raises:
+        UsageError: JSON has no word for one of them.
+    """
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"This cannot be sent to a server: {error}.") from error
 
 
 def _exchange(

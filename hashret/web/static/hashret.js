@@ -128,8 +128,11 @@
 
     function show(page, note) {
       const before = { base: one(".bits")?.dataset.base, distances: distances() };
-      const focused = view.contains(document.activeElement) ? document.activeElement.id : "";
-      const caret = document.activeElement?.selectionStart;
+      const active = document.activeElement;
+      const focused = view.contains(active) ? active.id : "";
+      const caret = active?.selectionStart;
+      // What somebody is typing is not replaced by what was asked before.
+      const typed = active?.matches("#where, #limit") && active.value !== active.defaultValue ? active.value : null;
       const next = one("#view", page);
       view.replaceChildren(...next.childNodes);
       view.dataset.address = next.dataset.address;
@@ -147,6 +150,7 @@
       dress();
       if (focused) {
         const again = document.getElementById(focused);
+        if (again && typed !== null) again.value = typed;
         again?.focus({ preventScroll: true });
         if (again?.matches("#where") && caret != null) again.setSelectionRange(caret, caret);
       }
