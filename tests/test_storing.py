@@ -222,3 +222,14 @@ def test_the_command_stores_in_batches_and_tells_the_time(run, tmp_path):
 )
 def test_many_hashes_are_the_same_as_one_by_one(values):
     assert content_hashes(values) == [content_hash(value) for value in values]
+
+
+def test_the_memory_that_is_told_is_not_that_of_who_started_the_process():
+    start = (
+        "import subprocess, sys\n"
+        "held = bytearray(400 << 20)\n"
+        "tell = 'from hashret.stopwatch import peak_memory; print(peak_memory() >> 20)'\n"
+        "subprocess.run([sys.executable, '-c', tell], check=True, close_fds=True)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=True)
+    assert 5 < int(told.stdout) < 300
