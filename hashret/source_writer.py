@@ -275,7 +275,7 @@ class SourceWriter:
         owner = "" if old.source is None else f", from {shown_location(self._places[old.source])}"
         named = "'{stem}:'" if source.location else "TEXT, or with --id-column"
         raise InputError(
-            f"Key {item.key!r} of {source.root or 'what came in'} already belongs to a "
+            f"Key {item.key!r} of {source.root or 'standard input'} already belongs to a "
             f"different item{owner}. Give the new items keys of their own with --key-prefix "
             f"{named}, or let them take the place of the old ones with --replace. {stored} added."
         )
