@@ -51,7 +51,7 @@ def test_images_come_first_and_the_kind_overrules(texts):
 
 
 def test_a_folder_without_images_and_texts_is_refused(tmp_path):
-    with pytest.raises(InputError, match="No images in .*empty"):
+    with pytest.raises(InputError, match="No images or texts in .*empty"):
         open_source(tmp_path)
     with pytest.raises(InputError, match="No texts in .*empty"):
         open_source(tmp_path, kind="text")
