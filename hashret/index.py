@@ -99,8 +99,9 @@ class Index(ChangeableIndex):
                 the file's name without its suffixes.
             column: of a table, the column that holds the values; of an HDF5 or .npz file, the data
                 set; None guesses by names.
-            id_column: of a table, the column that holds the keys; None guesses by names, and takes
-                the numbers of the rows where none looks like it.
+            id_column: of a table, the column that holds the keys; ``""`` takes the numbers of the
+                rows; None guesses by names, and takes these numbers where none looks like it. A
+                table that is given again has the same columns taken, if none is named.
             sql: of an SQLite file, the query whose rows are the table.
             encoding: of text files, such as ``"latin-1"``; None for UTF-8.
             format: what a table is, whatever its name: ``"csv"``, ``"jsonl"``, ...; see

@@ -185,8 +185,20 @@ async def _asked(request: Request, workers: Workers, limits: Limits) -> QueryReq
         if len(body) <= MOST_READ_AT_ONCE:
             return checked(QueryRequest, body)
         return await workers.run(lambda: checked(QueryRequest, body))
-    async with request.form(max_files=1, max_fields=20, max_part_size=limits.body_bytes) as form:
-        values: dict[str, Any] = {}
+    values = await form_values(request, limits.body_bytes)
+    if sum(map(len, values.values())) <= MOST_READ_AT_ONCE:
+        return form_query(values)
+    return await workers.run(lambda: form_query(values))
+
+
+async def form_values(request: Request, most_bytes: int) -> dict[str, Any]:
+    """What a form holds, by name: texts, and the bytes of an image.
+
+    Raises:
+        Problem: a name comes twice, or something else than an image is a file (422).
+    """
+    values: dict[str, Any] = {}
+    async with request.form(max_files=1, max_fields=20, max_part_size=most_bytes) as form:
         for name, value in form.multi_items():
             if name in values:
                 raise Problem(422, f"{name} comes twice.", "Give it once.")
@@ -196,9 +208,7 @@ async def _asked(request: Request, workers: Workers, limits: Limits) -> QueryReq
                 values[name] = await value.read()
             else:
                 values[name] = value
-    if sum(map(len, values.values())) <= MOST_READ_AT_ONCE:
-        return form_query(values)
-    return await workers.run(lambda: form_query(values))
+    return values
 
 
 def form_query(values: dict[str, Any]) -> QueryRequest:

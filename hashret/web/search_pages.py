@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
-from starlette.datastructures import UploadFile
 from starlette.responses import RedirectResponse, Response
 
 from hashret.codes import to_hex
 from hashret.index import Index
-from hashret.web.api import form_query
+from hashret.web.api import form_query, form_values
 from hashret.web.asking import ask
 from hashret.web.page_answers import as_json, as_page, as_problem, page
 from hashret.web.problems import Problem
@@ -92,16 +89,7 @@ async def _encoded(
     one: ServedIndex, served: Served, workers: Workers, request: Request
 ) -> Response:
     """To the search by the code of what was sent: that is all of it that an address can hold."""
-    most = served.settings.limits.body_bytes
-    values: dict[str, Any] = {}
-    async with request.form(max_files=1, max_fields=20, max_part_size=most) as form:
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                if name != "image":
-                    raise Problem(422, f"{name} is no file.", "Only image may be one.")
-                values[name] = await value.read()
-            else:
-                values[name] = value
+    values = await form_values(request, served.settings.limits.body_bytes)
     if "image" in values and not values["image"]:
         raise Problem(422, "No picture was chosen.", "Choose one, and search again.")
     cut = {name: values[name] for name in CUTS if isinstance(values.get(name), str)}
@@ -112,8 +100,6 @@ async def _encoded(
 
     def code(index: Index) -> str:
         query = {name: value for name, value in values.items() if name not in CUTS}
-        if "vector" in query:
-            query["vector"] = query["vector"].replace(",", " ").split()
         asked = form_query(query | {"limit": 1})
         return to_hex(ask(index, asked, asked).code)
 
