@@ -166,7 +166,7 @@ def test_a_bomb_of_words_takes_no_memory(server):
 
 
 ADDRESSES = {
-    "no such place": ("GET", "/nix", 404),
+    "no such place": ("GET", "/api/digits/nix", 404),
     "no such index": ("GET", "/api/nix", 404),
     "out of the folder": ("GET", "/api/..%2f..%2fetc/items/1", 404),
     "out of the folder, twice encoded": ("GET", "/api/%252e%252e/items/1", 404),
