@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -34,7 +35,11 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
         await workers.run(lambda: warm(served))
+        # What is there now stays: looking through it for what does not would stop all for 0.1 s.
+        gc.collect()
+        gc.freeze()
         yield
+        gc.unfreeze()
         workers.close()
         served.close()
 

@@ -98,6 +98,7 @@ def _work(settings: Settings, listener: socket.socket) -> None:
     GuardedProtocol.limits = settings.limits
     config = uvicorn.Config(
         create_app(settings),
+        loop="asyncio",  # where many connections ask, uvloop lets some wait for a second
         http=GuardedProtocol,
         ws="none",
         lifespan="on",
