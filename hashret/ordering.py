@@ -186,9 +186,12 @@ def search_whole_rings(
     limit cuts a ring, a query costs a search by limit and one by radius, and as much memory as that
     ring has hits.
     """
-    found = search_many(parts, codes, radius, None if limit is None else limit + 1, allowed)
-    if limit is None:
-        return found
+    whole = isinstance(limit, int | np.integer) and not isinstance(limit, bool)
+    if limit is None or not whole or limit < 1:
+        return search_many(
+            parts, codes, radius, limit, allowed
+        )  # which refuses what makes no sense
+    found = search_many(parts, codes, radius, limit + 1, allowed)
     again: dict[int, list[int]] = {}
     for q, one in enumerate(found):
         if len(one) <= limit:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
 from hashret.errors import IndexChangedError, UsageError
-from hashret.ordering import check_order, check_order_without_logits, refined
+from hashret.ordering import Refinement, check_order, check_order_without_logits, refined
 from hashret.place import check_is_index, index_folder
 from hashret.reader import Reader
 from hashret.report import facts
@@ -323,6 +323,26 @@ class QueryableIndex:
             by_key=order == "key",
         )
         return self._reader.search(encoder.encode(rows), radius, limit, where, refinement)
+
+    @_asked_again
+    def search_codes(
+        self,
+        codes: Codes,
+        radius: int | None,
+        limit: int | None,
+        where: str | None,
+        refinement: Refinement,
+    ) -> list[Result]:
+        """One result for each code: what the other queries come down to.
+
+        Args:
+            codes: ``uint8``, shape ``(n, n_bits / 8)``, of the encoder of this index.
+            radius: as in :meth:`query`.
+            limit: as in :meth:`query`; of a re-ranked answer too.
+            where: as in :meth:`query`.
+            refinement: how hits are ordered.
+        """
+        return self._reader.search(codes, radius, limit, where, refinement)
 
     def encode(self, values: Iterable[Any]) -> Codes:
         """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""

@@ -21,6 +21,11 @@ class ClusterStorage:
         self.root = root
         self._folder = Path(root)
 
+    @classmethod
+    def at(cls, place: str) -> ClusterStorage:
+        """The storage of the cluster at a path."""
+        return cls(str(Path(place).expanduser().absolute()))
+
     def layout(self) -> Layout:
         """What ``cluster.json`` tells.
 
