@@ -69,8 +69,8 @@ class Replicas:
                 namespace=NAMESPACE,
                 get_if_exists=True,
                 lifetime="detached",
-                # Where Ray may choose, it puts two readers of a shard on one node. Nor will it start
-                # this one elsewhere when the node is lost: then :meth:`_revive` does.
+                # Ray, where it may choose, puts two readers of a shard on one node. Nor will it
+                # start this one elsewhere when the node is lost: then :meth:`_revive` does.
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             )
             .remote(self._root, self.names[shard], share)
