@@ -53,11 +53,11 @@ if TYPE_CHECKING:
 @where_option
 @click.option(
     "--order",
-    type=click.Choice(("row", "certainty")),
+    type=click.Choice(("row", "key", "certainty")),
     default="row",
     show_default=True,
-    help="Hits at one distance: as they were added, or first those that differ from VALUE in bits "
-    "that are less certain.",
+    help="Hits at one distance: as they were added, by key, or first those that differ from VALUE "
+    "in bits that are less certain.",
 )
 @click.option(
     "--rerank",
@@ -204,7 +204,7 @@ class _Asking:
     def lines(self, names: list[str], failed: list[str]) -> Iterator[dict[str, Any]]:
         """Rows for each key, path or text; those without an answer are named, and noted."""
         # A key has no certainties, the file it names has; and a line of text may look like a key.
-        by_key = self._wanted["order"] == "row" and self._index.kind != "text"
+        by_key = self._wanted["order"] != "certainty" and self._index.kind != "text"
         for name in names:
             try:
                 if by_key and name in self._index:

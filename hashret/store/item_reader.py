@@ -221,6 +221,21 @@ class ItemReader:
             )
         )
 
+    def keys_of(self, rows: Sequence[int] | NDArray[np.int64]) -> dict[int, str]:
+        """The keys of ``rows``, by row; rows that do not exist are left out."""
+        wanted = json.dumps([int(row) for row in rows])
+        return dict(
+            self._connection.execute(
+                "select row, key from items where row in (select value from json_each(?))",
+                [wanted],
+            )
+        )
+
+    def rows_by_key(self) -> NDArray[np.int64]:
+        """All rows in the order of their keys, which are compared as UTF-8 bytes; ``int64``."""
+        found = self._connection.execute("select row from items order by key")
+        return np.fromiter((row for (row,) in found), dtype=np.int64)
+
     # Kept vectors
 
     @property
