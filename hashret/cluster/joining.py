@@ -39,6 +39,7 @@ def joined(address: str | None) -> Iterator[None]:
         return
     # Ray would ask, and tell its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
     options: dict[str, Any] = (
         {"address": address}
         if address
@@ -54,7 +55,6 @@ def joined(address: str | None) -> Iterator[None]:
         where = f"at {address}" if address else "on this machine"
         raise HashretError(f"There is no Ray cluster {where} to be reached: {error}.") from error
     try:
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
         yield
     finally:
         ray.shutdown()

@@ -214,7 +214,7 @@ def start_writers(root: str, folders: Iterable[str]) -> list[Any]:
     from hashret.cluster.failures import asked
 
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(ShardWriter)
-    writers = []
+    writers: list[Any] = []
     try:
         writers.extend(_named(actor, root, folder) for folder in folders)
         asked([writer.count.remote() for writer in writers])
