@@ -142,20 +142,21 @@ class Comparer:
         )
 
 
-def refusal(key: str, root: str | None, has_location: bool, owner: str | None, rest: str) -> str:
+def refusal(key: str, root: str | None, location: str | None, owner: str | None, rest: str) -> str:
     """Why an item may not take the key of another file's.
 
     Args:
         key: the key.
-        root: the path of the source; None for what has none.
-        has_location: whether that can be read again.
+        root: the path of the source, where it has one beside its location.
+        location: where it can be read again; None for standard input.
         owner: where the item lies that has the key; None for Python data.
         rest: what is said of the items before it.
     """
     from_owner = "" if owner is None else f", from {shown_location(owner)}"
-    named = "'{stem}:'" if has_location else "TEXT, or with --id-column"
+    named = "'{stem}:'" if location else "TEXT, or with --id-column"
+    source = root or (shown_location(location) if location else "standard input")
     return (
-        f"Key {key!r} of {root or 'standard input'} already belongs to a different item"
+        f"Key {key!r} of {source} already belongs to a different item"
         f"{from_owner}. Give the new items keys of their own with --key-prefix {named}, or let "
         f"them take the place of the old ones with --replace. {rest}"
     )

@@ -238,9 +238,7 @@ class SourceWriter:
         stored = f"The {self.stored_before:,} before it are" if self.stored_before else "Nothing is"
         owner = None if old.source is None else self._comparer.places[old.source]
         source = self._source
-        raise InputError(
-            refusal(item.key, source.root, source.location is not None, owner, f"{stored} added.")
-        )
+        raise InputError(refusal(item.key, source.root, source.location, owner, f"{stored} added."))
 
     # Write
 

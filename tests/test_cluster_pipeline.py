@@ -88,7 +88,7 @@ def test_texts_with_fields_are_updated_and_removed(tmp_path):
 
     write()
     create_cluster(tmp_path / "c", table, 2, features="tfidf", **LEARN)
-    lines[3]["text"] = "quite another text"
+    lines[3]["text"] = "word1 and word6 word6"
     lines[5]["n"] = -5
     lines[6]["rare"] = True
     lines.append({"id": "new", "text": "word1", "n": 0})
@@ -102,7 +102,7 @@ def test_texts_with_fields_are_updated_and_removed(tmp_path):
     assert {key: item[1:] for key, item in items.items()} == {
         item.key: (item.fields, item.location) for item in one.items(None)
     }
-    code = indexes[shard_of("t3", 2)].encoder.encode(["quite another text"])[0]
+    code = indexes[shard_of("t3", 2)].encoder.encode(["word1 and word6 word6"])[0]
     assert items["t3"][0] == code.tobytes()
     storage = ClusterStorage(str(tmp_path / "c"))
     with pytest.raises(KeyNotFoundError, match="no item with the key 'nothing'"):

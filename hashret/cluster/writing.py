@@ -191,7 +191,7 @@ class ShardWriter:
             refusal(
                 given["key"][place].as_py(),
                 root,
-                origin.location is not None,
+                origin.location,
                 owner,
                 "What was stored before it stays.",
             )
