@@ -126,8 +126,8 @@ class CachedShard:
             if held is not None:
                 return version, held
         raise DamagedIndexError(
-            f"{self._remote.place(self._shard)} names files that are not there. Publish the shard "
-            "again from the node that wrote it, or restore the folder from a copy."
+            f"{self._remote.place(self._shard)} names files that are not there. Restore them "
+            "from a copy, or publish the shard from the node that wrote it, whole (whole=True)."
         )
 
     def _published(self) -> Version:

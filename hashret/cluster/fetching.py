@@ -75,6 +75,6 @@ def _fetch_file(remote: RemoteFolder, name: str, target: Path, file: PublishedFi
                 f"{target.stat().st_size:,}",
             )
     raise DamagedIndexError(
-        f"{remote.place(name)} is damaged: its SHA-256 is not {file.sha256}. Publish the shard "
-        "again from the node that wrote it, or restore the file from a copy."
+        f"{remote.place(name)} is damaged: its SHA-256 is not {file.sha256}. Restore it "
+        "from a copy, or publish the shard from the node that wrote it, whole (whole=True)."
     )

@@ -125,7 +125,7 @@ class PublishedStorage(ClusterStorage):
         """
         return self._working(folder).up_to_date()
 
-    def publish(self, folder: str) -> None:
+    def publish(self, folder: str, *, whole: bool = False) -> None:
         """Make what was changed in a shard, which is closed meanwhile, its newest version.
 
         Interrupted at any moment, the version before stays the newest, and this may be called
@@ -135,12 +135,17 @@ class PublishedStorage(ClusterStorage):
         :meth:`writing`, this is refused; two that publish it within the same moment are not told
         from each other, and the later one stays.
 
+        Args:
+            folder: that of the shard, as the layout names it.
+            whole: send all its files, though older versions have some of them: those may be
+                damaged.
+
         Raises:
             IndexChangedError: another node has published the shard meanwhile.
             DamagedIndexError: the index is damaged.
             HashretError: it cannot be sent, or someone reads from it.
         """
-        self._working(folder).publish()
+        self._working(folder).publish(whole=whole)
         self._shard(folder).look_again()
 
     def remove(self, folder: str) -> None:

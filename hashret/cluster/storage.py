@@ -87,8 +87,13 @@ class ClusterStorage:
         """
         return self._folder / folder
 
-    def publish(self, folder: str) -> None:
-        """Let others see what was changed in a shard, which is closed meanwhile."""
+    def publish(self, folder: str, *, whole: bool = False) -> None:
+        """Let others see what was changed in a shard, which is closed meanwhile.
+
+        Args:
+            folder: that of the shard, as the layout names it.
+            whole: behind a URL, send also what is there already, which may be damaged.
+        """
 
     def remove(self, folder: str) -> None:
         """Remove a shard, or a whole generation of them, that the layout does not name any more.

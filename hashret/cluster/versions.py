@@ -70,20 +70,23 @@ class Version:
         return {file.at for file in self.files.values()} | {f"{self.name}/{VERSION_FILE}"}
 
     @classmethod
-    def after(cls, before: Version | None, folder: Path, segments: list[str]) -> Self:
+    def after(
+        cls, before: Version | None, folder: Path, segments: list[str], *, sharing: bool = True
+    ) -> Self:
         """The version that the index in ``folder`` would be, which is at rest.
 
         Args:
             before: the version before it.
             folder: of the index.
             segments: the names of those that belong to it.
+            sharing: whether files that did not change stay where they are.
 
         Raises:
             OSError: a file cannot be read.
         """
         number = 1 if before is None else before.number + 1
         name = f"{number:08}-{secrets.token_hex(4)}"
-        known = {file.sha256: file for file in before.files.values()} if before else {}
+        known = {file.sha256: file for file in before.files.values()} if before and sharing else {}
         files = {}
         for path in _files_of(folder, segments):
             own_name = path.relative_to(folder).as_posix()

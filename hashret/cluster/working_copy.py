@@ -69,10 +69,15 @@ class WorkingCopy:
             origin = self._origin()
             if origin is None or not origin.leads_to(current):
                 self._replace(current, origin)
+            elif current is not None and current.name == origin.next:
+                self._note(_origin_of(current))
             return self.folder
 
-    def publish(self) -> None:
+    def publish(self, *, whole: bool = False) -> None:
         """Make a version of what is there, which must be closed.
+
+        Args:
+            whole: send all files, though older versions have some of them.
 
         Raises:
             HashretError: it cannot be published; the version before stays the newest.
@@ -87,19 +92,15 @@ class WorkingCopy:
             with WriterLock(self.folder):
                 segments = bring_to_rest(self.folder)
                 before = self._current()
-                if not origin.leads_to(before):
-                    raise IndexChangedError(
-                        f"{self._remote.place(self._shard)} has version "
-                        f"{before.name if before else 'none'}, which another node published "
-                        f"meanwhile; what was changed here goes on from {origin.version or 'none'} "
-                        "and was not published. Give the same sources again."
-                    )
-                after = Version.after(before, self.folder, segments)
-                if before is not None and before.is_like(after):
+                self._check_goes_on(origin, before)
+                after = Version.after(before, self.folder, segments, sharing=not whole)
+                if before is not None and before.is_like(after) and not whole:
                     self._note(_origin_of(before))
                     return
                 self._note(_origin_of(before, after.name))
                 self._send(after)
+                self._check_goes_on(origin, self._current())
+                self._remote.write(f"{self._shard}/{CURRENT_FILE}", after.to_json())
                 self._note(_origin_of(after))
         if before is not None:
             self._sweep(before, after)
@@ -120,8 +121,8 @@ class WorkingCopy:
                 seal = Seal.read(self.folder)
                 if origin is None or seal is None or seal.generation != origin.generation:
                     _log.warning(
-                        "What was changed in %s and never published is dropped: another node has "
-                        "published %s meanwhile. Give the same sources again.",
+                        "What was changed in %s and never published is dropped, for %s does not "
+                        "go on from there: another node published it. Give the same sources again.",
                         self.folder,
                         self._remote.place(self._shard),
                     )
@@ -134,13 +135,20 @@ class WorkingCopy:
                 fetch(self._remote, self._shard, current, unfinished, near)
         self._note(_origin_of(current))
 
+    def _check_goes_on(self, origin: _Origin, current: Version | None) -> None:
+        if not origin.leads_to(current):
+            raise IndexChangedError(
+                f"{self._remote.place(self._shard)} has version "
+                f"{current.name if current else 'none'}, which another node published meanwhile; "
+                f"what was changed here goes on from {origin.version or 'none'} and was not "
+                "published. Give the same sources again."
+            )
+
     def _send(self, version: Version) -> None:
-        """Upload what is new in a version, and name it last."""
+        """Upload what is new in a version, without naming it yet."""
         for name, file in version.own().items():
             self._remote.put(self.folder / name, f"{self._shard}/{file.at}")
-        content = version.to_json()
-        self._remote.write(f"{self._shard}/{version.name}/{VERSION_FILE}", content)
-        self._remote.write(f"{self._shard}/{CURRENT_FILE}", content)
+        self._remote.write(f"{self._shard}/{version.name}/{VERSION_FILE}", version.to_json())
 
     def _sweep(self, before: Version, after: Version) -> None:
         """Remove what only versions older than ``before`` have, and what was never finished."""
