@@ -1,6 +1,10 @@
 """Items on their way into a cluster: all of them, once, whatever dies meanwhile."""
 
 import json
+import subprocess
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -25,7 +29,7 @@ def ray_nodes():
 
 
 def shards_of(path):
-    storage = ClusterStorage(str(path))
+    storage = ClusterStorage.at(path)
     return [hashret.open(storage.reading(folder)) for folder in storage.layout().folders()]
 
 
@@ -104,7 +108,7 @@ def test_texts_with_fields_are_updated_and_removed(tmp_path):
     }
     code = indexes[shard_of("t3", 2)].encoder.encode(["word1 and word6 word6"])[0]
     assert items["t3"][0] == code.tobytes()
-    storage = ClusterStorage(str(tmp_path / "c"))
+    storage = ClusterStorage.at(tmp_path / "c")
     with pytest.raises(KeyNotFoundError, match="no item with the key 'nothing'"):
         remove_from_cluster(storage, ["t1", "nothing"])
     assert remove_from_cluster(storage, ["t1", "t2", "t1"]) == (2, 399)
@@ -127,7 +131,7 @@ def test_broken_images_are_named_and_the_others_stored(tmp_path, image_folder):
 
 def test_python_data_goes_through_in_slabs(tmp_path, digits, monkeypatch):
     monkeypatch.setattr("hashret.cluster.pipeline.SLAB_BLOCKS", 1)
-    monkeypatch.setattr("hashret.cluster.pipeline.block_items", lambda shards: 40)
+    monkeypatch.setattr("hashret.cluster.pipeline.items_at_a_time", lambda *_, **__: 40)
     pairs = [(f"d{n}", Image.fromarray(digits[n]), {"n": n}) for n in range(100)]
     report = create_cluster(tmp_path / "c", pairs, 2, keep_vectors=True, **LEARN)
     assert report.added == 100
@@ -147,6 +151,101 @@ def test_the_key_of_another_file_is_refused_with_one_message(tmp_path, rows):
     with pytest.raises(InputError, match=r"Key '\d' of .*other.npy already belongs to a different"):
         create_cluster(tmp_path / "c", other, 2)
     assert create_cluster(tmp_path / "c", other, 2, replace=True).updated == 10
+
+
+def in_background(condition, act):
+    """Do something once, as soon as a condition holds."""
+
+    def waiting():
+        while not condition():
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=waiting)
+    thread.start()
+    return thread
+
+
+def some_are_stored(path):
+    def condition():
+        try:
+            return any(len(index) for index in shards_of(path))
+        except hashret.HashretError:
+            return False
+
+    return condition
+
+
+@pytest.fixture
+def many(tmp_path):
+    path = tmp_path / "many.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(30_000, 8)).astype(np.float32))
+    return path
+
+
+@pytest.fixture
+def small_steps(monkeypatch):
+    monkeypatch.setattr("hashret.cluster.pipeline.items_at_a_time", lambda *_, **__: 1500)
+
+
+def writer_of(path, shard):
+    import ray
+
+    storage = ClusterStorage.at(path)
+    name = f"writer of {storage.layout().folder(shard)} of {storage.root}"
+    return ray.get_actor(name, namespace="hashret")
+
+
+def test_a_writer_that_is_killed_goes_on(tmp_path, many, small_steps):
+    import ray
+
+    path = tmp_path / "c"
+    killed = []
+
+    def kill():
+        killed.append(ray.kill(writer_of(path, 1), no_restart=False))
+
+    thread = in_background(some_are_stored(path), kill)
+    report = create_cluster(path, many, 2, **LEARN)
+    thread.join()
+    assert killed
+    assert report.added + report.unchanged == 30_000
+    assert held(shards_of(path)) == made_as_one(tmp_path, many)
+
+
+def test_a_node_that_dies_takes_nothing_with_it(tmp_path, many, small_steps, ray_nodes):
+    path = tmp_path / "c"
+    thread = in_background(
+        some_are_stored(path),
+        lambda: ray_nodes.remove_node(ray_nodes.more[0], allow_graceful=False),
+    )
+    report = create_cluster(path, many, 2, **LEARN)
+    thread.join()
+    ray_nodes.more[0] = ray_nodes.add_node(num_cpus=1, object_store_memory=100 << 20)
+    assert report.added + report.unchanged == 30_000
+    assert held(shards_of(path)) == made_as_one(tmp_path, many)
+
+
+def test_what_was_killed_is_gone_on_with(tmp_path, ray_nodes):
+    rows = tmp_path / "most.npy"
+    np.save(rows, np.random.default_rng(0).normal(size=(120_000, 8)).astype(np.float32))
+    path = tmp_path / "c"
+    command = [sys.executable, "-m", "hashret", "cluster", "index", rows, "-i", path]
+    command += ["--shards", 2, "--bits", 16, "--epochs", 1, "--address", ray_nodes.address]
+    driver = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+    try:
+        while not some_are_stored(path)():
+            assert driver.poll() is None
+            time.sleep(0.02)
+    finally:
+        driver.kill()
+        driver.wait()
+    stored = sum(map(len, shards_of(path)))
+    assert 0 < stored < 120_000
+    report = create_cluster(path, rows, 2)
+    assert report.unchanged >= stored
+    assert report.added == 120_000 - report.unchanged
+    assert held(shards_of(path)) == made_as_one(tmp_path, rows)
 
 
 def test_another_number_of_shards_names_reshard(tmp_path, rows):

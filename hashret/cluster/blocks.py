@@ -11,15 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from hashret.changes import Given
-from hashret.ingest import CHUNK_ITEMS
 from hashret.sources import Item, Skipped, SkippedInputs, content_hashes
 from hashret.sources.item import HASH_BYTES
 from hashret.store import encode_fields
 
 BLOCK_BYTES = 16 << 20
 """Values of more bytes than this are not put into one block, unless one alone has more."""
-
-MOST_ITEMS = 1 << 16
 
 SCHEMA = pa.schema(
     [
@@ -39,11 +36,6 @@ and ``fields`` the reason, or ``position`` the number of those without a name.""
 GIVEN = ("key", "fields", "digest", "position")
 
 TEXT, FILE, SKIPPED = "text", "file", "skipped"
-
-
-def block_items(shards: int) -> int:
-    """How many items go into a block, so that those of each shard are worth a transaction."""
-    return min(MOST_ITEMS, CHUNK_ITEMS * shards)
 
 
 def blocks_of(items: Iterable[Item], part: int, most_items: int) -> Iterator[pa.Table]:

@@ -15,6 +15,7 @@ from hashret.cluster.joining import joined
 from hashret.cluster.layout import LEARNED, MOST_SHARDS, Layout
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import (
+    HashretError,
     IndexExistsError,
     IndexNotFoundError,
     KeyNotFoundError,
@@ -109,7 +110,7 @@ def create_cluster(
     """
     from hashret.index import chosen_hasher
 
-    storage = ClusterStorage(_root(path))
+    storage = ClusterStorage.at(path)
     layout = layout_of(storage, shards)
     opened = open_source_for(
         storage,
@@ -130,11 +131,6 @@ def create_cluster(
         )
         layout = make_cluster(storage, opened, shards, learning, progress)
     return add_to_cluster(storage, layout, opened, address=address, progress=progress)[0]
-
-
-def _root(path: str | Path) -> str:
-    text = str(path)
-    return text if "://" in text else str(Path(path).expanduser().absolute())
 
 
 def layout_of(storage: ClusterStorage, shards: int | None) -> Layout | None:
@@ -210,8 +206,8 @@ def make_cluster(
     """
     from hashret.learning import learn_index
 
+    _clear_unfinished(storage)
     learned = storage.writing(LEARNED)
-    _clear_unfinished(storage, learned)
     learn_index(
         learned,
         source.source,
@@ -239,28 +235,24 @@ def make_cluster(
     return layout
 
 
-def _clear_unfinished(storage: ClusterStorage, learned: Path) -> None:
+def _clear_unfinished(storage: ClusterStorage) -> None:
     """Remove what a run has left that ended before there was a cluster, and nothing else.
 
     Raises:
         IndexExistsError: there is something else.
     """
-    home = learned.parent
-    if not home.is_dir():
-        return
-    unfinished = {LEARNED, "shards-1"}
-    others = [
-        path.name
-        for path in home.iterdir()
-        if path.name not in unfinished and not path.name.startswith(".")
-    ]
-    if others:
-        raise IndexExistsError(
-            f"{storage.root} is not empty and holds no cluster, but {sorted(others)[0]!r}; choose "
-            "another place, so that none of your files are mixed with those of the cluster."
-        )
-    for name in unfinished:
-        shutil.rmtree(home / name, ignore_errors=True)
+    home = Path(storage.root)
+    if home.is_dir():
+        own = {LEARNED, "shards-1"}
+        others = [one.name for one in home.iterdir() if one.name not in own]
+        others = [name for name in others if not name.startswith(".")]
+        if others:
+            raise IndexExistsError(
+                f"{storage.root} is not empty and holds no cluster, but {min(others)!r}; choose "
+                "another place, so that none of your files are mixed with those of the cluster."
+            )
+    for name in (LEARNED, "shards-1"):
+        storage.remove(name)
 
 
 def make_shard(storage: ClusterStorage, folder: str) -> None:
@@ -292,14 +284,22 @@ def add_to_cluster(
             key.
         IndexLockedError: someone else is writing to it.
     """
-    from hashret.cluster.pipeline import Delivery, learned_encoder, run_pipeline
+    from hashret.cluster.pipeline import (
+        Delivery,
+        items_at_a_time,
+        learned_encoder,
+        run_pipeline,
+    )
 
-    encoder, _ = learned_encoder(storage.root, layout.encoder)
+    encoder, keeps_vectors = learned_encoder(storage.root, layout.encoder)
     encoder.check_kind(source.source)
+    most_items = items_at_a_time(layout.shards, encoder, keeps_vectors=keeps_vectors)
     with joined(address), _writers(storage, layout) as writers:
-        delivery = Delivery(storage.root, layout, source.parts, tuple(writers))
+        delivery = Delivery(storage.root, layout, source.parts, tuple(writers), most_items)
         report = run_pipeline(source, delivery, secrets.token_hex(8), progress)
-        return report, _finish(writers, source.source.columns_taken)
+        while (count := _finish(writers, source.source.columns_taken)) is None:
+            run_pipeline(source, delivery, secrets.token_hex(8), progress)
+        return report, count
 
 
 def remove_from_cluster(
@@ -328,7 +328,12 @@ def remove_from_cluster(
                 f"{min(missing)!r}; nothing was removed."
             )
         removed = sum(asked([writers[shard].remove.remote(own) for shard, own in shards.items()]))
-        return removed, _finish(writers, {})
+        if (count := _finish(writers, {})) is None:
+            raise HashretError(
+                "A node died meanwhile, and what it had removed may not be. Remove the keys again "
+                "that are left."
+            )
+        return removed, count
 
 
 @contextmanager
@@ -342,15 +347,21 @@ def _writers(storage: ClusterStorage, layout: Layout) -> Iterator[list[Any]]:
         stop_writers(writers)
 
 
-def _finish(writers: list[Any], columns_taken: Mapping[str, Mapping[str, str]]) -> int:
+def _finish(writers: list[Any], columns_taken: Mapping[str, Mapping[str, str]]) -> int | None:
     """Let every shard know what all know, and show what was written; returns the items there are.
+
+    None where a shard may have lost some with the node it was on: give the source again.
 
     Raises:
         InputError: two fields differ only in case.
     """
     from hashret.cluster.failures import asked
 
+    if any(asked([writer.lost.remote() for writer in writers])):
+        return None
     taken = {place: dict(columns) for place, columns in columns_taken.items()}
     names = {name for own in asked([w.field_names.remote() for w in writers]) for name in own}
     counts: list[int] = asked([w.finish.remote(sorted(names), taken) for w in writers])
+    if any(asked([writer.lost.remote() for writer in writers])):
+        return None
     return sum(counts)

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from hashret.cluster.blocks import (
     BLOCK_BYTES,
-    block_items,
     blocks_of,
     delivery,
     skipped_block,
@@ -36,7 +35,7 @@ from hashret.cluster.layout import Layout
 from hashret.cluster.parts import OpenedSource, Part, read_part, skipped_in
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import HashretError
-from hashret.ingest import AddReport, Progress, ProgressCallback
+from hashret.ingest import CHUNK_ITEMS, AddReport, Progress, ProgressCallback
 from hashret.sources import Skipped, SkippedInputs
 from hashret.store import ItemStore
 from hashret.trained import TrainedEncoder
@@ -45,6 +44,10 @@ READING_CPUS = 0.25
 """Different numbers, or Ray would read and encode in one task, one after the other."""
 
 ENCODING_CPUS = 0.5
+
+MOST_ITEMS = 1 << 16
+
+KEPT_BYTES = 64 << 20
 
 SLAB_BLOCKS = 4
 """What the driver alone can read goes through in slabs of so many blocks."""
@@ -59,12 +62,14 @@ class Delivery:
         layout: of the cluster.
         parts: the parts of the source, by number.
         writers: of the shards, in order.
+        most_items: how many are encoded and brought to the shards at a time.
     """
 
     root: str
     layout: Layout
     parts: tuple[Part, ...]
     writers: tuple[Any, ...]
+    most_items: int
 
 
 def run_pipeline(
@@ -86,10 +91,10 @@ def run_pipeline(
     """
     tally = _Tally(source.source.length, progress)
     with ray_failures():
-        for dataset in _datasets(source, len(delivery_to.writers), run):
+        for dataset in _datasets(source, delivery_to.most_items, run):
             stream = dataset.map_batches(
                 partial(encode_and_deliver, to=delivery_to),
-                batch_size=None,
+                batch_size=delivery_to.most_items,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
                 num_cpus=ENCODING_CPUS,
@@ -129,12 +134,11 @@ class _Tally:
         return AddReport(self._added, self._updated, self._unchanged, self._skipped)
 
 
-def _datasets(source: OpenedSource, shards: int, run: str) -> Iterator[Any]:
+def _datasets(source: OpenedSource, most: int, run: str) -> Iterator[Any]:
     """Streams of blocks: one where nodes read the source, slab after slab where they cannot."""
     import ray.data
 
     _configure(ray.data)
-    most = block_items(shards)
     if source.travels:
         ranges = [
             piece
@@ -274,22 +278,40 @@ def _encoded(block: pa.Table, places: list[int], to: Delivery) -> _Encoded:
     if not places:
         return _Encoded({}, {}, None)
     encoder, keeps_vectors = learned_encoder(to.root, to.layout.encoder)
-    values = values_of(block.take(pa.array(places, type=pa.int64())))
-    matrix, failures = encoder.features.matrix(values)
-    failed = {places[failure.position]: failure.reason for failure in failures}
-    usable = [place for place in places if place not in failed]
-    codes = encoder.runtime.encode(matrix)
-    joined, width = codes.tobytes(), codes.shape[1]
-    split = (joined[start : start + width] for start in range(0, len(joined), width))
-    return _Encoded(
-        dict(zip(usable, split, strict=True)), failed, matrix if keeps_vectors else None
-    )
+    codes: dict[int, bytes] = {}
+    failed: dict[int, str] = {}
+    kept: list[NDArray[np.float32]] = []
+    for start in range(0, len(places), CHUNK_ITEMS):
+        some = places[start : start + CHUNK_ITEMS]
+        matrix, failures = encoder.features.matrix(
+            values_of(block.take(pa.array(some, type=pa.int64())))
+        )
+        failed |= {some[failure.position]: failure.reason for failure in failures}
+        made = encoder.runtime.encode(matrix)
+        joined, width = made.tobytes(), made.shape[1]
+        split = (joined[at : at + width] for at in range(0, len(joined), width))
+        codes |= zip((place for place in some if place not in failed), split, strict=True)
+        if keeps_vectors:
+            kept.append(matrix)
+    return _Encoded(codes, failed, np.concatenate(kept) if kept else None)
+
+
+def items_at_a_time(shards: int, encoder: TrainedEncoder, *, keeps_vectors: bool) -> int:
+    """How many items are brought to the shards at a time.
+
+    For each shard enough that a transaction is worth its while; where features are kept, no more
+    than fit into ``KEPT_BYTES``.
+    """
+    most = min(MOST_ITEMS, CHUNK_ITEMS * shards)
+    if not keeps_vectors:
+        return most
+    return min(most, max(CHUNK_ITEMS, KEPT_BYTES // (4 * encoder.features.n_features)))
 
 
 @lru_cache(maxsize=2)
 def learned_encoder(root: str, fingerprint: str) -> tuple[TrainedEncoder, bool]:  # noqa: ARG001
     """The encoder of a cluster, loaded once by each process, and whether features are kept."""
-    folder = ClusterStorage(root).learned()
+    folder = ClusterStorage.at(root).learned()
     store = ItemStore.open(folder / "items.db")
     try:
         with store.reading(checked=False):

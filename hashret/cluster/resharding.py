@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -60,11 +59,9 @@ def reshard(
 
 
 def _remove_others(storage: ClusterStorage, layout: Layout) -> None:
-    """Remove generations of shards that ``cluster.json`` does not name."""
-    kept = layout.folder(0).split("/")[0]
-    for path in Path(storage.root).glob("shards-*"):
-        if path.name != kept and path.name.removeprefix("shards-").isdecimal():
-            shutil.rmtree(path)
+    """Remove the generations of shards next to the one that ``cluster.json`` names."""
+    for generation in (layout.generation - 1, layout.generation + 1):
+        storage.remove(f"shards-{generation}")
 
 
 def _move(

@@ -63,8 +63,21 @@ class ShardWriter:
 
     def __init__(self, root: str, folder: str) -> None:
         """Name the shard; its lock is taken with the first request."""
-        self._storage, self._folder = ClusterStorage(root), folder
+        self._storage, self._folder = ClusterStorage.at(root), folder
         self._open = ExitStack()
+        # Where shards are changed in place, what was acknowledged lies on a disk that all share.
+        self._may_have_lost = (
+            type(self._storage) is not ClusterStorage and _is_another_incarnation()
+        )
+
+    def lost(self) -> bool:
+        """Whether batches may be lost that an earlier one of this name acknowledged.
+
+        Where each node changes a copy of its own, they go with the node. Told once: the source is
+        to be given again, of which then only what is lost is encoded.
+        """
+        told, self._may_have_lost = self._may_have_lost, False
+        return told
 
     @cached_property
     def _store(self) -> ItemStore:
@@ -196,6 +209,12 @@ class ShardWriter:
                 "What was stored before it stays.",
             )
         )
+
+
+def _is_another_incarnation() -> bool:
+    import ray
+
+    return bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
 def _changes(store: ItemReader, origin: Origin, source: int | None, given: list[Given]) -> Changes:
