@@ -1,9 +1,11 @@
-"""Clusters for tests: a Ray of several nodes on this machine, and shards made by hand."""
+"""Ray on this machine, of nodes that share its file system, and shards made by hand."""
 
 import json
 import logging
+import os
 import shutil
-from contextlib import closing
+import warnings
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,29 +17,57 @@ from hashret.cluster.storage import ClusterStorage
 from hashret.snapshot import publish_due
 from hashret.store import ItemStore, NewItem
 
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# The nodes' processes must find the package as these tests do.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
-@pytest.fixture(scope="module")
-def ray_cluster():
-    """Ray with three nodes on loopback, of which each may be killed but the first."""
+OBJECTS = 100 << 20
+
+
+@contextmanager
+def nodes(count: int, cpus: int = 1):
+    """A cluster of a head and ``count`` more nodes, to which this process is connected."""
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    small = {"num_cpus": 1, "object_store_memory": 100 << 20}
-    cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-    try:
-        for _ in range(2):
-            cluster.add_node(**small)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": cpus,
+                "object_store_memory": OBJECTS,
+                "include_dashboard": False,
+            },
+        )
+        cluster.more = [
+            cluster.add_node(num_cpus=cpus, object_store_memory=OBJECTS) for _ in range(count)
+        ]
+        cluster.wait_for_nodes()
         ray.init(
-            cluster.address,
+            address=cluster.address,
             namespace="hashret",
             log_to_driver=False,
             logging_level=logging.ERROR,
-            configure_logging=False,
         )
+    try:
         yield cluster
     finally:
-        ray.shutdown()
-        cluster.shutdown()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.shutdown()
+            cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    """Three nodes, of which each may be killed but the first."""
+    with nodes(2) as cluster:
+        yield cluster
 
 
 def split(index, root: Path, shards: int) -> Path:

@@ -35,6 +35,7 @@ replicas_option = click.option(
 @click.pass_context
 def query(
     context: click.Context,
+    /,
     name: str | None,
     address: str | None,
     replicas: int,

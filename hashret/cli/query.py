@@ -115,7 +115,7 @@ def asking_options(*orders: str) -> Callable[[_Command], _Command]:
 @output_options(paths=True)
 @click.pass_context
 def query(
-    context: click.Context, index_name: str | None, page: Path | None, **asked: Any
+    context: click.Context, /, index_name: str | None, page: Path | None, **asked: Any
 ) -> None:
     """Find the items nearest to VALUE: exact matches, then one bit away, two, ...
 

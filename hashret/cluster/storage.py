@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
 from hashret.errors import HashretError, IndexNotFoundError
 from hashret.files import write_durably
+from hashret.place import index_folder
+from hashret.sources.remote import is_url
 
 
 class ClusterStorage:
@@ -21,10 +24,25 @@ class ClusterStorage:
         self.root = root
         self._folder = Path(root)
 
-    @classmethod
-    def at(cls, place: str) -> ClusterStorage:
-        """The storage of the cluster at a path."""
-        return cls(str(Path(place).expanduser().absolute()))
+    @staticmethod
+    def at(place: str | Path) -> ClusterStorage:
+        """The storage of a cluster at a path, or behind a URL that fsspec understands.
+
+        Args:
+            place: the path of a folder that all nodes share, used in place; or a URL such as
+                ``s3://bucket/name``, ``file:///mnt/shared/name`` for a mounted file system whose
+                locks and shared memory do not reach from one machine to the other: then nodes
+                keep copies, see :class:`~hashret.cluster.published.PublishedStorage`.
+
+        Raises:
+            UsageError: fsspec is missing, or what it needs for this kind of URL.
+            InputError: no file system of fsspec takes the URL.
+        """
+        if isinstance(place, str) and is_url(place):
+            from hashret.cluster.published import PublishedStorage
+
+            return PublishedStorage(place)
+        return ClusterStorage(str(index_folder(place)))
 
     def layout(self) -> Layout:
         """What ``cluster.json`` tells.
@@ -37,10 +55,7 @@ class ClusterStorage:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            raise IndexNotFoundError(
-                f"There is no cluster at {self.root}. Make one with `hashret cluster index SOURCE "
-                "-i NAME --shards N`."
-            ) from None
+            raise no_cluster(self.root) from None
         except OSError as error:
             raise HashretError(f"{path} cannot be read ({error.strerror or error}).") from error
         return Layout.from_json(content, str(path))
@@ -53,13 +68,52 @@ class ClusterStorage:
         """A folder on this machine with the index without items."""
         return self._folder / LEARNED
 
-    def reading(self, folder: str) -> Path:
-        """A folder on this machine with the newest state of a shard, to be read."""
+    def reading(self, folder: str, *, fresh: bool = False) -> Path:  # noqa: ARG002
+        """A folder on this machine with the newest state of a shard, to be read.
+
+        Args:
+            folder: that of the shard, as the layout names it.
+            fresh: behind a URL, look for a newer state now rather than every few seconds.
+        """
         return self._folder / folder
+
+    def discard(self, folder: str) -> None:
+        """What :meth:`reading` gave is damaged: where it is a copy, fetch another one next time."""
 
     def writing(self, folder: str) -> Path:
-        """A folder on this machine in which a shard is changed; nobody else may change it."""
+        """A folder on this machine in which a shard is changed; nobody else may change it.
+
+        It is absent where there is no such shard yet.
+        """
         return self._folder / folder
 
-    def publish(self, folder: str) -> None:
-        """Let others see what was changed in a shard, which is closed meanwhile."""
+    def publish(self, folder: str, *, whole: bool = False) -> None:
+        """Let others see what was changed in a shard, which is closed meanwhile.
+
+        Args:
+            folder: that of the shard, as the layout names it.
+            whole: behind a URL, send also what is there already, which may be damaged.
+        """
+
+    def remove(self, folder: str) -> None:
+        """Remove a shard, or a whole generation of them, that the layout does not name any more.
+
+        Raises:
+            HashretError: it cannot be removed.
+        """
+        try:
+            shutil.rmtree(self._folder / folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise HashretError(
+                f"{self._folder / folder} cannot be removed ({error.strerror or error})."
+            ) from error
+
+
+def no_cluster(root: str) -> IndexNotFoundError:
+    """Say that there is no cluster."""
+    return IndexNotFoundError(
+        f"There is no cluster at {root}. Make one with `hashret cluster index SOURCE -i NAME "
+        "--shards N`."
+    )

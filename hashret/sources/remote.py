@@ -36,12 +36,28 @@ def fetched(url: str, *, again: bool = False) -> Path:
     """
     if url in _copies and not again:
         return _copies[url]
+    system, path = file_system(url, "download the file and give its path")
+    _copies[url] = _copy(url, system, path)
+    return _copies[url]
+
+
+def file_system(url: str, otherwise: str) -> tuple[Any, str]:
+    """The file system of fsspec that a URL lies in, and the path there.
+
+    Args:
+        url: what fsspec understands.
+        otherwise: what to do where fsspec cannot be had.
+
+    Raises:
+        InputError: no file system of fsspec takes the URL.
+        UsageError: fsspec is missing, or what it needs for this kind of URL.
+    """
     try:
         import fsspec
     except ImportError as error:
         raise UsageError(
             f"{printable(url)} is a URL, for which fsspec is needed: pip install fsspec; or "
-            "download the file and give its path."
+            f"{otherwise}."
         ) from error
     try:
         system, path = fsspec.core.url_to_fs(url)
@@ -49,8 +65,7 @@ def fetched(url: str, *, again: bool = False) -> Path:
         raise UsageError(f"{printable(url)} cannot be read: {error}.") from error
     except Exception as error:  # fsspec's file systems raise anything.
         raise _unreachable(url, error) from error
-    _copies[url] = _copy(url, system, path)
-    return _copies[url]
+    return system, path
 
 
 def _copy(url: str, system: Any, path: str) -> Path:

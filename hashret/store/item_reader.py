@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,18 @@ select items.row, items.key, items.code, items.fields, items.content_hash, items
        sources.location, items.position
 from items left join sources on sources.id = items.source
 """
+
+
+class MovedItem(NamedTuple):
+    """An item as it is stored, with where it came from."""
+
+    row: int
+    key: str
+    code: bytes
+    fields: str
+    content_hash: bytes
+    source: str | None
+    position: int | None
 
 
 HELD_BYTES = 1 << 29
@@ -184,6 +196,23 @@ class ItemReader:
         ]:
             yield block
             last = block[-1].row
+
+    def moved_items(self, size: int) -> Iterator[list[MovedItem]]:
+        """All items by ascending row, so many at a time, as another database can take them over.
+
+        Raises:
+            DamagedIndexError: one does not match its checksum.
+        """
+        last = 0
+        while found := self._connection.execute(
+            f"{_ITEM_SQL} where items.row > ? order by items.row limit ?", [last, size]
+        ).fetchall():
+            stored_items(found)  # raises where one is damaged
+            yield [
+                MovedItem(row, key, code, fields, digest, location, position)
+                for row, key, code, fields, digest, _, location, position in found
+            ]
+            last = found[-1][0]
 
     def rows_where(self, condition: str) -> NDArray[np.int64]:
         """Rows, ascending, that satisfy an SQL condition; see :mod:`hashret.store.where`."""

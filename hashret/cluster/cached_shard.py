@@ -1,0 +1,179 @@
+"""The newest version of a shard on this machine, to be read."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from hashret.cluster.cache import (
+    Held,
+    locked,
+    remove_at_once,
+    remove_unless_held,
+    unfinished_beside,
+    writing_cache,
+)
+from hashret.cluster.fetching import fetch
+from hashret.cluster.remote_folder import GoneError, RemoteFolder
+from hashret.cluster.versions import CURRENT_FILE, Version
+from hashret.errors import DamagedIndexError, HashretError, IndexNotFoundError
+from hashret.files import write_durably
+
+REFRESH_SECONDS = 10.0
+"""A new version is looked for no more often, with one small request for each shard and process."""
+
+KEPT_SECONDS = 600.0
+"""A version stays at least so long after :meth:`CachedShard.newest` has given a newer one."""
+
+_ATTEMPTS = 3
+
+_log = logging.getLogger("hashret")
+
+
+class CachedShard:
+    """Copies of published versions, for all processes of this machine.
+
+    ``<cache>/<version>/`` is a whole index; ``current.json`` names the one that is newest as far as
+    is known here. Threads may share this.
+    """
+
+    def __init__(self, remote: RemoteFolder, shard: str, cache: Path, near: Path) -> None:
+        """Keep copies of a ``shard`` in ``cache``; ``near`` may have the same files already."""
+        self._remote = remote
+        self._shard = shard
+        self._cache = cache
+        self._near = near
+        self._lock = threading.Lock()
+        self._held: Held | None = None
+        self._replaced: list[tuple[float, Held]] = []
+        self._look_again = 0.0
+        self._said = ""
+
+    def newest(self, *, fresh: bool = False) -> Path:
+        """The folder of the newest version; it is looked for where the last look is too old.
+
+        While one thread looks for it, the others get the one that is there.
+
+        Args:
+            fresh: look for it in any case.
+
+        Raises:
+            HashretError: there is none here, and none can be had.
+        """
+        held = self._held
+        if held is None or fresh:
+            self._lock.acquire()
+        elif time.monotonic() < self._look_again or not self._lock.acquire(blocking=False):
+            return held.folder
+        try:
+            if self._held is None or fresh or time.monotonic() >= self._look_again:
+                self._held = self._looked_for()
+                self._look_again = time.monotonic() + REFRESH_SECONDS
+            return self._held.folder
+        finally:
+            self._lock.release()
+
+    def look_again(self) -> None:
+        """Look for a newer version the next time."""
+        self._look_again = 0.0
+
+    def discard(self) -> None:
+        """Forget the copy of the newest version, which is damaged; the next one is fetched."""
+        with self._lock:
+            held, self._held = self._held, None
+            if held is not None:
+                with suppress(OSError), locked(self._cache / "fetch.lock"):
+                    if held.is_there():
+                        remove_at_once(held.folder)
+                held.release()
+
+    def _looked_for(self) -> Held:
+        try:
+            version, held = self._brought()
+        except HashretError as error:
+            known = self._known()
+            if known is None:
+                raise
+            if str(error) != self._said:
+                self._said = str(error)
+                _log.warning(
+                    "%s Queries of %s go on with version %s, which is here already.",
+                    error,
+                    self._remote.place(self._shard),
+                    known.folder.name,
+                )
+            return known
+        self._said = ""
+        if self._held is not None and self._held is not held:
+            self._replaced.append((time.monotonic(), self._held))
+        self._sweep(version)
+        return held
+
+    def _brought(self) -> tuple[Version, Held]:
+        for _ in range(_ATTEMPTS):
+            version = self._published()
+            folder = self._cache / version.name
+            held = self._held
+            if held is None or held.folder != folder or not held.is_there():
+                try:
+                    self._fetch(version, folder)
+                except GoneError:
+                    continue  # newer versions were published meanwhile, and this one was removed
+                held = Held.take(folder)
+            if held is not None:
+                return version, held
+        raise DamagedIndexError(
+            f"{self._remote.place(self._shard)} names files that are not there. Restore them "
+            "from a copy, or publish the shard from the node that wrote it, whole (whole=True)."
+        )
+
+    def _published(self) -> Version:
+        name = f"{self._shard}/{CURRENT_FILE}"
+        content = self._remote.read(name)
+        if content is None:
+            raise IndexNotFoundError(
+                f"There is no {self._remote.place(name)}: the shard was never published, or the "
+                "file system is not mounted here. `hashret cluster index SOURCE -i NAME` makes a "
+                "cluster, and goes on where it was interrupted."
+            )
+        return Version.from_json(content, self._remote.place(name))
+
+    def _fetch(self, version: Version, folder: Path) -> None:
+        if not folder.is_dir():
+            with writing_cache(self._cache), locked(self._cache / "fetch.lock"):
+                if not folder.is_dir():
+                    near = [self._near, *(path for path in self._cache.iterdir() if path.is_dir())]
+                    with unfinished_beside(folder) as unfinished:
+                        fetch(self._remote, self._shard, version, unfinished, near)
+        noted = self._noted()
+        if noted is None or noted.name != version.name:
+            with suppress(OSError):
+                write_durably(self._cache / CURRENT_FILE, version.to_json())
+
+    def _noted(self) -> Version | None:
+        path = self._cache / CURRENT_FILE
+        with suppress(OSError, DamagedIndexError):
+            return Version.from_json(path.read_bytes(), str(path))
+        return None
+
+    def _known(self) -> Held | None:
+        """The newest version that is here."""
+        if self._held is not None and self._held.is_there():
+            return self._held
+        noted = self._noted()
+        return None if noted is None else Held.take(self._cache / noted.name)
+
+    def _sweep(self, newest: Version) -> None:
+        """Let go of what was replaced long ago, and remove what nobody holds."""
+        now = time.monotonic()
+        for since, held in self._replaced:
+            if now - since >= KEPT_SECONDS:
+                held.release()
+        self._replaced = [(at, held) for at, held in self._replaced if now - at < KEPT_SECONDS]
+        with suppress(OSError):
+            for path in self._cache.iterdir():
+                if path.is_dir() and path.name[0] != "." and path.name != newest.name:
+                    remove_unless_held(path)

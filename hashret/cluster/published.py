@@ -1,0 +1,171 @@
+"""A cluster behind a URL: shards are published by version, and each node keeps copies."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hashret.cluster.cache import cache_of
+from hashret.cluster.cached_shard import CachedShard
+from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
+from hashret.cluster.remote_folder import RemoteFolder, UnreachableError
+from hashret.cluster.storage import ClusterStorage, no_cluster
+from hashret.cluster.versions import CURRENT_FILE
+from hashret.cluster.working_copy import WorkingCopy
+from hashret.files import write_durably
+
+_log = logging.getLogger("hashret")
+
+
+class PublishedStorage(ClusterStorage):
+    """A cluster in an object store, or on a mounted file system without locks between machines.
+
+    ::
+
+        <URL>/cluster.json
+        <URL>/learned/...                     as a shard
+        <URL>/shards-1/00003/current.json     the newest version: its files, sizes and SHA-256
+        <URL>/shards-1/00003/<version>/...    what is new in a version, and its version.json
+
+    A version costs its new files: ``items.db`` and ``seal.json`` whole, and the segments that were
+    made since; the encoder and the other segments stay where they are. The newest version and the
+    one before it are kept. Copies lie below ``HASHRET_CACHE``, else in the user's cache folder.
+
+    Attributes:
+        root: the URL.
+    """
+
+    def __init__(self, root: str) -> None:
+        """Name the URL, below which nothing may be yet.
+
+        Raises:
+            UsageError: fsspec is missing, or what it needs for this kind of URL.
+            InputError: no file system of fsspec takes the URL.
+        """
+        self.root = root.rstrip("/")
+        self._remote = RemoteFolder(self.root)
+        self._cache = cache_of(self.root)
+        self._shards: dict[str, CachedShard] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process or on another machine, it has that one's copies."""
+        return type(self), (self.root,)
+
+    def layout(self) -> Layout:
+        """What ``cluster.json`` tells; where it cannot be reached, what it told before.
+
+        Raises:
+            IndexNotFoundError: there is none.
+            DamagedIndexError: it is damaged.
+            HashretError: nobody can tell.
+        """
+        kept = self._cache / LAYOUT_FILE
+        try:
+            content = self._remote.read(LAYOUT_FILE)
+        except UnreachableError as error:
+            with suppress(OSError):
+                layout = Layout.from_json(kept.read_bytes(), str(kept))
+                _log.warning("%s It is taken to be as it was.", error)
+                return layout
+            raise
+        if content is None:
+            raise no_cluster(self.root)
+        layout = Layout.from_json(content, self._remote.place(LAYOUT_FILE))
+        with suppress(OSError):
+            self._cache.mkdir(parents=True, exist_ok=True)
+            write_durably(kept, content)
+        return layout
+
+    def write_layout(self, layout: Layout) -> None:
+        """Replace ``cluster.json``; the last step of making or resharding a cluster."""
+        self._remote.write(LAYOUT_FILE, layout.to_json())
+
+    def learned(self) -> Path:
+        """A folder on this machine with the index without items; see :meth:`reading`."""
+        return self.reading(LEARNED)
+
+    def reading(self, folder: str, *, fresh: bool = False) -> Path:
+        """A folder on this machine with the newest published version of a shard, to be read.
+
+        It is looked for every ``REFRESH_SECONDS``, and fetched whole before it is used; then this
+        returns another folder, and an index in the one before can be read for ``KEPT_SECONDS``
+        more, or until this object is gone. Where the store cannot be reached, or what it has is
+        damaged, the version that is here stays, and the logger ``hashret`` is told once.
+
+        Args:
+            folder: that of the shard, as the layout names it.
+            fresh: look for a newer version in any case.
+
+        Raises:
+            HashretError: there is no version here, and none can be had.
+        """
+        return self._shard(folder).newest(fresh=fresh)
+
+    def discard(self, folder: str) -> None:
+        """The copy that ``reading`` gave is damaged: :meth:`reading` is to fetch another one."""
+        self._shard(folder).discard()
+
+    def writing(self, folder: str) -> Path:
+        """A folder on this machine in which a shard is changed; nobody else may change it.
+
+        It holds the newest published version, or is absent where there is none yet. It is kept
+        between runs, and goes on from what was changed in it, published or not, until another node
+        has published the shard; then it is replaced, and the logger ``hashret`` is told.
+
+        A node that dies before :meth:`publish` takes what it changed since the last time with it,
+        unless it comes back, with its disk, before another node has published the shard. The same
+        source, given again, brings that back: items are known by key and content.
+
+        Raises:
+            HashretError: the newest version cannot be had, or the folder cannot be written.
+        """
+        return self._working(folder).up_to_date()
+
+    def publish(self, folder: str, *, whole: bool = False) -> None:
+        """Make what was changed in a shard, which is closed meanwhile, its newest version.
+
+        Interrupted at any moment, the version before stays the newest, and this may be called
+        again. Where nothing was changed, nothing is sent.
+
+        One node at a time may write to a shard. If another one published it since
+        :meth:`writing`, this is refused; two that publish it within the same moment are not told
+        from each other, and the later one stays.
+
+        Args:
+            folder: that of the shard, as the layout names it.
+            whole: send all its files, though older versions have some of them: those may be
+                damaged.
+
+        Raises:
+            IndexChangedError: another node has published the shard meanwhile.
+            DamagedIndexError: the index is damaged.
+            HashretError: it cannot be sent, or someone reads from it.
+        """
+        self._working(folder).publish(whole=whole)
+        self._shard(folder).look_again()
+
+    def remove(self, folder: str) -> None:
+        """Remove a shard, or a whole generation of them; those who read them have copies."""
+        names = [f"{folder}/{name}" for name in self._remote.names(folder)]
+        named = [name for name in names if name.endswith(f"/{CURRENT_FILE}")]
+        self._remote.remove(named)
+        self._remote.remove([name for name in names if name not in named])
+
+    def _shard(self, folder: str) -> CachedShard:
+        with self._lock:
+            if folder not in self._shards:
+                self._shards[folder] = CachedShard(
+                    self._remote,
+                    folder,
+                    self._cache / "reading" / folder,
+                    self._cache / "writing" / folder / "index",
+                )
+            return self._shards[folder]
+
+    def _working(self, folder: str) -> WorkingCopy:
+        reading, writing = self._cache / "reading" / folder, self._cache / "writing" / folder
+        return WorkingCopy(self._remote, folder, writing, reading)
