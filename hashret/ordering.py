@@ -202,8 +202,8 @@ def search_whole_rings(
     limit cuts a ring, a query costs a search by limit and one by radius, and as much memory as that
     ring has hits.
     """
-    whole = isinstance(limit, int | np.integer) and not isinstance(limit, bool)
-    if limit is None or not whole or limit < 1:
+    is_number = isinstance(limit, int | np.integer) and not isinstance(limit, bool)
+    if limit is None or not is_number or limit < 1:
         return search_many(
             parts, codes, radius, limit, allowed
         )  # which refuses what makes no sense
