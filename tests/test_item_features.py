@@ -106,7 +106,9 @@ def test_pictures_indexed_as_vectors_are_read_as_vectors(tmp_path, digits):
 
 
 def test_when_nothing_can_be_read_it_says_why(indexed, vectors_index):
-    with pytest.raises(InputError, match="came from Python or through standard input and are not on disk"):
+    with pytest.raises(
+        InputError, match="came from Python or through standard input and are not on disk"
+    ):
         read(vectors_index)
     index, source = indexed("digits")
     source.unlink()

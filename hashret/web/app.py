@@ -16,12 +16,12 @@ from starlette.responses import Response
 from hashret.web import schemas
 from hashret.web.api import api
 from hashret.web.guards import Guards
+from hashret.web.item_routes import item_routes
 from hashret.web.metrics import Measured, Metrics
 from hashret.web.pages import pages
 from hashret.web.problems import REQUEST_ERROR, Problem, problem_of
 from hashret.web.served import Served
 from hashret.web.settings import Settings
-from hashret.web.thumbnails import Thumbnails
 from hashret.web.warming import warm
 from hashret.web.working import Workers
 
@@ -54,7 +54,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.served = served
     app.state.workers = workers
-    app.include_router(api(served, workers, Thumbnails(), metrics))
+    app.include_router(api(served, workers, metrics))
+    app.include_router(item_routes(served, workers))
     app.include_router(pages(served, workers))
     _answer_errors(app)
     _describe_token(app, settings)

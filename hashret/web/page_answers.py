@@ -10,7 +10,6 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from hashret.web.json_text import to_json
 from hashret.web.problems import Problem, problem_of
 from hashret.web.showing import rendered, static_file
 
@@ -43,11 +42,6 @@ def as_page(
         template, stylesheet=_address("hashret.css"), script=_address("hashret.js"), **values
     )
     return Response(content, status, {"cache-control": "no-store", **(headers or {})}, _HTML)
-
-
-def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """The JSON twin of a page."""
-    return Response(to_json(value), status, headers, "application/json")
 
 
 @cache
