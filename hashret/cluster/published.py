@@ -91,14 +91,15 @@ class PublishedStorage(ClusterStorage):
     def reading(self, folder: str, *, fresh: bool = False) -> Path:
         """A folder on this machine with the newest published version of a shard, to be read.
 
-        It is looked for every ``REFRESH_SECONDS``, and fetched whole before it is used; then this
-        returns another folder, and an index in the one before can be read for ``KEPT_SECONDS``
-        more, or until this object is gone. Where the store cannot be reached, or what it has is
-        damaged, the version that is here stays, and the logger ``hashret`` is told once.
+        The first time, this waits until it is there, whole. Later, a thread looks for a newer one
+        every ``REFRESH_SECONDS`` while this is called, and fetches it; then another folder is
+        returned, and an index in the one before can be read for ``KEPT_SECONDS`` more, unless this
+        object is gone. Where the store cannot be reached, or what it has is damaged, the version
+        that is here stays, and the logger ``hashret`` is told once.
 
         Args:
             folder: that of the shard, as the layout names it.
-            fresh: look for a newer version in any case.
+            fresh: look for a newer version now, and wait for it.
 
         Raises:
             HashretError: there is no version here, and none can be had.
