@@ -122,7 +122,7 @@ class Index(ChangeableIndex):
             InputError: the source cannot be read or learned from.
             UsageError: a parameter is out of its range.
         """
-        hasher = _hasher(hasher, n_bits, epochs, random_state)
+        hasher = chosen_hasher(hasher, n_bits, epochs, random_state)
         opened = opened_source(
             source,
             kind,
@@ -306,9 +306,14 @@ class Index(ChangeableIndex):
         return repair(folder, tables_progress(progress))
 
 
-def _hasher(
+def chosen_hasher(
     hasher: CodeEstimator | None, n_bits: int, epochs: int | None, random_state: int | None
 ) -> CodeEstimator:
+    """The hasher that was given, or one of these parameters.
+
+    Raises:
+        UsageError: there is one, which has parameters of its own.
+    """
     if hasher is None:
         from hashret.encoder import SemanticHasher
 

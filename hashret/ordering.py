@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +13,13 @@ from hashret.codes import Codes
 from hashret.errors import UsageError
 from hashret.search import CodeIndex, Found, SearchStats, search_many
 
-Order = Literal["row", "certainty"]
-ORDERS: tuple[Order, ...] = ("row", "certainty")
+Order = Literal["row", "key", "certainty"]
+ORDERS: tuple[Order, ...] = ("row", "key", "certainty")
+
+FirstByKey = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
+"""Rows and a number -> those so many of them whose keys come first."""
+
+_NO_SHORTLIST = "A shortlist is what rerank re-orders: ask for both, or for neither."
 
 SHORTLIST = 100
 SHORTLIST_FACTOR = 10
@@ -31,11 +36,13 @@ class Refinement:
         vectors: feature rows of the queries, ``float32``, ``(nq, d)``: the shortlist is ordered by
             the Euclidean distance to the kept vectors. None leaves it as it is.
         shortlist: how many of the nearest by Hamming distance are re-ordered; None for all.
+        by_key: hits that are equal so far are ordered by key; else by row.
     """
 
     logits: NDArray[np.float32] | None = None
     vectors: NDArray[np.float32] | None = None
     shortlist: int | None = None
+    by_key: bool = False
 
 
 IN_ROW_ORDER = Refinement()
@@ -51,11 +58,41 @@ def check_order(order: str) -> None:
         raise UsageError(f"order must be one of {', '.join(ORDERS)}, not {order!r}.")
 
 
+def check_order_without_logits(order: str, asked: str) -> None:
+    """Refuse an order that takes the logits of a value, where there is none.
+
+    Raises:
+        UsageError: ``order`` is ``"certainty"``, or none at all.
+    """
+    check_order(order)
+    if order == "certainty":
+        raise UsageError(
+            f"order={order!r} needs the logits of a value, and {asked} has none; query with the "
+            "value itself, or in the order of rows or keys."
+        )
+
+
+def check_no_rerank(rerank: bool, shortlist: int | None) -> None:
+    """Refuse to re-rank by a code.
+
+    Raises:
+        UsageError: ``rerank``, or a shortlist.
+    """
+    if rerank:
+        raise UsageError(
+            "rerank compares features, and a code has none; query with a value or a key."
+        )
+    if shortlist is not None:
+        raise UsageError(_NO_SHORTLIST)
+
+
 def refined(
     logits: NDArray[np.float32] | None,
     vectors: NDArray[np.float32] | None,
     limit: int | None,
     shortlist: int | None,
+    *,
+    by_key: bool = False,
 ) -> Refinement:
     """The refinement that a query asks for.
 
@@ -64,6 +101,7 @@ def refined(
         vectors: see :class:`Refinement`.
         limit: the most hits in the answer; None for all within the radius.
         shortlist: None for ``max(100, 10 * limit)``, or for all where there is no limit.
+        by_key: see :class:`Refinement`.
 
     Raises:
         UsageError: a shortlist that is no number of at least 1, is shorter than the answer, or is
@@ -71,8 +109,8 @@ def refined(
     """
     if vectors is None:
         if shortlist is not None:
-            raise UsageError("A shortlist is what rerank re-orders: ask for both, or for neither.")
-        return Refinement(logits)
+            raise UsageError(_NO_SHORTLIST)
+        return Refinement(logits, by_key=by_key)
     for name, number in (("limit", limit), ("shortlist", shortlist)):
         if number is None:
             continue
@@ -80,12 +118,12 @@ def refined(
             raise UsageError(f"{name} must be an integer of at least 1, not {number!r}.")
     if shortlist is None:
         length = None if limit is None else max(SHORTLIST, SHORTLIST_FACTOR * limit)
-        return Refinement(logits, vectors, length)
+        return Refinement(logits, vectors, length, by_key)
     if limit is not None and shortlist < limit:
         raise UsageError(
             f"A shortlist of {shortlist} cannot give {limit} hits: make it longer than the limit."
         )
-    return Refinement(logits, vectors, shortlist)
+    return Refinement(logits, vectors, shortlist, by_key)
 
 
 def flip_costs(code: Codes, codes: Codes, logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -118,20 +156,37 @@ def flip_costs(code: Codes, codes: Codes, logits: NDArray[np.float32]) -> NDArra
     return total
 
 
-def order_by_certainty(
-    found: Found, code: Codes, codes: Codes, logits: NDArray[np.float32], limit: int | None
-) -> Found:
-    """The same hits by distance, then flip cost, then row; the first ``limit`` of them.
+def cut_whole_rings(
+    found: Found,
+    costs: NDArray[np.float64] | None,
+    limit: int | None,
+    first_by_key: FirstByKey | None,
+) -> tuple[Found, NDArray[np.float64] | None]:
+    """The first ``limit`` hits by distance, then cost, then row or key, and their costs.
 
     Args:
-        found: whole rings of hits.
-        code: of the query.
-        codes: of the hits, ``(hits, n_bits / 8)``.
-        logits: of the query, ``(n_bits,)``.
+        found: whole rings of hits, or all there are.
+        costs: of the hits, ``(hits,)``, see :func:`flip_costs`; None if they do not count.
         limit: None for all.
+        first_by_key: finds those that come first by key; None orders by row. The hits that are
+            chosen by it are in the order of rows all the same, as far as distance and cost go.
     """
-    order = np.lexsort((found.rows, flip_costs(code, codes, logits), found.distances))[:limit]
-    return Found(found.rows[order], found.distances[order], found.stats)
+    ties = np.zeros(len(found)) if costs is None else costs
+    order = np.lexsort((found.rows, ties, found.distances))
+    if limit is not None and len(order) > limit:
+        if first_by_key is not None:
+            last = order[limit - 1]
+            tied = (found.distances == found.distances[last]) & (ties == ties[last])
+            own = order[tied[order]]
+            before = int(np.flatnonzero(tied[order])[0])
+            chosen = first_by_key(found.rows[own], limit - before)
+            own = own[np.isin(found.rows[own], chosen)]
+            order = np.concatenate([order[:before], own])
+        order = order[:limit]
+    return (
+        Found(found.rows[order], found.distances[order], found.stats),
+        None if costs is None else costs[order],
+    )
 
 
 def search_whole_rings(
@@ -143,17 +198,24 @@ def search_whole_rings(
 ) -> list[Found]:
     """At least ``limit`` hits a query where there are so many, and all at the distance of the last.
 
-    Which hits of the last ring come first is not known before all of them are seen. So a query
-    costs a search by limit and one by radius, and as much memory as that ring has hits.
+    Which hits of the last ring come first is not known before all of them are seen. So where the
+    limit cuts a ring, a query costs a search by limit and one by radius, and as much memory as that
+    ring has hits.
     """
-    found = search_many(parts, codes, radius, limit, allowed)
-    if limit is None:
-        return found
+    whole = isinstance(limit, int | np.integer) and not isinstance(limit, bool)
+    if limit is None or not whole or limit < 1:
+        return search_many(
+            parts, codes, radius, limit, allowed
+        )  # which refuses what makes no sense
+    found = search_many(parts, codes, radius, limit + 1, allowed)
     again: dict[int, list[int]] = {}
     for q, one in enumerate(found):
-        # A ring 0 that is cut holds the first rows already: nothing in it differs.
-        if len(one) >= limit and one.distances[-1] > 0:
+        if len(one) <= limit:
+            continue
+        if one.distances[-1] == one.distances[-2]:
             again.setdefault(int(one.distances[-1]), []).append(q)
+        else:
+            found[q] = Found(one.rows[:-1], one.distances[:-1], one.stats)
     for reach, queries in again.items():
         for q, whole in zip(
             queries, search_many(parts, codes[queries], reach, None, allowed), strict=True

@@ -15,7 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
 from hashret.errors import IndexChangedError, UsageError
-from hashret.ordering import check_order, refined
+from hashret.ordering import (
+    Refinement,
+    check_no_rerank,
+    check_order,
+    check_order_without_logits,
+    refined,
+)
 from hashret.place import check_is_index, index_folder
 from hashret.reader import Reader
 from hashret.report import facts
@@ -211,10 +217,12 @@ class QueryableIndex:
                 hits are in.
             limit: the most hits; None for all within ``radius``.
             where: an SQL condition on ``key`` and the fields, such as ``label = 9``.
-            order: of hits at one distance. ``"row"``: as they were added. ``"certainty"``: by the
+            order: of hits at one distance. ``"row"``: as they were added. ``"key"``: by their keys,
+                as texts by code points, which is the same however the items were added and spread
+                over shards. ``"certainty"``: by the
                 sum of ``|logit|`` over the bits in which they differ from the value, so that bits
-                of which the encoder was less certain count less, then by row. With a limit that
-                takes a second search, for all hits at the distance of the last.
+                of which the encoder was less certain count less, then by row. A limit that cuts
+                a ring takes a second search, for all of that ring, unless the order is by row.
             rerank: order the ``shortlist`` nearest by the exact Euclidean distance of the value's
                 features to the kept vectors, and answer with the first ``limit`` of them.
             shortlist: None for 100, or 10 times the limit if that is more; without a limit, all
@@ -251,11 +259,11 @@ class QueryableIndex:
             KeyNotFoundError: no item has the key.
             UsageError: ``order="certainty"``: only a value has logits, a stored code has none.
         """
-        _only_by_row(order, "a key")
+        check_order_without_logits(order, "a key")
         with self._reader.state():
             item = self._reader.item(key)
             vectors = self._reader.vectors([item.row]) if rerank else None
-            refinement = refined(None, vectors, limit, shortlist)
+            refinement = refined(None, vectors, limit, shortlist, by_key=order == "key")
             return self._reader.search(item.code[None], radius, limit, where, refinement)[0]
 
     @_asked_again
@@ -278,7 +286,7 @@ class QueryableIndex:
             radius: as in :meth:`query`.
             limit: as in :meth:`query`.
             where: as in :meth:`query`.
-            order: ``"row"``; a code has no logits to order by.
+            order: ``"row"`` or ``"key"``; a code has no logits to order by.
             rerank: False; a code has no features to compare.
             shortlist: None, for the same reason.
 
@@ -286,12 +294,9 @@ class QueryableIndex:
             EncoderMismatchError: the code has another length, or names another encoder.
             UsageError: another ``order``, or ``rerank``.
         """
-        _only_by_row(order, "a code")
-        if rerank:
-            raise UsageError(
-                "rerank compares features, and a code has none; query with a value or a key."
-            )
-        refinement = refined(None, None, limit, shortlist)
+        check_order_without_logits(order, "a code")
+        check_no_rerank(rerank, shortlist)
+        refinement = Refinement(by_key=order == "key")
         own = self.encoder.own_code(code)
         return self._reader.search(own, radius, limit, where, refinement)[0]
 
@@ -318,8 +323,29 @@ class QueryableIndex:
             rows if rerank else None,
             limit,
             shortlist,
+            by_key=order == "key",
         )
         return self._reader.search(encoder.encode(rows), radius, limit, where, refinement)
+
+    @_asked_again
+    def search_codes(
+        self,
+        codes: Codes,
+        radius: int | None,
+        limit: int | None,
+        where: str | None,
+        refinement: Refinement,
+    ) -> list[Result]:
+        """One result for each code: what the other queries come down to.
+
+        Args:
+            codes: ``uint8``, shape ``(n, n_bits / 8)``, of the encoder of this index.
+            radius: as in :meth:`query`.
+            limit: as in :meth:`query`; of a re-ranked answer too.
+            where: as in :meth:`query`.
+            refinement: how hits are ordered.
+        """
+        return self._reader.search(codes, radius, limit, where, refinement)
 
     def encode(self, values: Iterable[Any]) -> Codes:
         """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""
@@ -328,12 +354,3 @@ class QueryableIndex:
     def reconstruct(self, codes: ArrayLike) -> NDArray[np.float32]:
         """What the decoder makes of codes: see :meth:`TrainedEncoder.reconstruct`."""
         return self.encoder.reconstruct(codes)
-
-
-def _only_by_row(order: str, asked: str) -> None:
-    check_order(order)
-    if order != "row":
-        raise UsageError(
-            f"order={order!r} needs the logits of a value, and {asked} has none; query with the "
-            "value itself, or in the order of rows."
-        )

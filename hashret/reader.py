@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 
 from hashret.codes import Codes
 from hashret.errors import DamagedIndexError, KeyNotFoundError, UsageError
+from hashret.key_order import KeyOrder
 from hashret.ordering import (
     IN_ROW_ORDER,
     Refinement,
-    order_by_certainty,
+    cut_whole_rings,
+    flip_costs,
     search_whole_rings,
     vector_distances,
 )
@@ -59,6 +62,7 @@ class _Question(NamedTuple):
     radius: int | None
     limit: int | None
     logits: NDArray[np.float32] | None
+    by_key: bool
 
 
 def stored(store: ItemReader, key: str) -> StoredItem:
@@ -99,6 +103,7 @@ class Reader:
         self._folder = folder
         self._snapshot: Snapshot | None = None
         self._filters: OrderedDict[str | None, _Filter] = OrderedDict()
+        self._key_order = KeyOrder()
 
     @contextmanager
     def state(self, *, checked: bool = True) -> Iterator[None]:
@@ -162,7 +167,7 @@ class Reader:
             limit = wanted if limit is None else limit  # no more are in the answer
         with self.snapshot() as snapshot:
             chosen = self._filter(snapshot, where)
-            question = _Question(codes, radius, wanted, refinement.logits)
+            question = _Question(codes, radius, wanted, refinement.logits, refinement.by_key)
             answers = self._answers(snapshot, chosen, question)
             if refinement.vectors is not None:
                 answers = [
@@ -216,22 +221,29 @@ class Reader:
     def _found(
         self, parts: list[CodeIndex], allowed: NDArray[np.uint8] | None, question: _Question
     ) -> list[tuple[Found, list[Hit]]]:
-        codes, radius, limit, logits = question
-        if logits is None:
+        codes, radius, limit, logits, by_key = question
+        if logits is None and not by_key:
             found = search_many(parts, codes, radius, limit, allowed)
-        else:
-            found = []
-            # Whole rings may be large: few at a time are held.
-            for start in range(0, len(codes), RINGS_AT_A_TIME):
-                some = slice(start, start + RINGS_AT_A_TIME)
-                rings = search_whole_rings(parts, codes[some], radius, limit, allowed)
-                found += [
-                    order_by_certainty(
-                        one, code, self._codes(one.rows, code.size), own_logits, limit
-                    )
-                    for one, code, own_logits in zip(rings, codes[some], logits[some], strict=True)
-                ]
-        return [(one, self._hits(code, one)) for one, code in zip(found, codes, strict=True)]
+            return [
+                (one, self._hits(code, one, self.store.items_of(one.rows)))
+                for one, code in zip(found, codes, strict=True)
+            ]
+        first_by_key = partial(self._key_order.first, self.store) if by_key else None
+        answers = []
+        # Whole rings may be large: few at a time are held.
+        for start in range(0, len(codes), RINGS_AT_A_TIME):
+            some = codes[start : start + RINGS_AT_A_TIME]
+            for q, one in enumerate(search_whole_rings(parts, some, radius, limit, allowed)):
+                costs = None
+                if logits is not None:
+                    own = self._codes(one.rows, codes.shape[1])
+                    costs = flip_costs(some[q], own, logits[start + q])
+                cut, costs = cut_whole_rings(one, costs, limit, first_by_key)
+                items = self.store.items_of(cut.rows)
+                if by_key:
+                    cut = _in_key_order(cut, costs, items)
+                answers.append((cut, self._hits(some[q], cut, items)))
+        return answers
 
     def _reranked(
         self, rows: NDArray[np.int64], hits: list[Hit], query: NDArray[np.float32]
@@ -257,8 +269,7 @@ class Reader:
             )
         return np.frombuffer(b"".join(codes), dtype=np.uint8).reshape(-1, n_bytes)
 
-    def _hits(self, code: Codes, found: Found) -> list[Hit]:
-        items = self.store.items_of(found.rows)
+    def _hits(self, code: Codes, found: Found, items: Mapping[int, StoredItem]) -> list[Hit]:
         asked = int.from_bytes(code.tobytes())
         hits = []
         for rank, (row, distance) in enumerate(
@@ -275,6 +286,17 @@ class Reader:
                 Hit(rank, item.key, distance, similarity, item.code, item.fields, item.location)
             )
         return hits
+
+
+def _in_key_order(
+    found: Found, costs: NDArray[np.float64] | None, items: Mapping[int, StoredItem]
+) -> Found:
+    """The same hits; those of one distance and cost by key."""
+    keys = [items[row].key if row in items else "" for row in found.rows.tolist()]
+    ranks = np.empty(len(keys), dtype=np.int64)
+    ranks[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
+    order = np.lexsort((ranks, *(() if costs is None else (costs,)), found.distances))
+    return Found(found.rows[order], found.distances[order], found.stats)
 
 
 def _distance(asked: int, n_bytes: int, code: Codes) -> int:

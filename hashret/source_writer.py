@@ -7,19 +7,28 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashret.changes import (
+    Changes,
+    Comparer,
+    Given,
+    Origin,
+    known_under,
+    refusal,
+    write_beside,
+    write_new,
+)
 from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
 from hashret.features import Failure, Features
 from hashret.ingest import AddReport, chunks, skipped_item
-from hashret.sources import Item, SkippedInputs, Source, content_hashes, is_gone
-from hashret.sources.locations import shown_location
+from hashret.sources import Item, SkippedInputs, Source, content_hashes
 from hashret.stopwatch import Stopwatch
-from hashret.store import ItemWriter, NewItem, encode_fields
+from hashret.store import ItemWriter, encode_fields
 from hashret.store.items import KnownItem
 
 _log = logging.getLogger("hashret")
@@ -86,14 +95,6 @@ class Step(NamedTuple):
     is_last: bool
 
 
-class _New(NamedTuple):
-    """An item whose value is not stored under its key, with its fields as JSON and its hash."""
-
-    item: Item
-    fields: str
-    digest: bytes
-
-
 class _Made(NamedTuple):
     """A code, and the feature row ``(d,)``, which is empty where the index keeps none."""
 
@@ -106,26 +107,24 @@ class _Chunk:
     """Items that were compared with what is stored.
 
     Attributes:
-        seen: how many there are.
-        replaced: the rows of items whose keys get other values, by key.
-        new: those whose values are not stored under their keys.
-        made: codes of some of these, by their places in ``new``, that are stored already.
+        items: all of them.
+        changes: what they change.
+        made: codes of some of the new ones, by their places among these, that are stored already.
         coded: the codes to be of the others.
-        refield: rows and the fields that they get.
-        moved: rows and positions of what now lies in this source.
     """
 
-    seen: int
-    replaced: dict[str, int] = field(default_factory=dict)
-    new: list[_New] = field(default_factory=list)
+    items: list[Item]
+    changes: Changes
     made: dict[int, _Made] = field(default_factory=dict)
     coded: Future[Coded] | None = None
-    refield: list[tuple[int, str]] = field(default_factory=list)
-    moved: list[tuple[int, int | None]] = field(default_factory=list)
 
     def unmade(self) -> list[Item]:
         """The items that have to be encoded."""
-        return [given.item for place, given in enumerate(self.new) if place not in self.made]
+        return [
+            self.items[place]
+            for number, place in enumerate(self.changes.places)
+            if number not in self.made
+        ]
 
 
 class SourceWriter:
@@ -146,12 +145,15 @@ class SourceWriter:
         self._replace = replace
         self._broken = SkippedInputs()
         self._added = self._updated = self._unchanged = self._recognized = self._replaced = 0
-        self._gone: dict[int, bool] = {}
 
     def steps(self) -> Iterator[Step]:
         """Write a chunk at a time."""
         self._source_id = self.store.source_id(self._source.location)
-        self._places = self.store.sources()
+        source = self._source
+        origin = Origin(
+            source.location, source.passes and source.row_prefix is not None, self._replace
+        )
+        self._comparer = Comparer(origin, self._source_id, self.store.sources())
         # Then no key can be known, for they come once each.
         self._was_empty = self.store.count() == 0
         self._length = self.store.vector_length
@@ -166,7 +168,7 @@ class SourceWriter:
                     following = self._compared(items)
                 following.coded = self._coder.begin(following.unmade())
             if waiting is not None:
-                yield Step(waiting.seen, self._write(waiting), following is None)
+                yield Step(len(waiting.items), self._write(waiting), following is None)
             if following is None:
                 return
             waiting = following
@@ -201,84 +203,42 @@ class SourceWriter:
     # Compare
 
     def _compared(self, items: list[Item]) -> _Chunk:
-        chunk = _Chunk(len(items))
-        known = {} if self._was_empty else self.store.by_keys([item.key for item in items])
+        given = []
         digests = content_hashes([item.value for item in items])
         for item, digest in zip(items, digests, strict=True):
             if item.fields:
                 self.field_names.update(item.fields)
-            fields = encode_fields(item.fields)
-            old = known.get(item.key)
-            if old is not None:
-                if not item.fields and self._is_elsewhere(old):
-                    # Part of a folder, given alone, does not show the labels of the whole.
-                    fields = old.fields
-                if old.content_hash == digest:
-                    self._note_changes(item, fields, old, chunk)
-                    continue
-                self._refuse_another(item, old)
-                chunk.replaced[item.key] = old.row
-            chunk.new.append(_New(item, fields, digest))
+            given.append(Given(item.key, encode_fields(item.fields), digest, item.position))
+        known = {} if self._was_empty else known_under(self.store, given)
+        chunk = _Chunk(items, self._comparer.changes(given, known))
+        if chunk.changes.refused is not None:
+            place, old = chunk.changes.refused
+            self._refuse_another(items[place], old)
+        self._unchanged += chunk.changes.unchanged
         self._find_renamed(chunk)
         return chunk
 
-    def _is_elsewhere(self, old: KnownItem) -> bool:
-        return self._source_id not in (None, old.source)
-
-    def _note_changes(self, item: Item, fields: str, old: KnownItem, chunk: _Chunk) -> None:
-        """Note what has changed beside a value that is stored under its key."""
-        elsewhere = self._is_elsewhere(old)
-        changed = old.fields != fields
-        if (
-            changed or self._is_gone(old.source)
-            if elsewhere
-            else old.position != item.position and self._source_id is not None
-        ):
-            chunk.moved.append((old.row, item.position))
-        if changed:
-            chunk.refield.append((old.row, fields))
-        else:
-            self._unchanged += 1
-
     def _find_renamed(self, chunk: _Chunk) -> None:
         """Take the codes of files whose content is that of a stored one: renamed ones."""
-        files = {given.digest for given in chunk.new if given.item.position is None}
+        new = chunk.changes.new
+        files = {given.digest for given in new if given.position is None}
         if self._source_id is None or not files or self._was_empty:
             return
         stored = self.store.files_with(files)
-        for place, given in enumerate(chunk.new):
-            if given.item.position is None and given.digest in stored:
+        for number, given in enumerate(new):
+            if given.position is None and given.digest in stored:
                 row, code = stored[given.digest]
                 # Read now: the row may be gone when this is written.
                 vector = _NO_ROW if self._length is None else self.store.vectors_of([row])[0]
-                chunk.made[place] = _Made(code, vector)
+                chunk.made[number] = _Made(code, vector)
 
-    def _is_gone(self, source: int | None) -> bool:
-        """Whether what an item came from is no longer there; Python data never stays."""
-        if source is None:
-            return True
-        if source not in self._gone:
-            self._gone[source] = is_gone(self._places[source])
-        return self._gone[source]
-
-    def _refuse_another(self, item: Item, old: KnownItem) -> None:
+    def _refuse_another(self, item: Item, old: KnownItem) -> NoReturn:
         """Refuse an item under the key of another file's."""
-        # Row numbers mean something within their file only. Paths, and keys that come from Python,
-        # mean the same item wherever they are met, so there another value is an update.
-        source, passing = self._source, self._source.passes and self._source.row_prefix is not None
-        if self._replace or (
-            not passing and (item.position is None or old.source in (None, self._source_id))
-        ):
-            return
         self._coder.features.matrix([item.value])  # another shape would be the better reason
         stored = f"The {self.stored_before:,} before it are" if self.stored_before else "Nothing is"
-        owner = "" if old.source is None else f", from {shown_location(self._places[old.source])}"
-        named = "'{stem}:'" if source.location else "TEXT, or with --id-column"
-        raise InputError(
-            f"Key {item.key!r} of {source.root or 'standard input'} already belongs to a "
-            f"different item{owner}. Give the new items keys of their own with --key-prefix "
-            f"{named}, or let them take the place of the old ones with --replace. {stored} added."
-        )
+        owner = None if old.source is None else self._comparer.places[old.source]
+        source = self._source
+        raise InputError(refusal(item.key, source.root, source.location, owner, f"{stored} added."))
 
     # Write
 
@@ -287,50 +247,51 @@ class SourceWriter:
         coded = chunk.coded.result() if chunk.coded is not None else Coded([], _NO_ROWS, [])
         with self._clock.time("store"):
             written = self._insert(chunk, self._usable(chunk, coded))
-            self.store.change_fields(chunk.refield)
-            self.store.relocate(chunk.moved, self._source_id)
-            self._updated += len(chunk.refield)
-        return written + len(chunk.refield)
+            write_beside(self.store, chunk.changes, self._source_id)
+            self._updated += len(chunk.changes.refield)
+        return written + len(chunk.changes.refield)
 
-    def _usable(self, chunk: _Chunk, coded: Coded) -> list[tuple[_New, _Made]]:
+    def _usable(self, chunk: _Chunk, coded: Coded) -> list[tuple[Given, _Made]]:
         """New items with their codes, in order, without those that could not be encoded."""
-        items = chunk.unmade()
         failed = {failure.position: failure.reason for failure in coded.failures}
-        self._broken += [
-            skipped_item(items[position], reason, self._source)
-            for position, reason in failed.items()
-        ]
+        if failed:
+            items = chunk.unmade()
+            self._broken += [
+                skipped_item(items[position], reason, self._source)
+                for position, reason in failed.items()
+            ]
         rows = coded.matrix if self._length is not None else repeat(_NO_ROW)
         made = map(_Made, coded.codes, rows)
+        new = chunk.changes.new
         if not failed and not chunk.made:
-            return list(zip(chunk.new, made, strict=True))
-        encoded = (None if place in failed else next(made) for place in range(len(items)))
+            return list(zip(new, made, strict=True))
+        encoded = (
+            None if place in failed else next(made) for place in range(len(new) - len(chunk.made))
+        )
         found = [
-            (given, chunk.made[place] if place in chunk.made else next(encoded))
-            for place, given in enumerate(chunk.new)
+            (given, chunk.made[number] if number in chunk.made else next(encoded))
+            for number, given in enumerate(new)
         ]
         return [(given, one) for given, one in found if one is not None]
 
-    def _insert(self, chunk: _Chunk, usable: list[tuple[_New, _Made]]) -> int:
+    def _insert(self, chunk: _Chunk, usable: list[tuple[Given, _Made]]) -> int:
         """Insert items, in the place of those that have their keys; returns how many."""
-        replaced = []
-        if chunk.replaced:
-            keys = [given.item.key for given, _ in usable]
-            replaced = [chunk.replaced[key] for key in keys if key in chunk.replaced]
-        self.store.delete_rows(replaced)
-        rows = self.store.insert(
-            (
-                NewItem(item.key, made.code, fields, digest, item.position)
-                for (item, fields, digest), made in usable
-            ),
+        before = chunk.changes.replaced
+        replaced = [before[given.key] for given, _ in usable if given.key in before]
+        vectors = None
+        if self._length is not None and usable:
+            vectors = np.stack([made.vector for _, made in usable])
+        written = write_new(
+            self.store,
+            ((given, made.code) for given, made in usable),
+            replaced,
             self._source_id,
+            vectors,
         )
-        if self._length is not None and rows:
-            self.store.keep_vectors(rows, np.stack([made.vector for _, made in usable]))
-        self._added += len(rows) - len(replaced)
+        self._added += written - len(replaced)
         self._updated += len(replaced)
         self._replaced += len(replaced)
         self._recognized += sum(
-            chunk.new[place].item.key not in chunk.replaced for place in chunk.made
+            chunk.changes.new[number].key not in before for number in chunk.made
         )
-        return len(rows)
+        return written

@@ -140,7 +140,7 @@ def test_only_a_value_has_logits(index, clouds):
         with pytest.raises(UsageError, match=f"logits of a value, and {what} has none"):
             ask()
     assert index.query_key("v3", order="row")[0].distance == 0
-    with pytest.raises(UsageError, match="row, certainty, not 'best'"):
+    with pytest.raises(UsageError, match="row, key, certainty, not 'best'"):
         index.query(clouds[0], order="best")
 
 

@@ -9,6 +9,7 @@ from io import StringIO
 import click
 
 from hashret.cli import (
+    cluster,
     codes,
     duplicates,
     evaluate,
@@ -95,6 +96,7 @@ for command in (
     serve.serve,
     maintenance.verify,
     maintenance.compact,
+    cluster.cluster,
 ):
     cli.add_command(command)
 

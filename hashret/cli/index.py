@@ -214,7 +214,7 @@ def _index_sources(
     exists = has_items(path)
     if exists:
         opened = Index.open(path)
-        _check_learned(opened, path, learning, keep_vectors, metric)
+        check_learned(opened, path, learning, keep_vectors, metric)
         kind = opened.kind if kind == "auto" else kind
     else:
         refuse_existing(path)
@@ -270,9 +270,9 @@ def _check_fields(names: tuple[str, ...], source: Source, stored: list[str]) -> 
             )
 
 
-def _check_learned(
+def check_learned(
     opened: Index,
-    path: Path,
+    path: Path | str,
     learning: LearningOptions,
     keep_vectors: bool,
     metric: str | None,

@@ -107,7 +107,7 @@ _KINDS: dict[str, type] = {
 
 def _checked(told: Mapping[str, Any], name: str, kind: type, place: str) -> Any:
     value = told.get(name)
-    if type(value) is not kind or (kind is int and not 1 <= value <= MOST_SHARDS):
+    if type(value) is not kind or (isinstance(value, int) and not 1 <= value <= MOST_SHARDS):
         raise _damaged(place, f"{name} is {value!r}")
     return value
 

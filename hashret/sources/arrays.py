@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError, UsageError
 from hashret.sources.array_files import LABEL_NAMES, Rows, read_array_file, read_values, stem_of
+from hashret.sources.hdf5 import Hdf5Rows
 from hashret.sources.item import Item, Source
-from hashret.sources.mapped import let_go
+from hashret.sources.mapped import is_mapped, let_go
 from hashret.sources.vecs import is_vecs_name, read_vecs
 
 STEM = "{stem}"
@@ -80,6 +81,7 @@ class ArraySource(Source):
         self.row_prefix = prefix if keys is None else None
         self.location = location
         self.length = len(array)
+        self.divisible = isinstance(array, Hdf5Rows) or is_mapped(array)
         self.description = f"{self.length:,} {self._shape_text()} from {name}{note}"
 
     def named_keys(self) -> list[str]:

@@ -56,6 +56,7 @@ class FileFolder(Source):
     suffixes: ClassVar[frozenset[str]]
     otherwise: ClassVar[str]
     rivals: ClassVar[tuple[frozenset[str], str]] = (frozenset(), "")
+    divisible = True
 
     def __init__(self, location: str) -> None:
         """List the folder of this absolute path; no file is read yet."""

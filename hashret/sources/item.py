@@ -62,6 +62,7 @@ class Source(ABC):
         width: how many values each of its vectors has; None for other kinds.
         passes: whether what it holds is gone when it is read, so that its row numbers, if those are
             its keys, mean other items the next time.
+        divisible: whether some of its items are read at no more cost than their own.
     """
 
     kind: str
@@ -76,6 +77,7 @@ class Source(ABC):
     declared_fields: frozenset[str] | None = None
     width: int | None = None
     passes: bool = False
+    divisible: bool = False
 
     def __init__(self) -> None:
         """Start with nothing skipped."""
@@ -123,6 +125,11 @@ class Source(ABC):
             return iter(self)
         self._skipped = SkippedInputs()
         return self._items(np.sort(random.choice(self.length, count, replace=False)).tolist())
+
+    def between(self, first: int, end: int) -> Iterator[Item]:
+        """The items from position ``first`` up to ``end``, which is not included."""
+        self._skipped = SkippedInputs()
+        return self._items(range(max(first, 0), min(end, self.length)))
 
     @abstractmethod
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,18 @@ select items.row, items.key, items.code, items.fields, items.content_hash, items
        sources.location, items.position
 from items left join sources on sources.id = items.source
 """
+
+
+class MovedItem(NamedTuple):
+    """An item as it is stored, with where it came from."""
+
+    row: int
+    key: str
+    code: bytes
+    fields: str
+    content_hash: bytes
+    source: str | None
+    position: int | None
 
 
 HELD_BYTES = 1 << 29
@@ -151,6 +163,28 @@ class ItemReader:
         )
         return [stored_item(record) for record in found]
 
+    def items_by_key(
+        self, limit: int | None, where: str | None = None, after: str | None = None
+    ) -> list[StoredItem]:
+        """Items in the order of their keys, at most ``limit``, of keys later than ``after``.
+
+        Args:
+            limit: None for all.
+            where: only items that satisfy this condition.
+            after: None begins with the first key.
+        """
+        if where is None:
+            found = self._connection.execute(
+                f"{_ITEM_SQL} where items.key > ? or ? order by items.key limit ?",
+                [after or "", after is None, -1 if limit is None else limit],
+            )
+            return [stored_item(record) for record in found]
+        keys = self.keys_of(self.rows_where(where))
+        later = (row for row, key in keys.items() if after is None or key > after)
+        rows = sorted(later, key=keys.__getitem__)[:limit]
+        items = self.items_of(rows)
+        return [items[row] for row in rows]
+
     def item_blocks(self, size: int) -> Iterator[list[StoredItem]]:
         """All items by ascending row, ``size`` at a time, so that memory stays bounded."""
         last = -1
@@ -162,6 +196,23 @@ class ItemReader:
         ]:
             yield block
             last = block[-1].row
+
+    def moved_items(self, size: int) -> Iterator[list[MovedItem]]:
+        """All items by ascending row, so many at a time, as another database can take them over.
+
+        Raises:
+            DamagedIndexError: one does not match its checksum.
+        """
+        last = 0
+        while found := self._connection.execute(
+            f"{_ITEM_SQL} where items.row > ? order by items.row limit ?", [last, size]
+        ).fetchall():
+            stored_items(found)  # raises where one is damaged
+            yield [
+                MovedItem(row, key, code, fields, digest, location, position)
+                for row, key, code, fields, digest, _, location, position in found
+            ]
+            last = found[-1][0]
 
     def rows_where(self, condition: str) -> NDArray[np.int64]:
         """Rows, ascending, that satisfy an SQL condition; see :mod:`hashret.store.where`."""
@@ -220,6 +271,21 @@ class ItemReader:
                 [wanted],
             )
         )
+
+    def keys_of(self, rows: Sequence[int] | NDArray[np.int64]) -> dict[int, str]:
+        """The keys of ``rows``, by row; rows that do not exist are left out."""
+        wanted = json.dumps([int(row) for row in rows])
+        return dict(
+            self._connection.execute(
+                "select row, key from items where row in (select value from json_each(?))",
+                [wanted],
+            )
+        )
+
+    def rows_by_key(self) -> NDArray[np.int64]:
+        """All rows in the order of their keys, which are compared as UTF-8 bytes; ``int64``."""
+        found = self._connection.execute("select row from items order by key")
+        return np.fromiter((row for (row,) in found), dtype=np.int64)
 
     # Kept vectors
 

@@ -131,7 +131,7 @@ class QueryForm(BaseModel):
     radius: Annotated[int, Field(ge=0, le=1024)] = 0
     limit: Annotated[int, Field(ge=1, le=LIMITS.hits)] = 10
     where: Annotated[str, Field(min_length=1, max_length=LIMITS.text_characters)] = ""
-    order: Literal["row", "certainty"] = "row"
+    order: Literal["row", "key", "certainty"] = "row"
     rerank: bool = False
     shortlist: Annotated[int, Field(ge=1, le=LIMITS.batch_hits)] = 100
     reconstruct: bool = False

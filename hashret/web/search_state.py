@@ -165,7 +165,7 @@ def answer(index: Index, state: SearchState, asked: QueryRequest) -> tuple[str, 
             f"There is no bit {state.flips[-1]}: codes have {index.n_bits} bits.",
             f"Flip bits from 0 to {index.n_bits - 1}.",
         )
-    if asked.order != "row" or asked.rerank:
+    if asked.order == "certainty" or asked.rerank:
         raise UsageError(
             "A flipped code is nobody's: its hits have no other order than that of the bits. "
             "Flip no bit, or leave order and rerank out."
@@ -177,4 +177,6 @@ def answer(index: Index, state: SearchState, asked: QueryRequest) -> tuple[str, 
     else:
         own = index.encode([value_of(index, asked)])[0]
     turned = flip(own, state.flips)
-    return to_hex(own), index.query_code(turned, asked.radius, asked.limit, asked.where)
+    return to_hex(own), index.query_code(
+        turned, asked.radius, asked.limit, asked.where, order=asked.order
+    )

@@ -1,0 +1,27 @@
+"""``hashret cluster``: many shards on Ray, written to and asked as one."""
+
+from __future__ import annotations
+
+import click
+
+from hashret.cli import cluster_index, cluster_query
+
+
+@click.group()
+def cluster() -> None:
+    """Spread items over many shards, on one machine or many, with Ray.
+
+    A cluster is a folder that all its machines see, or a URL as fsspec understands it; -i takes
+    its name under ./indexes, its path, or its URL. Each shard is an index as any other.
+    """
+
+
+for command in (
+    cluster_index.index,
+    cluster_query.query,
+    cluster_query.info,
+    cluster_index.remove,
+    cluster_index.reshard,
+    cluster_query.stop,
+):
+    cluster.add_command(command)

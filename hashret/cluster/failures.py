@@ -1,0 +1,71 @@
+"""What goes wrong on other nodes, told here as the error that it was there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hashret.errors import (
+    DamagedIndexError,
+    EncoderMismatchError,
+    HashretError,
+    IndexLockedError,
+    IndexNotFoundError,
+    InputError,
+    UsageError,
+)
+
+_KINDS: dict[str, type[HashretError]] = {
+    kind.__name__: kind
+    for kind in (
+        DamagedIndexError,
+        EncoderMismatchError,
+        IndexLockedError,
+        IndexNotFoundError,
+        InputError,
+        UsageError,
+    )
+}
+
+
+def told(error: BaseException) -> tuple[str, str] | None:
+    """The kind and the message of an error of hashret's, wherever it was raised; None of others."""
+    seen: BaseException | None = error
+    while seen is not None:
+        inner = getattr(seen, "cause", None)  # what Ray raises is also of the kind of its cause
+        if inner is None and isinstance(seen, HashretError):
+            return type(seen).__name__, str(seen)
+        seen = inner if isinstance(inner, BaseException) else seen.__cause__
+    return None
+
+
+def error_of(kind: str, message: str) -> HashretError:
+    """The error that :func:`told` tells of."""
+    return _KINDS.get(kind, HashretError)(message)
+
+
+@contextmanager
+def ray_failures() -> Iterator[None]:
+    """Raise what Ray raises as an error of hashret's."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except RayError as error:
+        found = told(error)
+        if found is not None:
+            raise error_of(*found) from None
+        first = str(error).strip().split("\n")
+        raise HashretError(
+            f"Ray failed ({type(error).__name__}: {first[-1]}). What was stored before stays; run "
+            "the same command again to go on."
+        ) from error
+
+
+def asked(replies: Sequence[Any]) -> list[Any]:
+    """Wait for replies of actors; an error that one of them raised is raised here."""
+    import ray
+
+    with ray_failures():
+        return list(ray.get(list(replies)))

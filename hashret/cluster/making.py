@@ -1,0 +1,367 @@
+"""Make a cluster from a source, and change what is in one."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hashret.cluster.joining import joined
+from hashret.cluster.layout import LEARNED, MOST_SHARDS, Layout
+from hashret.cluster.storage import ClusterStorage
+from hashret.errors import (
+    HashretError,
+    IndexExistsError,
+    IndexNotFoundError,
+    KeyNotFoundError,
+    UsageError,
+)
+from hashret.ingest import AddReport, ProgressCallback, no_progress
+from hashret.new_folder import new_folder
+from hashret.store import ItemStore
+
+if TYPE_CHECKING:
+    from hashret.cluster.parts import OpenedSource
+    from hashret.encoder import CodeEstimator
+
+_OF_ONE_STORE = frozenset({"format", "generation", "items", "commit", "identity", "columns_taken"})
+"""Settings of a database that a new one does not take over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How a new cluster learns its codes.
+
+    Attributes:
+        hasher: what learns.
+        keep_vectors: whether features of items are kept.
+        metric: what near means for vectors.
+        features: how texts become numbers.
+    """
+
+    hasher: CodeEstimator
+    keep_vectors: bool = False
+    metric: str = "l2"
+    features: str = "auto"
+
+
+def create_cluster(
+    path: str | Path,
+    source: Any,
+    shards: int,
+    n_bits: int = 64,
+    *,
+    hasher: CodeEstimator | None = None,
+    kind: str = "auto",
+    epochs: int | None = None,
+    random_state: int | None = None,
+    key_prefix: str = "",
+    column: str | None = None,
+    id_column: str | None = None,
+    sql: str | None = None,
+    encoding: str | None = None,
+    format: str | None = None,  # noqa: A002, as for open_source
+    keep_vectors: bool = False,
+    metric: str = "l2",
+    features: str = "auto",
+    replace: bool = False,
+    address: str | None = None,
+    progress: ProgressCallback = no_progress,
+) -> AddReport:
+    """Make a cluster of so many shards, or add to and update one that is there.
+
+    Its codes are learned once, from a sample; the items then go through Ray to their shards.
+    Interrupted, by whatever it may be, the same call goes on where it ended: what is stored is
+    neither encoded nor stored again.
+
+    Args:
+        path: the folder of the cluster, which all nodes see, or its URL.
+        source: as for :func:`hashret.create`; paths are read by the nodes, which all see them.
+        shards: how many indexes the items are spread over.
+        n_bits: as for :func:`hashret.create`, as is all that follows but the last three.
+        hasher: what learns.
+        kind: of the source.
+        epochs: passes over the training data.
+        random_state: a seed.
+        key_prefix: put before keys.
+        column: of values.
+        id_column: of keys.
+        sql: a query.
+        encoding: of texts.
+        format: of a table.
+        keep_vectors: keep features.
+        metric: what near means.
+        features: of texts.
+        replace: let items take keys that belong to different items of another file.
+        address: of a Ray cluster that is there; None starts one on this machine for this call.
+        progress: called often.
+
+    Returns:
+        Counts, and the inputs that were skipped, by name.
+
+    Raises:
+        UsageError: the cluster has another number of shards.
+        InputError: the source cannot be read or learned from.
+    """
+    from hashret.index import chosen_hasher
+
+    storage = ClusterStorage.at(path)
+    layout = layout_of(storage, shards)
+    opened = open_source_for(
+        storage,
+        layout,
+        source,
+        kind,
+        key_prefix,
+        replace=replace,
+        column=column,
+        id_column=id_column,
+        sql=sql,
+        encoding=encoding,
+        format=format,
+    )
+    if layout is None:
+        learning = Learning(
+            chosen_hasher(hasher, n_bits, epochs, random_state), keep_vectors, metric, features
+        )
+        layout = make_cluster(storage, opened, shards, learning, progress)
+    return add_to_cluster(storage, layout, opened, address=address, progress=progress)[0]
+
+
+def layout_of(storage: ClusterStorage, shards: int | None) -> Layout | None:
+    """What is known of a cluster; None where there is none yet.
+
+    Raises:
+        UsageError: it has another number of shards than ``shards``, or that makes no sense.
+    """
+    if shards is not None and (
+        isinstance(shards, bool) or not isinstance(shards, int) or not 1 <= shards <= MOST_SHARDS
+    ):
+        raise UsageError(f"shards must be a number from 1 to {MOST_SHARDS:,}, not {shards!r}.")
+    try:
+        layout = storage.layout()
+    except IndexNotFoundError:
+        return None
+    if shards not in (None, layout.shards):
+        raise UsageError(
+            f"The cluster at {storage.root} has {layout.shards} shards, not {shards}: leave out "
+            f"--shards to add to it, or change their number with `hashret cluster reshard -i "
+            f"{storage.root} --shards {shards}`."
+        )
+    return layout
+
+
+def open_source_for(
+    storage: ClusterStorage,
+    layout: Layout | None,
+    source: Any,
+    kind: str = "auto",
+    key_prefix: str = "",
+    **options: Any,
+) -> OpenedSource:
+    """Open a source as nodes can: see :func:`hashret.cluster.parts.open_parts`.
+
+    Tables that the cluster has met before have the same columns taken.
+    """
+    from hashret.cluster.parts import open_parts
+
+    earlier: Mapping[str, Mapping[str, str]] = {}
+    if layout is not None:
+        if kind == "auto":
+            kind = layout.kind
+        with _store_in(storage.reading(layout.folder(0))) as store:
+            earlier = store.setting("columns_taken") or {}
+    return open_parts(source, kind, key_prefix, earlier=earlier, **options)
+
+
+@contextmanager
+def _store_in(folder: Path) -> Iterator[ItemStore]:
+    store = ItemStore.open(folder / "items.db")
+    try:
+        with store.reading(checked=False):
+            yield store
+    finally:
+        store.close()
+
+
+def make_cluster(
+    storage: ClusterStorage,
+    source: OpenedSource,
+    shards: int,
+    learning: Learning,
+    progress: ProgressCallback,
+) -> Layout:
+    """Learn codes from a source, and make as many empty shards.
+
+    ``cluster.json`` comes last: a cluster is there whole or not at all.
+
+    Raises:
+        IndexExistsError: something else is there.
+        InputError: the source cannot be learned from.
+    """
+    from hashret.learning import learn_index
+
+    _clear_unfinished(storage)
+    learned = storage.writing(LEARNED)
+    learn_index(
+        learned,
+        source.source,
+        hasher=learning.hasher,
+        progress=progress,
+        keep_vectors=learning.keep_vectors,
+        metric=learning.metric,
+        features=learning.features,
+    )
+    storage.publish(LEARNED)
+    with _store_in(learned) as store:
+        settings = store.settings()
+    layout = Layout(
+        shards,
+        1,
+        settings["encoder"],
+        settings["n_bits"],
+        settings["kind"],
+        version("hashret"),
+        settings["created"],
+    )
+    for folder in layout.folders():
+        make_shard(storage, folder)
+    storage.write_layout(layout)
+    return layout
+
+
+def _clear_unfinished(storage: ClusterStorage) -> None:
+    """Remove what a run has left that ended before there was a cluster, and nothing else.
+
+    Raises:
+        IndexExistsError: there is something else.
+    """
+    home = Path(storage.root)
+    if home.is_dir():
+        own = {LEARNED, "shards-1"}
+        others = [one.name for one in home.iterdir() if one.name not in own]
+        others = [name for name in others if not name.startswith(".")]
+        if others:
+            raise IndexExistsError(
+                f"{storage.root} is not empty and holds no cluster, but {min(others)!r}; choose "
+                "another place, so that none of your files are mixed with those of the cluster."
+            )
+    for name in (LEARNED, "shards-1"):
+        storage.remove(name)
+
+
+def make_shard(storage: ClusterStorage, folder: str) -> None:
+    """Make an empty shard: the encoder that was learned, and a database of the same settings."""
+    learned = storage.learned()
+    with _store_in(learned) as store:
+        settings = {
+            name: value for name, value in store.settings().items() if name not in _OF_ONE_STORE
+        }
+    with new_folder(storage.writing(folder)) as unfinished:
+        shutil.copytree(learned / "encoder", unfinished / "encoder")
+        (unfinished / "segments").mkdir()
+        ItemStore.create(unfinished / "items.db", settings).close()
+    storage.publish(folder)
+
+
+def add_to_cluster(
+    storage: ClusterStorage,
+    layout: Layout,
+    source: OpenedSource,
+    *,
+    address: str | None = None,
+    progress: ProgressCallback = no_progress,
+) -> tuple[AddReport, int]:
+    """Bring a source's items to a cluster; returns what was done, and how many it has now.
+
+    Raises:
+        InputError: the source cannot be read, holds something else, or an item may not take its
+            key.
+        IndexLockedError: someone else is writing to it.
+    """
+    from hashret.cluster.pipeline import (
+        Delivery,
+        items_at_a_time,
+        learned_encoder,
+        run_pipeline,
+    )
+
+    encoder, keeps_vectors = learned_encoder(storage.root, layout.encoder)
+    encoder.check_kind(source.source)
+    most_items = items_at_a_time(layout.shards, encoder, keeps_vectors=keeps_vectors)
+    with joined(address), _writers(storage, layout) as writers:
+        delivery = Delivery(storage.root, layout, source.parts, tuple(writers), most_items)
+        report = run_pipeline(source, delivery, secrets.token_hex(8), progress)
+        while (count := _finish(writers, source.source.columns_taken)) is None:
+            run_pipeline(source, delivery, secrets.token_hex(8), progress)
+        return report, count
+
+
+def remove_from_cluster(
+    storage: ClusterStorage, keys: Iterable[str], *, address: str | None = None
+) -> tuple[int, int]:
+    """Remove items by their keys; returns how many, and how many are left.
+
+    All keys are looked up before the first is removed. Interrupted between two shards, some are
+    removed and some are not.
+
+    Raises:
+        KeyNotFoundError: a key does not exist; nothing is removed.
+    """
+    from hashret.cluster.failures import asked
+
+    layout = storage.layout()
+    shards: dict[int, list[str]] = {}
+    for key in dict.fromkeys(keys):
+        shards.setdefault(layout.shard_of(key), []).append(key)
+    with joined(address), _writers(storage, layout) as writers:
+        held = asked([writers[shard].held.remote(own) for shard, own in shards.items()])
+        missing = {key for own in shards.values() for key in own} - {k for ks in held for k in ks}
+        if missing:
+            raise KeyNotFoundError(
+                f"The cluster at {storage.root} has no item with the key "
+                f"{min(missing)!r}; nothing was removed."
+            )
+        removed = sum(asked([writers[shard].remove.remote(own) for shard, own in shards.items()]))
+        if (count := _finish(writers, {})) is None:
+            raise HashretError(
+                "A node died meanwhile, and what it had removed may not be. Remove the keys again "
+                "that are left."
+            )
+        return removed, count
+
+
+@contextmanager
+def _writers(storage: ClusterStorage, layout: Layout) -> Iterator[list[Any]]:
+    from hashret.cluster.writing import start_writers, stop_writers
+
+    writers = start_writers(storage.root, layout.folders())
+    try:
+        yield writers
+    finally:
+        stop_writers(writers)
+
+
+def _finish(writers: list[Any], columns_taken: Mapping[str, Mapping[str, str]]) -> int | None:
+    """Let every shard know what all know, and show what was written; returns the items there are.
+
+    None where a shard may have lost some with the node it was on: give the source again.
+
+    Raises:
+        InputError: two fields differ only in case.
+    """
+    from hashret.cluster.failures import asked
+
+    if any(asked([writer.lost.remote() for writer in writers])):
+        return None
+    taken = {place: dict(columns) for place, columns in columns_taken.items()}
+    names = {name for own in asked([w.field_names.remote() for w in writers]) for name in own}
+    counts: list[int] = asked([w.finish.remote(sorted(names), taken) for w in writers])
+    if any(asked([writer.lost.remote() for writer in writers])):
+        return None
+    return sum(counts)

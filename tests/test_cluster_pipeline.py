@@ -1,0 +1,254 @@
+"""Items on their way into a cluster: all of them, once, whatever dies meanwhile."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from cluster_fixtures import nodes
+from PIL import Image
+
+import hashret
+from hashret.cluster.layout import shard_of
+from hashret.cluster.making import create_cluster, remove_from_cluster
+from hashret.cluster.storage import ClusterStorage
+from hashret.errors import InputError, KeyNotFoundError, UsageError
+
+pytestmark = pytest.mark.filterwarnings("ignore:::ray", "ignore::ResourceWarning")
+
+LEARN = {"n_bits": 16, "epochs": 1, "random_state": 0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_nodes():
+    with nodes(1) as cluster:
+        yield cluster
+
+
+def shards_of(path):
+    storage = ClusterStorage.at(path)
+    return [hashret.open(storage.reading(folder)) for folder in storage.layout().folders()]
+
+
+def held(indexes):
+    """Everything that is known of every item, by key; each key once."""
+    found = {}
+    for number, index in enumerate(indexes):
+        assert index.verify().ok
+        for item in index.items(None):
+            assert item.key not in found
+            if len(indexes) > 1:
+                assert shard_of(item.key, len(indexes)) == number
+            found[item.key] = (item.code.tobytes(), item.fields, item.location)
+    return found
+
+
+def made_as_one(tmp_path, source, **options):
+    """What one index over the same items holds."""
+    return held([hashret.create(tmp_path / "one", source, **{**LEARN, **options})])
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.npy"
+    rng = np.random.default_rng(0)
+    np.save(path, rng.normal(size=(3000, 8)).astype(np.float32))
+    np.save(tmp_path / "rows_labels.npy", rng.integers(5, size=3000))
+    return path
+
+
+def test_shards_hold_together_what_one_index_holds(tmp_path, rows, monkeypatch):
+    monkeypatch.setattr("hashret.cluster.parts.RANGE_ITEMS", 1000)
+    told = []
+    report = create_cluster(tmp_path / "c", rows, 3, **LEARN, progress=told.append)
+    assert (report.added, report.updated, report.unchanged) == (3000, 0, 0)
+    assert held(shards_of(tmp_path / "c")) == made_as_one(tmp_path, rows)
+    assert {index.encoder.fingerprint for index in shards_of(tmp_path / "c")} == {
+        hashret.open(tmp_path / "one").encoder.fingerprint
+    }
+    stored = [state.done for state in told if state.stage == "storing"]
+    assert len(stored) >= 3
+    assert stored == sorted(stored)
+    assert stored[-1] == 3000
+
+
+def test_given_again_nothing_changes(tmp_path, rows):
+    create_cluster(tmp_path / "c", rows, 3, **LEARN)
+    commits = [index._store.commit for index in shards_of(tmp_path / "c")]
+    report = create_cluster(tmp_path / "c", rows, 3)
+    assert (report.added, report.updated, report.unchanged) == (0, 0, 3000)
+    assert [index._store.commit for index in shards_of(tmp_path / "c")] == commits
+
+
+def test_texts_with_fields_are_updated_and_removed(tmp_path):
+    table = tmp_path / "texts.jsonl"
+    lines = [{"id": f"t{n}", "text": f"word{n % 50} and word{n % 7}", "n": n} for n in range(400)]
+
+    def write():
+        table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    write()
+    create_cluster(tmp_path / "c", table, 2, features="tfidf", **LEARN)
+    lines[3]["text"] = "word1 and word6 word6"
+    lines[5]["n"] = -5
+    lines[6]["rare"] = True
+    lines.append({"id": "new", "text": "word1", "n": 0})
+    write()
+    report = create_cluster(tmp_path / "c", table, 2)
+    assert (report.added, report.updated, report.unchanged) == (1, 3, 397)
+    indexes = shards_of(tmp_path / "c")
+    assert indexes[0].field_names == indexes[1].field_names == ["n", "rare"]
+    one = hashret.create(tmp_path / "one", table, features="tfidf", **LEARN)
+    items = held(indexes)
+    assert {key: item[1:] for key, item in items.items()} == {
+        item.key: (item.fields, item.location) for item in one.items(None)
+    }
+    code = indexes[shard_of("t3", 2)].encoder.encode(["word1 and word6 word6"])[0]
+    assert items["t3"][0] == code.tobytes()
+    storage = ClusterStorage.at(tmp_path / "c")
+    with pytest.raises(KeyNotFoundError, match="no item with the key 'nothing'"):
+        remove_from_cluster(storage, ["t1", "nothing"])
+    assert remove_from_cluster(storage, ["t1", "t2", "t1"]) == (2, 399)
+    assert held(shards_of(tmp_path / "c")).keys() == items.keys() - {"t1", "t2"}
+
+
+def test_broken_images_are_named_and_the_others_stored(tmp_path, image_folder):
+    folder = tmp_path / "photos"
+    for path in sorted(image_folder.rglob("*.png"))[:40]:
+        home = folder / path.parent.name
+        home.mkdir(parents=True, exist_ok=True)
+        (home / path.name).write_bytes(path.read_bytes())
+    broken = folder / "broken.png"
+    broken.write_bytes(b"no picture")
+    report = create_cluster(tmp_path / "c", folder, 2, **LEARN)
+    assert report.added == 40
+    assert [one.name for one in report.skipped] == [str(broken)]
+    assert held(shards_of(tmp_path / "c")) == made_as_one(tmp_path, folder)
+
+
+def test_python_data_goes_through_in_slabs(tmp_path, digits, monkeypatch):
+    monkeypatch.setattr("hashret.cluster.pipeline.SLAB_BLOCKS", 1)
+    monkeypatch.setattr("hashret.cluster.pipeline.items_at_a_time", lambda *_, **__: 40)
+    pairs = [(f"d{n}", Image.fromarray(digits[n]), {"n": n}) for n in range(100)]
+    report = create_cluster(tmp_path / "c", pairs, 2, keep_vectors=True, **LEARN)
+    assert report.added == 100
+    assert held(shards_of(tmp_path / "c")) == made_as_one(tmp_path, pairs)
+    one = hashret.create(tmp_path / "two", pairs, keep_vectors=True, **LEARN)
+    rows = {item.key: item.row for item in one.items(None)}
+    for index in shards_of(tmp_path / "c"):
+        for item in index.items(None):
+            kept = index._store.vectors_of([item.row])
+            assert np.array_equal(kept, one._store.vectors_of([rows[item.key]]))
+
+
+def test_the_key_of_another_file_is_refused_with_one_message(tmp_path, rows):
+    other = tmp_path / "other.npy"
+    np.save(other, np.random.default_rng(1).normal(size=(10, 8)).astype(np.float32))
+    create_cluster(tmp_path / "c", rows, 2, **LEARN)
+    with pytest.raises(InputError, match=r"Key '\d' of .*other.npy already belongs to a different"):
+        create_cluster(tmp_path / "c", other, 2)
+    assert create_cluster(tmp_path / "c", other, 2, replace=True).updated == 10
+
+
+def in_background(condition, act):
+    """Do something once, as soon as a condition holds."""
+
+    def waiting():
+        while not condition():
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=waiting)
+    thread.start()
+    return thread
+
+
+def some_are_stored(path):
+    def condition():
+        try:
+            return any(len(index) for index in shards_of(path))
+        except hashret.HashretError:
+            return False
+
+    return condition
+
+
+@pytest.fixture
+def many(tmp_path):
+    path = tmp_path / "many.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(30_000, 8)).astype(np.float32))
+    return path
+
+
+@pytest.fixture
+def small_steps(monkeypatch):
+    monkeypatch.setattr("hashret.cluster.pipeline.items_at_a_time", lambda *_, **__: 1500)
+
+
+def writer_of(path, shard):
+    import ray
+
+    storage = ClusterStorage.at(path)
+    name = f"writer of {storage.layout().folder(shard)} of {storage.root}"
+    return ray.get_actor(name, namespace="hashret")
+
+
+def test_a_writer_that_is_killed_goes_on(tmp_path, many, small_steps):
+    import ray
+
+    path = tmp_path / "c"
+    killed = []
+
+    def kill():
+        killed.append(ray.kill(writer_of(path, 1), no_restart=False))
+
+    thread = in_background(some_are_stored(path), kill)
+    report = create_cluster(path, many, 2, **LEARN)
+    thread.join()
+    assert killed
+    assert report.added + report.unchanged == 30_000
+    assert held(shards_of(path)) == made_as_one(tmp_path, many)
+
+
+def test_a_node_that_dies_takes_nothing_with_it(tmp_path, many, small_steps, ray_nodes):
+    path = tmp_path / "c"
+    thread = in_background(
+        some_are_stored(path),
+        lambda: ray_nodes.remove_node(ray_nodes.more[0], allow_graceful=False),
+    )
+    report = create_cluster(path, many, 2, **LEARN)
+    thread.join()
+    ray_nodes.more[0] = ray_nodes.add_node(num_cpus=1, object_store_memory=100 << 20)
+    assert report.added + report.unchanged == 30_000
+    assert held(shards_of(path)) == made_as_one(tmp_path, many)
+
+
+def test_what_was_killed_is_gone_on_with(tmp_path, ray_nodes):
+    rows = tmp_path / "most.npy"
+    np.save(rows, np.random.default_rng(0).normal(size=(120_000, 8)).astype(np.float32))
+    path = tmp_path / "c"
+    command = [sys.executable, "-m", "hashret", "cluster", "index", rows, "-i", path]
+    command += ["--shards", 2, "--bits", 16, "--epochs", 1, "--address", ray_nodes.address]
+    driver = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+    try:
+        while not some_are_stored(path)():
+            assert driver.poll() is None
+            time.sleep(0.02)
+    finally:
+        driver.kill()
+        driver.wait()
+    stored = sum(map(len, shards_of(path)))
+    assert 0 < stored < 120_000
+    report = create_cluster(path, rows, 2)
+    assert report.unchanged >= stored
+    assert report.added == 120_000 - report.unchanged
+    assert held(shards_of(path)) == made_as_one(tmp_path, rows)
+
+
+def test_another_number_of_shards_names_reshard(tmp_path, rows):
+    create_cluster(tmp_path / "c", rows, 2, **LEARN)
+    with pytest.raises(UsageError, match="has 2 shards, not 3.*reshard"):
+        create_cluster(tmp_path / "c", rows, 3)
