@@ -449,6 +449,9 @@ def test_removed_shards_are_gone(node, url):
     put(storage, CODES)
     storage.remove("shards-1")
     assert RemoteFolder(url).names("shards-1") == []
+    write(storage, CODES[:9])
+    storage.remove("shards-1")
+    assert not storage.writing(SHARD).exists()
     with pytest.raises(IndexNotFoundError, match=r"00003/current\.json"):
         node("b", url).reading(SHARD)
 

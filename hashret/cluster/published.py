@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hashret.cluster.cache import cache_of
+from hashret.cluster.cache import cache_of, remove_at_once
 from hashret.cluster.cached_shard import CachedShard
 from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
 from hashret.cluster.remote_folder import RemoteFolder, UnreachableError
@@ -150,7 +150,14 @@ class PublishedStorage(ClusterStorage):
         self._shard(folder).look_again()
 
     def remove(self, folder: str) -> None:
-        """Remove a shard, or a whole generation of them; those who read them have copies."""
+        """Remove a shard, or a whole generation of them; those who read them have copies.
+
+        What was changed on this machine and not published is removed with them.
+
+        Raises:
+            HashretError: it cannot be removed.
+        """
+        remove_at_once(self._cache / "writing" / folder)
         names = [f"{folder}/{name}" for name in self._remote.names(folder)]
         named = [name for name in names if name.endswith(f"/{CURRENT_FILE}")]
         self._remote.remove(named)
