@@ -15,7 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
 from hashret.errors import IndexChangedError, UsageError
-from hashret.ordering import Refinement, check_order, check_order_without_logits, refined
+from hashret.ordering import (
+    Refinement,
+    check_no_rerank,
+    check_order,
+    check_order_without_logits,
+    refined,
+)
 from hashret.place import check_is_index, index_folder
 from hashret.reader import Reader
 from hashret.report import facts
@@ -289,11 +295,8 @@ class QueryableIndex:
             UsageError: another ``order``, or ``rerank``.
         """
         check_order_without_logits(order, "a code")
-        if rerank:
-            raise UsageError(
-                "rerank compares features, and a code has none; query with a value or a key."
-            )
-        refinement = refined(None, None, limit, shortlist, by_key=order == "key")
+        check_no_rerank(rerank, shortlist)
+        refinement = Refinement(by_key=order == "key")
         own = self.encoder.own_code(code)
         return self._reader.search(own, radius, limit, where, refinement)[0]
 

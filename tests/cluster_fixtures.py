@@ -1,4 +1,4 @@
-"""Clusters for tests: a Ray of several nodes on this machine, and shards made by hand."""
+"""Ray on this machine, of nodes that share its file system, and shards made by hand."""
 
 import json
 import logging
@@ -65,7 +65,7 @@ def nodes(count: int, cpus: int = 1):
 
 @pytest.fixture(scope="module")
 def ray_cluster():
-    """Ray with three nodes on loopback, of which each may be killed but the first."""
+    """Three nodes, of which each may be killed but the first."""
     with nodes(2) as cluster:
         yield cluster
 

@@ -30,7 +30,7 @@ def place(index, tmp_path_factory):
 def cluster(place, ray_cluster):
     with hashret.open_cluster(place, replicas=2) as cluster:
         yield cluster
-        cluster.replicas.stop()
+        assert replicas_module.stop_readers(cluster._ray, cluster.path) == 10
 
 
 def hits(result):

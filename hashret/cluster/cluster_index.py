@@ -17,7 +17,13 @@ from hashret.cluster.storage import ClusterStorage
 from hashret.codes import Codes
 from hashret.errors import KeyNotFoundError, UsageError
 from hashret.index import Index
-from hashret.ordering import Refinement, check_order, check_order_without_logits, refined
+from hashret.ordering import (
+    Refinement,
+    check_no_rerank,
+    check_order,
+    check_order_without_logits,
+    refined,
+)
 from hashret.queryable import DEFAULT_LIMIT
 from hashret.result import Result
 from hashret.store import StoredItem
@@ -224,10 +230,13 @@ class ClusterIndex:
         where: str | None = None,
         *,
         order: str = "key",
+        rerank: bool = False,
+        shortlist: int | None = None,
         partial: bool = False,
     ) -> Result:
         """The items nearest to a code; see :meth:`query` and :meth:`hashret.Index.query_code`."""
         check_order_without_logits(_checked(order), "a code")
+        check_no_rerank(rerank, shortlist)
         own = self.encoder.own_code(code)
         refinement = Refinement(by_key=True)
         return self._search(own, radius, limit, where, refinement, partial)[0]

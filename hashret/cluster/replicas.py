@@ -64,8 +64,7 @@ class Replicas:
         return (
             remote_reader()
             .options(
-                name=f"{blake2b(self._root.encode(), digest_size=8).hexdigest()}/"
-                f"{self.names[shard]}/{replica}",
+                name=f"{_prefix(self._root)}{self.names[shard]}/{replica}",
                 namespace=NAMESPACE,
                 get_if_exists=True,
                 lifetime="detached",
@@ -176,10 +175,22 @@ class Replicas:
                 found[self.names[shard], replica] = self._ray.get(reference)
         return found
 
-    def stop(self) -> None:
-        """End the readers, for everybody."""
-        for reader in self._readers.values():
-            self._ray.kill(reader)
+
+def stop_readers(ray: Any, root: str) -> int:
+    """End all readers of the cluster at ``root``, whoever started them; returns how many."""
+    names = [
+        one["name"]
+        for one in ray.util.list_named_actors(all_namespaces=True)
+        if one["namespace"] == NAMESPACE and one["name"].startswith(_prefix(root))
+    ]
+    for name in names:
+        with suppress(ValueError):  # it has just ended
+            ray.kill(ray.get_actor(name, NAMESPACE))
+    return len(names)
+
+
+def _prefix(root: str) -> str:
+    return f"{blake2b(root.encode(), digest_size=8).hexdigest()}/reader/"
 
 
 def _told(error: Exception | None) -> str:

@@ -79,9 +79,14 @@ class ServedIndex:
         try:
             reader = self._idle.pop()
         except IndexError:
-            reader = _Reader(Index.open(self.path))
+            reader = _Reader(self._opened())
         with self._used(reader, self._stamps()) as index:
             yield index
+
+    def _opened(self) -> Index:
+        index = Index.open(self.path)
+        index.reader.finds_paths = False
+        return index
 
     @contextmanager
     def _used(self, reader: _Reader, stamps: object) -> Iterator[Index]:
