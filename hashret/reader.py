@@ -46,6 +46,9 @@ SCANNED_CODES = 10_000
 """Reading an item takes as long as looking through so many codes for the few that are allowed."""
 
 
+SPARE_HITS = 16
+"""Reading so many takes as long as to find out, in a shard, which of a ring come first by key."""
+
 REMEMBERED_CONDITIONS = 16
 """Each holds a bit for every row, or the few rows that satisfy it."""
 
@@ -197,6 +200,8 @@ class Reader:
     ) -> HitColumns:
         """The hits of each code in columns, those of one distance in any order.
 
+        Where they are few more than the limit, all of them: who joins answers cuts them anyway.
+
         Args:
             codes: ``uint8``, ``(n, n_bits / 8)``.
             radius: as of an index.
@@ -217,7 +222,7 @@ class Reader:
         def read(parts: list[CodeIndex], allowed: NDArray[np.uint8] | None) -> HitColumns:
             founds: dict[int, Found] = {}
             for own, question in groups:
-                cuts = (cut for cut, _ in self._cut(question, parts, allowed))
+                cuts = (cut for cut, _ in self._cut(question, parts, allowed, SPARE_HITS))
                 founds |= zip(own.tolist(), cuts, strict=True)
             in_order = [founds[q] for q in range(len(codes))]
             columns = read_columns(self.store, codes, in_order)
@@ -306,15 +311,25 @@ class Reader:
         return answers
 
     def _cut(
-        self, question: _Question, parts: list[CodeIndex], allowed: NDArray[np.uint8] | None
+        self,
+        question: _Question,
+        parts: list[CodeIndex],
+        allowed: NDArray[np.uint8] | None,
+        spare: int = 0,
     ) -> Iterator[tuple[Found, NDArray[np.float64] | None]]:
-        """Hits by distance and cost, of which key or row decides who of the last ring is in."""
+        """Hits by distance and cost, of which key or row decides who of the last ring is in.
+
+        Up to ``spare`` more than the limit stay as they were found, without costs.
+        """
         codes, radius, limit, logits, by_key = question
         first_by_key = partial(self._key_order.first, self.store) if by_key else None
         # Whole rings may be large: few at a time are held.
         for start in range(0, len(codes), RINGS_AT_A_TIME):
             some = codes[start : start + RINGS_AT_A_TIME]
             for q, one in enumerate(search_whole_rings(parts, some, radius, limit, allowed)):
+                if spare and limit is not None and len(one) <= limit + spare:
+                    yield one, None
+                    continue
                 costs = None
                 if logits is not None:
                     own = self._codes(one.rows, codes.shape[1])
