@@ -1,10 +1,12 @@
 """Items on their way into a cluster: all of them, once, whatever dies meanwhile."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -60,7 +62,12 @@ def rows(tmp_path):
     return path
 
 
-def test_shards_hold_together_what_one_index_holds(tmp_path, rows, monkeypatch):
+@pytest.fixture
+def small_steps(monkeypatch):
+    monkeypatch.setattr("hashret.cluster.pipeline.items_at_a_time", lambda *_, **__: 1500)
+
+
+def test_shards_hold_together_what_one_index_holds(tmp_path, rows, monkeypatch, small_steps):
     monkeypatch.setattr("hashret.cluster.parts.RANGE_ITEMS", 1000)
     told = []
     report = create_cluster(tmp_path / "c", rows, 3, **LEARN, progress=told.append)
@@ -70,7 +77,7 @@ def test_shards_hold_together_what_one_index_holds(tmp_path, rows, monkeypatch):
         hashret.open(tmp_path / "one").encoder.fingerprint
     }
     stored = [state.done for state in told if state.stage == "storing"]
-    assert len(stored) >= 3
+    assert len(stored) >= 2
     assert stored == sorted(stored)
     assert stored[-1] == 3000
 
@@ -167,11 +174,14 @@ def in_background(condition, act):
 
 
 def some_are_stored(path):
+    """Whether a shard has an item, asked without opening it as an index, which takes longer."""
+
     def condition():
-        try:
-            return any(len(index) for index in shards_of(path))
-        except hashret.HashretError:
-            return False
+        for database in path.glob("shards-1/*/items.db"):
+            with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+                if connection.execute("select 1 from items limit 1").fetchone():
+                    return True
+        return False
 
     return condition
 
@@ -181,11 +191,6 @@ def many(tmp_path):
     path = tmp_path / "many.npy"
     np.save(path, np.random.default_rng(0).normal(size=(30_000, 8)).astype(np.float32))
     return path
-
-
-@pytest.fixture
-def small_steps(monkeypatch):
-    monkeypatch.setattr("hashret.cluster.pipeline.items_at_a_time", lambda *_, **__: 1500)
 
 
 def writer_of(path, shard):
