@@ -303,11 +303,11 @@ def test_a_store_that_does_not_answer_holds_up_no_reader(node, monkeypatch):
     put(node("a"), CODES)
     reader = node("b")
     folder = reader.reading(SHARD)
-    asked, answer = threading.Event(), threading.Event()
+    asked, answer, waited = threading.Event(), threading.Event(), []
 
     def wait():
         asked.set()
-        answer.wait(30)
+        waited.append(answer.wait(20))
         broken()
 
     SCRIPT.break_at(1, wait)
@@ -316,6 +316,7 @@ def test_a_store_that_does_not_answer_holds_up_no_reader(node, monkeypatch):
     assert reader.reading(SHARD) == folder
     assert asked.wait(30)
     assert reader.reading(SHARD) == folder
+    assert waited == []
     answer.set()
     wait_until(lambda: "hashret-refresh" not in [thread.name for thread in threading.enumerate()])
     assert reader.reading(SHARD, fresh=True) == folder
