@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any, TypeVar
 
 from hashret.cluster.answers import Question, ShardAnswer, in_columns
 from hashret.cluster.storage import ClusterStorage
-from hashret.errors import HashretError
+from hashret.errors import DamagedIndexError, HashretError
 from hashret.index import Index
 from hashret.search.threads import set_threads
 from hashret.store import StoredItem
+from hashret.store.patience import patience
 
 _T = TypeVar("_T")
 
@@ -44,7 +46,8 @@ class ShardReader:
 
     def answer(self, question: Question) -> ShardAnswer | Refusal:
         """The hits of a batch of codes."""
-        return self._try(lambda index: _answered(index, question))
+        with nullcontext() if question.patience is None else patience(question.patience):
+            return self._try(lambda index: _answered(index, question))
 
     def item(self, key: str, *, with_vector: bool = False) -> Any:
         """The item with this key and its kept vector, ``(StoredItem, (d,) float32 or None)``."""
@@ -87,18 +90,28 @@ class ShardReader:
 
     def _try(self, ask: Callable[[Index], _T]) -> _T | Refusal:
         try:
-            return ask(self._newest())
+            try:
+                return ask(self._newest())
+            except DamagedIndexError:
+                # A copy may be damaged where the original is whole.
+                self._storage.discard(self._folder)
+                self._close()
+                return ask(self._newest())
         except HashretError as error:
             return Refusal(type(error).__name__, str(error))
 
     def _newest(self) -> Index:
         path = self._storage.reading(self._folder)
         if self._index is not None and self._index.path != path:
-            self._index.close()
-            self._index = None
+            self._close()
         if self._index is None:
             self._index = Index.open(path)
         return self._index
+
+    def _close(self) -> None:
+        if self._index is not None:
+            self._index.close()
+            self._index = None
 
 
 def _answered(index: Index, question: Question) -> ShardAnswer:

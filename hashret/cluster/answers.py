@@ -25,6 +25,7 @@ class Question:
         limit: the most hits a code; None for all within the radius.
         where: an SQL condition.
         refinement: how hits are ordered beyond their distance; those that are equal by key.
+        patience: seconds after which the condition is given up; None for never.
     """
 
     codes: Codes
@@ -32,6 +33,7 @@ class Question:
     limit: int | None
     where: str | None
     refinement: Refinement
+    patience: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
