@@ -24,10 +24,14 @@ from hashret.errors import (
     KeyNotFoundError,
     NoEncoderError,
     NotFittedError,
+    ShardUnavailableError,
     UsageError,
 )
 
 if TYPE_CHECKING:
+    from hashret.cluster.cluster_index import ClusterIndex
+    from hashret.cluster.opening import open_cluster
+    from hashret.cluster.opening import open_index as open  # noqa: A004 - the contract's name
     from hashret.duplicates import DuplicateGroup, DuplicateItem, DuplicatePair
     from hashret.encoder import SemanticHasher
     from hashret.index import Index
@@ -40,13 +44,13 @@ if TYPE_CHECKING:
 
     create = Index.create
     create_from_codes = Index.create_from_codes
-    open = Index.open  # noqa: A001 - the contract's name, as in gzip.open
     __version__: str
 
 # Loaded when first used: `import hashret` costs nothing, and a query never meets TensorFlow.
 _HOMES = {
     "AddReport": "hashret.ingest",
     "Client": "hashret.web.client",
+    "ClusterIndex": "hashret.cluster.cluster_index",
     "CodeIndex": "hashret.search",
     "DuplicateGroup": "hashret.duplicates",
     "DuplicateItem": "hashret.duplicates",
@@ -59,11 +63,13 @@ _HOMES = {
     "Result": "hashret.result",
     "SemanticHasher": "hashret.encoder",
     "StoredItem": "hashret.store",
+    "open_cluster": "hashret.cluster.opening",
 }
 
 __all__ = [
     "AddReport",
     "Client",
+    "ClusterIndex",
     "CodeIndex",
     "DamagedIndexError",
     "DuplicateGroup",
@@ -85,18 +91,22 @@ __all__ = [
     "Progress",
     "Result",
     "SemanticHasher",
+    "ShardUnavailableError",
     "StoredItem",
     "UsageError",
     "__version__",
     "create",
     "create_from_codes",
     "open",
+    "open_cluster",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("create", "create_from_codes", "open"):
+    if name in ("create", "create_from_codes"):
         return getattr(import_module("hashret.index").Index, name)
+    if name == "open":
+        return import_module("hashret.cluster.opening").open_index
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name == "__version__":

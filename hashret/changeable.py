@@ -156,7 +156,8 @@ class ChangeableIndex(QueryableIndex):
             raise UsageError(f"remove takes a key or several, got {keys!r}.")
         wanted = [keys] if isinstance(keys, str) else list(keys)
         with self._changes() as store, store.writing() as writer:
-            rows = {stored(writer, key).row for key in wanted}
+            as_path = self._reader.finds_paths
+            rows = {stored(writer, key, as_path=as_path).row for key in wanted}
             writer.delete_rows(sorted(rows))
         return len(rows)
 

@@ -100,3 +100,32 @@ class KeyNotFoundError(HashretError, KeyError):
 
     # KeyError shows the repr of its argument, which would put quotes around a whole sentence.
     __str__ = Exception.__str__
+
+
+class ShardUnavailableError(HashretError):
+    """A shard of a cluster answers on none of its replicas; the message names it.
+
+    Attributes:
+        shards: the names of all shards that do not answer.
+    """
+
+    def __init__(self, message: str, shards: tuple[str, ...] = ()) -> None:
+        """Say which shards, and what to do."""
+        super().__init__(message)
+        self.shards = shards
+
+
+def error_of(kind: object, message: str) -> HashretError | None:
+    """The error of this class name and message, as another process met it, or as near as there is.
+
+    None where there is no such class.
+    """
+    known = globals().get(str(kind))
+    if not (isinstance(known, type) and issubclass(known, HashretError)):
+        return None
+    # These two word their own messages.
+    if known is NoEncoderError:
+        known = UsageError
+    if known is UnknownFormatError:
+        known = DamagedIndexError
+    return known(message)

@@ -19,6 +19,8 @@ ORDERS: tuple[Order, ...] = ("row", "key", "certainty")
 FirstByKey = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
 """Rows and a number -> those so many of them whose keys come first."""
 
+_NO_SHORTLIST = "A shortlist is what rerank re-orders: ask for both, or for neither."
+
 SHORTLIST = 100
 SHORTLIST_FACTOR = 10
 """A shortlist is so many times as long as the answer, and no shorter than ``SHORTLIST``."""
@@ -70,6 +72,20 @@ def check_order_without_logits(order: str, asked: str) -> None:
         )
 
 
+def check_no_rerank(rerank: bool, shortlist: int | None) -> None:
+    """Refuse to re-rank by a code.
+
+    Raises:
+        UsageError: ``rerank``, or a shortlist.
+    """
+    if rerank:
+        raise UsageError(
+            "rerank compares features, and a code has none; query with a value or a key."
+        )
+    if shortlist is not None:
+        raise UsageError(_NO_SHORTLIST)
+
+
 def refined(
     logits: NDArray[np.float32] | None,
     vectors: NDArray[np.float32] | None,
@@ -93,7 +109,7 @@ def refined(
     """
     if vectors is None:
         if shortlist is not None:
-            raise UsageError("A shortlist is what rerank re-orders: ask for both, or for neither.")
+            raise UsageError(_NO_SHORTLIST)
         return Refinement(logits, by_key=by_key)
     for name, number in (("limit", limit), ("shortlist", shortlist)):
         if number is None:
@@ -186,9 +202,12 @@ def search_whole_rings(
     limit cuts a ring, a query costs a search by limit and one by radius, and as much memory as that
     ring has hits.
     """
-    found = search_many(parts, codes, radius, None if limit is None else limit + 1, allowed)
-    if limit is None:
-        return found
+    is_number = isinstance(limit, int | np.integer) and not isinstance(limit, bool)
+    if limit is None or not is_number or limit < 1:
+        return search_many(
+            parts, codes, radius, limit, allowed
+        )  # which refuses what makes no sense
+    found = search_many(parts, codes, radius, limit + 1, allowed)
     again: dict[int, list[int]] = {}
     for q, one in enumerate(found):
         if len(one) <= limit:

@@ -15,7 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
 from hashret.errors import IndexChangedError, UsageError
-from hashret.ordering import check_order, check_order_without_logits, refined
+from hashret.ordering import (
+    Refinement,
+    check_no_rerank,
+    check_order,
+    check_order_without_logits,
+    refined,
+)
 from hashret.place import check_is_index, index_folder
 from hashret.reader import Reader
 from hashret.report import facts
@@ -107,6 +113,17 @@ class QueryableIndex:
     def reader(self) -> Reader:
         """Its committed states, for what looks at all of the index, as evaluation does."""
         return self._reader
+
+    @property
+    @_asked_again
+    def commit(self) -> str:
+        """The name of its newest state, which no other state of this or another index has."""
+        with self._reader.state():
+            return self._store.commit
+
+    def shards_with(self, keys: Iterable[str] | None = None) -> list[tuple[Self, list[str]]]:
+        """This index and the keys: it is the only shard of itself, see ``ClusterIndex``."""
+        return [(self, list(keys or ()))]
 
     @_asked_again
     def __len__(self) -> int:
@@ -289,11 +306,8 @@ class QueryableIndex:
             UsageError: another ``order``, or ``rerank``.
         """
         check_order_without_logits(order, "a code")
-        if rerank:
-            raise UsageError(
-                "rerank compares features, and a code has none; query with a value or a key."
-            )
-        refinement = refined(None, None, limit, shortlist, by_key=order == "key")
+        check_no_rerank(rerank, shortlist)
+        refinement = Refinement(by_key=order == "key")
         own = self.encoder.own_code(code)
         return self._reader.search(own, radius, limit, where, refinement)[0]
 
@@ -323,6 +337,26 @@ class QueryableIndex:
             by_key=order == "key",
         )
         return self._reader.search(encoder.encode(rows), radius, limit, where, refinement)
+
+    @_asked_again
+    def search_codes(
+        self,
+        codes: Codes,
+        radius: int | None,
+        limit: int | None,
+        where: str | None,
+        refinement: Refinement,
+    ) -> list[Result]:
+        """One result for each code: what the other queries come down to.
+
+        Args:
+            codes: ``uint8``, shape ``(n, n_bits / 8)``, of the encoder of this index.
+            radius: as in :meth:`query`.
+            limit: as in :meth:`query`; of a re-ranked answer too.
+            where: as in :meth:`query`.
+            refinement: how hits are ordered.
+        """
+        return self._reader.search(codes, radius, limit, where, refinement)
 
     def encode(self, values: Iterable[Any]) -> Codes:
         """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""

@@ -65,14 +65,14 @@ class _Question(NamedTuple):
     by_key: bool
 
 
-def stored(store: ItemReader, key: str) -> StoredItem:
-    """The item with this key, which may also be its path as seen from the working folder.
+def stored(store: ItemReader, key: str, *, as_path: bool) -> StoredItem:
+    """The item with this key, which may also be a path as seen from the working folder.
 
     Raises:
         UsageError: the key is no text.
         KeyNotFoundError: no item has it.
     """
-    item = _find(store, key)
+    item = _find(store, key, as_path=as_path)
     if item is None:
         raise KeyNotFoundError(
             f"No item of {store.path.parent} has the key {key!r}; `hashret items` lists the keys."
@@ -80,25 +80,30 @@ def stored(store: ItemReader, key: str) -> StoredItem:
     return item
 
 
-def _find(store: ItemReader, key: str) -> StoredItem | None:
+def _find(store: ItemReader, key: str, *, as_path: bool) -> StoredItem | None:
     if not isinstance(key, str):
         raise UsageError(f"A key is text, got {key!r} of type {type(key).__name__}.")
     try:
         key.encode()
     except UnicodeEncodeError:
         return None  # keys are valid Unicode, so no item has this one
-    return store.item(key) or store.item(str(Path(key).absolute()))
+    return store.item(key) or (store.item(str(Path(key).absolute())) if as_path else None)
 
 
 class Reader:
     """Answers from the store of an index and from the segments it names.
 
     Threads may share a reader; they take turns, for one connection holds one state at a time.
+
+    Attributes:
+        finds_paths: whether a key may also be given as a path from the working folder. That is for
+            who chose the folder: a server's is nothing to those who ask it.
     """
 
     def __init__(self, store: ItemStore, folder: Path) -> None:
         """Read from an open ``store`` and the segments in its ``folder``."""
         self.store = store
+        self.finds_paths = True
         self.lock = threading.RLock()
         self._folder = folder
         self._snapshot: Snapshot | None = None
@@ -122,17 +127,17 @@ class Reader:
             yield known
 
     def item(self, key: str) -> StoredItem:
-        """The item with this key, which may also be its path as seen from the working folder.
+        """The item with this key, which may also be its path where ``finds_paths`` says so.
 
         Raises:
             UsageError: the key is no text.
             KeyNotFoundError: no item has it.
         """
-        return stored(self.store, key)
+        return stored(self.store, key, as_path=self.finds_paths)
 
     def find(self, key: str) -> StoredItem | None:
         """The item as :meth:`item` finds it, or None."""
-        return _find(self.store, key)
+        return _find(self.store, key, as_path=self.finds_paths)
 
     def vectors(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """The kept feature rows of items, ``float32``, ``(len(rows), d)``, in this order.

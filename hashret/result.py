@@ -71,6 +71,8 @@ class Result(Sequence[Hit]):
         limit: the most hits that were asked for, or None.
         stats: how the answer was found: plan, probes, candidates, seconds.
         reranked: the hits are in the order of their ``vector_distance``.
+        missing_shards: of a cluster that was asked for a partial answer, the names of the shards
+            that did not answer; their items are not among the hits. Empty for a whole answer.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Result(Sequence[Hit]):
         radius: int | None = None,
         limit: int | None = None,
         reranked: bool = False,
+        missing_shards: tuple[str, ...] = (),
     ) -> None:
         """Hold hits that are already in order."""
         self.code = code
@@ -89,6 +92,7 @@ class Result(Sequence[Hit]):
         self.limit = limit
         self.stats = stats
         self.reranked = reranked
+        self.missing_shards = missing_shards
         self._hits = tuple(hits)
 
     @property
@@ -128,7 +132,13 @@ class Result(Sequence[Hit]):
             )
         hits = [hit for hit in self._hits if hit.distance <= radius]
         return Result(
-            self.code, hits, self.stats, radius=radius, limit=self.limit, reranked=self.reranked
+            self.code,
+            hits,
+            self.stats,
+            radius=radius,
+            limit=self.limit,
+            reranked=self.reranked,
+            missing_shards=self.missing_shards,
         )
 
     def explain(self, hit: Hit) -> list[int]:

@@ -57,7 +57,7 @@ class Watched:
         dialog.dismiss()
 
     def _request(self, request) -> None:
-        if "/thumbnail/" not in request.url and not request.url.endswith("/icon.svg"):
+        if "/thumbnail?" not in request.url and not request.url.endswith("/icon.svg"):
             self.asked.append(request.url)
         if not request.url.startswith((self.home, "data:", "blob:")):
             self.wrong.append(f"asked elsewhere: {request.url}")

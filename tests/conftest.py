@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cluster_fixtures import ray_cluster  # noqa: F401 - a fixture for several files
 from PIL import Image
 from search_oracle import WAYS, going
 from sklearn.datasets import load_digits

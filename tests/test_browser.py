@@ -243,6 +243,29 @@ def test_more_like_this_and_back(watched, server):
     assert watched.keys() == keys_of(server, "photos", key=first)
 
 
+def test_a_ring_chip_only_scrolls(watched, server):
+    page = watched.go("/digits/?key=5")
+    page.locator("#results .more").nth(3).click()
+    watched.settled()
+    keys, asked = watched.keys(), len(watched.asked)
+    chip = page.locator(".overview a").last
+    ring = chip.get_attribute("href")
+    chip.click()
+    page.wait_for_function("scrollY > 0")
+    assert page.url.endswith(ring)
+    assert page.locator(ring).bounding_box()["y"] < 900
+    page.go_back()
+    page.go_forward()
+    watched.settled()
+    assert watched.keys() == keys
+    assert len(watched.asked) == asked  # without a request
+    page.go_back()
+    page.go_back()  # to another answer
+    watched.settled()
+    assert watched.keys() == keys_of(server, "digits", key="5")
+    assert len(watched.asked) == asked + 1
+
+
 def test_an_address_holds_the_whole_state(watched, browser, server):
     page = watched.go("/digits/?key=7&limit=20&radius=20")
     page.locator("#results .fields a").first.click()

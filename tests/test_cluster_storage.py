@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -151,6 +152,13 @@ def files_of(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+def wait_until(true):
+    give_up = time.time() + 30
+    while not true():
+        assert time.time() < give_up
+        time.sleep(0.01)
+
+
 def in_child(work):
     """Start something in a process of its own."""
     child = os.fork()
@@ -208,8 +216,9 @@ def test_an_index_goes_through_a_url_as_it_is(node, url, make_index, vectors, ca
     assert caplog.text == ""
 
 
-def test_the_files_of_a_copy_are_known_to_be_whole_without_reading_them(node, monkeypatch):
+def test_the_files_of_a_copy_are_known_to_be_whole(node, monkeypatch, caplog):
     monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.store.guard.SAID_FROM_BYTES", 0)
     put(node("a"), CODES)
     folder = node("b").reading(SHARD)
 
@@ -220,6 +229,7 @@ def test_the_files_of_a_copy_are_known_to_be_whole_without_reading_them(node, mo
     monkeypatch.setattr("hashret.snapshot.segment_problems", read)
     with hashret.open(folder) as index:
         assert index.query_code(CODES[7], radius=0)[0].key == "7"
+    assert caplog.text == ""
 
 
 def test_the_index_that_was_learned_is_published_as_a_shard_is(node, url, make_index):
@@ -279,11 +289,37 @@ def test_a_new_version_is_looked_for_every_few_seconds_only(node, monkeypatch):
     for _ in range(20):
         assert count(reader) == 50
     assert SCRIPT.calls == []
-    now = time.monotonic() + cached_shard.REFRESH_SECONDS
+    monkeypatch.setattr(cached_shard, "REFRESH_SECONDS", 1e9)
+    now = time.monotonic() + 10.1
     monkeypatch.setattr(cached_shard.time, "monotonic", lambda: now)
+    old = reader.reading(SHARD)
+    wait_until(lambda: reader.reading(SHARD) != old)
     for _ in range(20):
         assert count(reader) == 120
     assert len(SCRIPT.called("cat_file")) == 1
+
+
+def test_a_store_that_does_not_answer_holds_up_no_reader(node, monkeypatch):
+    put(node("a"), CODES)
+    reader = node("b")
+    folder = reader.reading(SHARD)
+    asked, answer, waited = threading.Event(), threading.Event(), []
+
+    def wait():
+        asked.set()
+        waited.append(answer.wait(20))
+        broken()
+
+    SCRIPT.break_at(1, wait)
+    now = time.monotonic() + 10.1
+    monkeypatch.setattr(cached_shard.time, "monotonic", lambda: now)
+    assert reader.reading(SHARD) == folder
+    assert asked.wait(30)
+    assert reader.reading(SHARD) == folder
+    assert waited == []
+    answer.set()
+    wait_until(lambda: "hashret-refresh" not in [thread.name for thread in threading.enumerate()])
+    assert reader.reading(SHARD, fresh=True) == folder
 
 
 def test_who_publishes_sees_it_at_once(node):
@@ -336,19 +372,34 @@ def test_the_newest_version_and_the_one_before_it_are_kept(node, url, tmp_path, 
     put(storage, CODES)
     for number in range(4):
         put(storage, CODES[:1] ^ (number + 1), [f"n{number}"])
+    with hashret.open(storage.writing(SHARD)) as index:
+        index.compact()
+    storage.publish(SHARD)
     remote = RemoteFolder(url)
     names = remote.names(SHARD)
     current = Version.from_json(remote.read(f"{SHARD}/current.json"), "here")
     assert sum(name.endswith("version.json") for name in names) == 2
     assert sum(name.endswith("items.db") for name in names) == 2
-    assert sum("/segments/" in name for name in names) == 3
+    assert sum("/segments/" in name for name in names) == 6  # the first, and that of compact
     assert {file.at for file in current.files.values()} < set(names)
     before = next(name for name in names if "version.json" in name and current.name not in name)
     remote.write(f"{SHARD}/current.json", remote.read(f"{SHARD}/{before}"))
-    assert count(node("b", url)) == 123
+    assert count(node("b", url)) == 124
     if "file:" in url:
         folders = [path for path in (tmp_path / "mnt/cluster" / SHARD).iterdir() if path.is_dir()]
-        assert len(folders) == 3  # that of the segment, which is in all versions, too
+        assert len(folders) == 3
+
+
+def test_what_was_never_finished_is_removed_but_not_what_is_being_written(node):
+    storage, remote = node("a"), RemoteFolder("scripted://bucket/cluster")
+    put(storage, CODES[:50])
+    for version in ("00000001-dead", "00000009-alive"):
+        remote.write(f"{SHARD}/{version}/items.db", b"some of it")
+    for number in range(3):
+        put(storage, CODES[:1] ^ (number + 1), [f"n{number}"])
+    names = remote.names(SHARD)
+    assert "00000001-dead/items.db" not in names
+    assert "00000009-alive/items.db" in names
 
 
 def test_old_copies_are_removed_when_nobody_can_be_reading_them(node, monkeypatch, tmp_path):
@@ -399,6 +450,9 @@ def test_removed_shards_are_gone(node, url):
     put(storage, CODES)
     storage.remove("shards-1")
     assert RemoteFolder(url).names("shards-1") == []
+    write(storage, CODES[:9])
+    storage.remove("shards-1")
+    assert not storage.writing(SHARD).exists()
     with pytest.raises(IndexNotFoundError, match=r"00003/current\.json"):
         node("b", url).reading(SHARD)
 
@@ -614,7 +668,9 @@ def test_a_store_that_cannot_be_reached_leaves_what_is_here(node, caplog, monkey
         assert caplog.text.count("the cable was pulled") == 2
     stranger = node("c")
     for ask in (stranger.layout, lambda: stranger.reading(SHARD), lambda: stranger.writing(SHARD)):
-        with pytest.raises(HashretError, match="scripted://bucket/cluster.*the cable was pulled"):
+        with pytest.raises(
+            HashretError, match=r"scripted://bucket/cluster.*the cable was pulled\. Check"
+        ):
             ask()
 
 

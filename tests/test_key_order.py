@@ -114,3 +114,9 @@ def test_values_and_keys_are_answered_in_it_too(tmp_path):
         assert of(index.query_key("k7", None, 20, order="key")) == brute_force(
             index, code, None, 20
         )
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, True, "3"])
+def test_an_impossible_limit_is_refused_as_in_any_order(index, codes, limit):
+    with pytest.raises(hashret.UsageError, match="limit"):
+        index.query_code(codes[0], limit=limit, order="key")

@@ -17,8 +17,8 @@ from served import TOKEN, copied, serving
 from starlette.requests import Request
 
 import hashret
-from hashret.web.api import _asked
 from hashret.web.changing import AddRequest, add
+from hashret.web.forms import asked_in
 from hashret.web.problems import Problem
 from hashret.web.served import ServedIndex
 from hashret.web.settings import Limits
@@ -269,7 +269,7 @@ def test_the_event_loop_reads_short_queries_only(form):
         head = [(name.encode(), text.encode()) for name, text in headers.items()]
         aside = Aside()
         request = Request({"type": "http", "headers": head}, lambda: asyncio.sleep(0, message))
-        assert (await _asked(request, aside, Limits())).key == "7"
+        assert (await asked_in(request, aside, Limits())).key == "7"
         return aside.asked
 
     assert asyncio.run(read(1000)) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hashret.cli import cluster_index
+from hashret.cli import cluster_index, cluster_query
 
 
 @click.group()
@@ -16,5 +16,12 @@ def cluster() -> None:
     """
 
 
-for command in (cluster_index.index, cluster_index.remove, cluster_index.reshard):
+for command in (
+    cluster_index.index,
+    cluster_query.query,
+    cluster_query.info,
+    cluster_index.remove,
+    cluster_index.reshard,
+    cluster_query.stop,
+):
     cluster.add_command(command)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -25,56 +25,85 @@ if TYPE_CHECKING:
     from hashret.index import Index
     from hashret.result import Result
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def asking_options(*orders: str) -> Callable[[_Command], _Command]:
+    """The options of a query: what is looked for, how far, and how hits are ordered.
+
+    Args:
+        orders: of hits at one distance, the default first.
+    """
+    told = {
+        "row": "as they were added",
+        "key": "by key",
+        "certainty": "first those that differ from VALUE in bits that are less certain",
+    }
+    *others, last = [told[order] for order in orders]
+    options = (
+        click.option("--key", help="Search with the code of the item that has this key."),
+        click.option("--code", metavar="HEX", help="Search with a code in hexadecimal."),
+        click.option(
+            "--file",
+            metavar="PATH",
+            help="Search with what a file holds: as VALUE, but a text file in an index of texts "
+            "too.",
+        ),
+        click.option(
+            "-r",
+            "--radius",
+            type=click.IntRange(min=0),
+            help="Only hits that differ in at most so many bits. Without it, rings grow up to the "
+            "limit.",
+        ),
+        click.option(
+            "-k",
+            "--limit",
+            type=Limit(),
+            default=10,
+            show_default=True,
+            help="Most hits; 'all' takes every one within the radius of -r.",
+        ),
+        where_option,
+        click.option(
+            "--order",
+            type=click.Choice(orders),
+            default=orders[0],
+            show_default=True,
+            help=f"Hits at one distance: {', '.join(others)}{',' * (len(others) > 1)} or {last}.",
+        ),
+        click.option(
+            "--rerank",
+            is_flag=True,
+            help="Order the nearest by the exact distance of their features (see index "
+            "--keep-vectors).",
+        ),
+        click.option(
+            "--shortlist",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="How many of the nearest to re-rank.  [default: 10 times the limit, at least 100]",
+        ),
+        click.option(
+            "--explain",
+            is_flag=True,
+            help="Tell plan, probes, candidates, time and expected time on stderr, and which bits "
+            "differ.",
+        ),
+    )
+
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
 
 @click.command()
 @click.argument("value", required=False)
 @index_option
-@click.option("--key", help="Search with the code of the item that has this key.")
-@click.option("--code", metavar="HEX", help="Search with a code in hexadecimal.")
-@click.option(
-    "--file",
-    metavar="PATH",
-    help="Search with what a file holds: as VALUE, but a text file in an index of texts too.",
-)
-@click.option(
-    "-r",
-    "--radius",
-    type=click.IntRange(min=0),
-    help="Only hits that differ in at most so many bits. Without it, rings grow up to the limit.",
-)
-@click.option(
-    "-k",
-    "--limit",
-    type=Limit(),
-    default=10,
-    show_default=True,
-    help="Most hits; 'all' takes every one within the radius of -r.",
-)
-@where_option
-@click.option(
-    "--order",
-    type=click.Choice(("row", "key", "certainty")),
-    default="row",
-    show_default=True,
-    help="Hits at one distance: as they were added, by key, or first those that differ from VALUE "
-    "in bits that are less certain.",
-)
-@click.option(
-    "--rerank",
-    is_flag=True,
-    help="Order the nearest by the exact distance of their features (see index --keep-vectors).",
-)
-@click.option(
-    "--shortlist",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="How many of the nearest to re-rank.  [default: 10 times the limit, at least 100]",
-)
-@click.option(
-    "--explain",
-    is_flag=True,
-    help="Tell plan, probes, candidates, time and expected time on stderr, and which bits differ.",
-)
+@asking_options("row", "key", "certainty")
 @click.option(
     "--html",
     "page",
@@ -86,20 +115,7 @@ if TYPE_CHECKING:
 @output_options(paths=True)
 @click.pass_context
 def query(
-    context: click.Context,
-    value: str | None,
-    index_name: str | None,
-    key: str | None,
-    code: str | None,
-    file: str | None,
-    radius: int | None,
-    limit: int | None,
-    where: str | None,
-    order: str,
-    rerank: bool,
-    shortlist: int | None,
-    explain: bool,
-    page: Path | None,
+    context: click.Context, /, index_name: str | None, page: Path | None, **asked: Any
 ) -> None:
     """Find the items nearest to VALUE: exact matches, then one bit away, two, ...
 
@@ -107,58 +123,70 @@ def query(
     texts, the words to look for: hashret query "a program to look at photos". "-" reads paths or
     keys from stdin, one a line, or texts.
     """
-    if sum(given is not None for given in (value, key, code, file)) != 1:
-        raise UsageError("Give one of VALUE, --key, --code and --file.")
-    if limit is None and radius is None:
-        raise UsageError("-k all needs a radius (-r); `hashret items` lists all items.")
-    if page is not None and value == "-":
+    check_asked(asked)
+    if page is not None and asked["value"] == "-":
         raise UsageError("--html shows one answer; with - there may be several.")
-    output = Output.of(context)
     warnings_to_stderr()
+    with open_index(index_name) as index:
+
+        def write(result: Result, shown: str | None) -> None:
+            if page is not None:
+                key, where = asked["key"], asked["where"]
+                _write_page(page, index, result, value=shown, key=key, where=where)
+
+        write_answers(context, index, asked, answered=write)
+
+
+def check_asked(asked: Mapping[str, Any]) -> None:
+    """Refuse none and several things to look for, and all there is.
+
+    Raises:
+        UsageError: which.
+    """
+    if sum(asked[name] is not None for name in ("value", "key", "code", "file")) != 1:
+        raise UsageError("Give one of VALUE, --key, --code and --file.")
+    if asked["limit"] is None and asked["radius"] is None:
+        raise UsageError("-k all needs a radius (-r); `hashret items` lists all items.")
+
+
+def write_answers(
+    context: click.Context,
+    index: Any,
+    asked: Mapping[str, Any],
+    *,
+    answered: Callable[[Result, str | None], None] = lambda *_: None,
+    **more: Any,
+) -> None:
+    """Ask an index, or what has its methods, and write what it answers.
+
+    Args:
+        context: of the command, which ends with 1 where a line of stdin has no answer.
+        index: is asked.
+        asked: the options of :func:`asking_options`, and ``value``.
+        answered: told of the one answer, where there is but one, and of what was looked for.
+        more: arguments of the query methods.
+    """
+    output = Output.of(context)
+    wanted = {
+        name: asked[name] for name in ("radius", "limit", "where", "order", "rerank", "shortlist")
+    }
     columns = [
         "rank",
         "distance",
-        *(["vector_distance"] if rerank else []),
+        *(["vector_distance"] if asked["rerank"] else []),
         "similarity",
         "key",
-        *(["flipped"] if explain else []),
+        *(["flipped"] if asked["explain"] else []),
     ]
-    wanted: dict[str, Any] = {
-        "radius": radius,
-        "limit": limit,
-        "where": where,
-        "order": order,
-        "rerank": rerank,
-        "shortlist": shortlist,
-    }
     failed: list[str] = []
-    with open_index(index_name) as index:
-        fields = index.field_names
-        ask = _Asking(index, wanted, explain=explain)
-        if value == "-":
-            output.write(ask.lines(stdin_lines(), failed), ["query", *columns], fields)
-        else:
-            shown = value
-            if key is not None:
-                result = index.query_key(key, **wanted)
-            elif code is not None:
-                result = index.query_code(code, **wanted)
-            elif file is not None:
-                from hashret.sources.values import read_value
-
-                content = read_value(file)
-                shown = content if isinstance(content, str) else file
-                result = index.query(content, **wanted)
-            else:
-                if index.kind == "text" and _names_file(value):
-                    say(
-                        f"{value} is a file, and its name was searched for: --file takes what it "
-                        "holds."
-                    )
-                result = index.query(value, **wanted)
-            if page is not None:
-                _write_page(page, index, result, value=shown, key=key, where=where)
-            output.write(ask.rows(result), columns, fields)
+    fields = index.field_names
+    ask = _Asking(index, {**wanted, **more}, explain=asked["explain"])
+    if asked["value"] == "-":
+        output.write(ask.lines(stdin_lines(), failed), ["query", *columns], fields)
+    else:
+        result, shown = ask.once(asked)
+        answered(result, shown)
+        output.write(ask.rows(result), columns, fields)
     if failed:
         say(f"{len(failed):,} line{'s' * (len(failed) > 1)} could not be answered.")
         context.exit(1)
@@ -196,10 +224,27 @@ def _names_file(value: str | None) -> bool:
 class _Asking:
     """The rows of answers, and on stderr what there is to tell about them."""
 
-    def __init__(self, index: Index, wanted: dict[str, Any], *, explain: bool) -> None:
+    def __init__(self, index: Any, wanted: dict[str, Any], *, explain: bool) -> None:
         self._index = index
         self._wanted = wanted
         self._explain = explain
+
+    def once(self, asked: Mapping[str, Any]) -> tuple[Result, str | None]:
+        """The one answer, and the value that was looked for."""
+        value, file = asked["value"], asked["file"]
+        if asked["key"] is not None:
+            return self._index.query_key(asked["key"], **self._wanted), value
+        if asked["code"] is not None:
+            return self._index.query_code(asked["code"], **self._wanted), value
+        if file is not None:
+            from hashret.sources.values import read_value
+
+            content = read_value(file)
+            shown = content if isinstance(content, str) else file
+            return self._index.query(content, **self._wanted), shown
+        if self._index.kind == "text" and _names_file(value):
+            say(f"{value} is a file, and its name was searched for: --file takes what it holds.")
+        return self._index.query(value, **self._wanted), value
 
     def lines(self, names: list[str], failed: list[str]) -> Iterator[dict[str, Any]]:
         """Rows for each key, path or text; those without an answer are named, and noted."""
@@ -233,6 +278,8 @@ class _Asking:
 
 def _tell(result: Result, name: str | None, *, explain: bool) -> None:
     about = "" if name is None else f"{name}: "
+    if result.missing_shards:
+        say(f"{about}without {', '.join(result.missing_shards)}, which cannot be reached.")
     if explain:
         stats = result.stats
         rings = ", ".join(f"{distance}: {len(hits)}" for distance, hits in result.rings.items())

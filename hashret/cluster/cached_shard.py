@@ -29,6 +29,7 @@ KEPT_SECONDS = 600.0
 """A version stays at least so long after :meth:`CachedShard.newest` has given a newer one."""
 
 _ATTEMPTS = 3
+_AT_ONCE = float("-inf")
 
 _log = logging.getLogger("hashret")
 
@@ -49,36 +50,34 @@ class CachedShard:
         self._lock = threading.Lock()
         self._held: Held | None = None
         self._replaced: list[tuple[float, Held]] = []
-        self._look_again = 0.0
+        self._look_again = _AT_ONCE
         self._said = ""
 
     def newest(self, *, fresh: bool = False) -> Path:
-        """The folder of the newest version; it is looked for where the last look is too old.
+        """The folder of the newest version that is here, without waiting where there is one.
 
-        While one thread looks for it, the others get the one that is there.
+        Where the last look at the store is too old, a thread has another one, and fetches what is
+        new: a store that cannot be reached holds up nobody.
 
         Args:
-            fresh: look for it in any case.
+            fresh: look now, and wait for what is new.
 
         Raises:
             HashretError: there is none here, and none can be had.
         """
         held = self._held
-        if held is None or fresh:
-            self._lock.acquire()
-        elif time.monotonic() < self._look_again or not self._lock.acquire(blocking=False):
-            return held.folder
-        try:
-            if self._held is None or fresh or time.monotonic() >= self._look_again:
-                self._held = self._looked_for()
-                self._look_again = time.monotonic() + REFRESH_SECONDS
-            return self._held.folder
-        finally:
-            self._lock.release()
+        if held is None or fresh or self._look_again == _AT_ONCE:
+            with self._lock:
+                if self._held is None or fresh or self._look_again == _AT_ONCE:
+                    self._held = self._looked_for()
+                return self._held.folder
+        if time.monotonic() >= self._look_again and self._lock.acquire(blocking=False):
+            threading.Thread(target=self._look, name="hashret-refresh", daemon=True).start()
+        return held.folder
 
     def look_again(self) -> None:
-        """Look for a newer version the next time."""
-        self._look_again = 0.0
+        """Look for a newer version the next time, and wait for it."""
+        self._look_again = _AT_ONCE
 
     def discard(self) -> None:
         """Forget the copy of the newest version, which is damaged; the next one is fetched."""
@@ -90,7 +89,16 @@ class CachedShard:
                         remove_at_once(held.folder)
                 held.release()
 
+    def _look(self) -> None:
+        """What the thread does, which has the lock."""
+        try:
+            with suppress(HashretError):  # a folder that others removed is missed where it is read
+                self._held = self._looked_for()
+        finally:
+            self._lock.release()
+
     def _looked_for(self) -> Held:
+        self._look_again = time.monotonic() + REFRESH_SECONDS
         try:
             version, held = self._brought()
         except HashretError as error:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hashret.cluster.cache import cache_of
+from hashret.cluster.cache import cache_of, remove_at_once
 from hashret.cluster.cached_shard import CachedShard
 from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
 from hashret.cluster.remote_folder import RemoteFolder, UnreachableError
@@ -91,14 +91,15 @@ class PublishedStorage(ClusterStorage):
     def reading(self, folder: str, *, fresh: bool = False) -> Path:
         """A folder on this machine with the newest published version of a shard, to be read.
 
-        It is looked for every ``REFRESH_SECONDS``, and fetched whole before it is used; then this
-        returns another folder, and an index in the one before can be read for ``KEPT_SECONDS``
-        more, or until this object is gone. Where the store cannot be reached, or what it has is
-        damaged, the version that is here stays, and the logger ``hashret`` is told once.
+        The first time, this waits until it is there, whole. Later, a thread looks for a newer one
+        every ``REFRESH_SECONDS`` while this is called, and fetches it; then another folder is
+        returned, and an index in the one before can be read for ``KEPT_SECONDS`` more, unless this
+        object is gone. Where the store cannot be reached, or what it has is damaged, the version
+        that is here stays, and the logger ``hashret`` is told once.
 
         Args:
             folder: that of the shard, as the layout names it.
-            fresh: look for a newer version in any case.
+            fresh: look for a newer version now, and wait for it.
 
         Raises:
             HashretError: there is no version here, and none can be had.
@@ -149,7 +150,14 @@ class PublishedStorage(ClusterStorage):
         self._shard(folder).look_again()
 
     def remove(self, folder: str) -> None:
-        """Remove a shard, or a whole generation of them; those who read them have copies."""
+        """Remove a shard, or a whole generation of them; those who read them have copies.
+
+        What was changed on this machine and not published is removed with them.
+
+        Raises:
+            HashretError: it cannot be removed.
+        """
+        remove_at_once(self._cache / "writing" / folder)
         names = [f"{folder}/{name}" for name in self._remote.names(folder)]
         named = [name for name in names if name.endswith(f"/{CURRENT_FILE}")]
         self._remote.remove(named)

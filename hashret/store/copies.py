@@ -26,11 +26,9 @@ def bring_to_rest(folder: Path) -> list[str]:
     """
     path = folder / "items.db"
     with closing(ItemStore.open(path)) as store:
-        with store.reading():
-            pass
         if not _is_at_rest(path):
             with store.writing():
-                pass
+                pass  # which compares the database, empties the log and seals what is there
         if not _is_at_rest(path):
             raise HashretError(
                 f"{log_of(path)} holds changes that cannot be moved to {path.name} while someone "

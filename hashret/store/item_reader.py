@@ -163,6 +163,28 @@ class ItemReader:
         )
         return [stored_item(record) for record in found]
 
+    def items_by_key(
+        self, limit: int | None, where: str | None = None, after: str | None = None
+    ) -> list[StoredItem]:
+        """Items in the order of their keys, at most ``limit``, of keys later than ``after``.
+
+        Args:
+            limit: None for all.
+            where: only items that satisfy this condition.
+            after: None begins with the first key.
+        """
+        if where is None:
+            found = self._connection.execute(
+                f"{_ITEM_SQL} where items.key > ? or ? order by items.key limit ?",
+                [after or "", after is None, -1 if limit is None else limit],
+            )
+            return [stored_item(record) for record in found]
+        keys = self.keys_of(self.rows_where(where))
+        later = (row for row, key in keys.items() if after is None or key > after)
+        rows = sorted(later, key=keys.__getitem__)[:limit]
+        items = self.items_of(rows)
+        return [items[row] for row in rows]
+
     def item_blocks(self, size: int) -> Iterator[list[StoredItem]]:
         """All items by ascending row, ``size`` at a time, so that memory stays bounded."""
         last = -1

@@ -16,12 +16,14 @@ from starlette.responses import Response
 from hashret.web import schemas
 from hashret.web.api import api
 from hashret.web.guards import Guards
+from hashret.web.item_routes import item_routes
 from hashret.web.metrics import Measured, Metrics
+from hashret.web.page_answers import answer_of
 from hashret.web.pages import pages
 from hashret.web.problems import REQUEST_ERROR, Problem, problem_of
 from hashret.web.served import Served
 from hashret.web.settings import Settings
-from hashret.web.thumbnails import Thumbnails
+from hashret.web.showing import shown
 from hashret.web.warming import warm
 from hashret.web.working import Workers
 
@@ -54,21 +56,23 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.served = served
     app.state.workers = workers
-    app.include_router(api(served, workers, Thumbnails(), metrics))
+    app.include_router(api(served, workers, metrics))
+    app.include_router(item_routes(served, workers))
     app.include_router(pages(served, workers))
-    _answer_errors(app)
+    _answer_errors(app, served)
     _describe_token(app, settings)
     app.add_middleware(Guards, settings=settings)
     app.add_middleware(Measured, metrics=metrics)
     return app
 
 
-def _answer_errors(app: FastAPI) -> None:
+def _answer_errors(app: FastAPI, served: Served) -> None:
     async def answer(request: Request, error: Exception) -> Response:
         problem = problem_of(_in_our_words(request, error))
-        return Response(
-            problem.body(), problem.status, problem.headers, media_type="application/json"
-        )
+        path = request.url.path
+        first = path.split("/")[1] if "/" in path else ""
+        index = next((one.name for one in served if one.name == first), None)
+        return answer_of(problem, path, request.headers.get("accept", ""), index)
 
     for kind in (HTTPException, RequestValidationError, Problem, Exception):
         app.add_exception_handler(kind, answer)
@@ -86,13 +90,15 @@ def _in_our_words(request: Request, error: Exception) -> Exception:
             kind=REQUEST_ERROR,
         )
     if isinstance(error, HTTPException):
+        place = shown(request.url.path)
+        messages = {404: f"There is nothing at {place}."}
         remedies = {
-            404: f"There is nothing at {request.url.path!r}; /openapi.json tells what there is.",
+            404: "The first page lists the indexes; /openapi.json describes the API.",
             405: "/openapi.json tells which methods there are.",
         }
         return Problem(
             error.status_code,
-            str(error.detail),
+            messages.get(error.status_code, str(error.detail)),
             remedies.get(error.status_code, "Change the request."),
             kind="HTTPError",
             headers=error.headers,

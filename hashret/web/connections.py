@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 from typing import Any, cast
+from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -12,6 +13,8 @@ from hashret.web.problems import Problem
 from hashret.web.settings import Limits
 
 _GO_ON = b"HTTP/1.1 100 "
+_MOST_PARSED = 60_000
+"""The parser of addresses counts in 16 bits; a longer one is taken apart here."""
 
 
 class _WholeAnswers:
@@ -87,7 +90,17 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._have_head()
+        address = self.url
+        if len(address) <= _MOST_PARSED or not address.startswith(b"/"):
+            super().on_headers_complete()
+            return
+        raw_path, _, query = address.partition(b"#")[0].partition(b"?")
+        path = unquote(raw_path.decode("ascii"))
+        self.url = b"/"
         super().on_headers_complete()
+        # Whoever answers looks at it later.
+        self.scope["path"], self.scope["raw_path"] = path, raw_path
+        self.scope["query_string"] = query
 
     def on_response_complete(self) -> None:
         """The whole answer was given."""

@@ -8,12 +8,13 @@ import binascii
 import hmac
 import ipaddress
 import logging
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hashret.web.page_answers import answer_of
 from hashret.web.problems import Problem, problem_of
 from hashret.web.settings import Settings
+from hashret.web.showing import STATIC_FILES
 
 _log = logging.getLogger("hashret.web")
 
@@ -31,6 +32,9 @@ _SECURITY_HEADERS = [
 ]
 _OTHER_SITES = (b"cross-site", b"same-site")
 _OPEN_TO_ALL = ("/healthz",)
+_PARTS_OF_ERRORS = frozenset(f"/static/{name}" for name in STATIC_FILES)
+"""What a page that refuses needs to be readable; the same on every server."""
+
 _READING = ("GET", "HEAD", "OPTIONS")
 _READING_BY_POST = ("/query", "/query_many")
 
@@ -68,9 +72,12 @@ class Guards:
         try:
             headers = dict(scope["headers"])
             self._check_head(scope)
-            self._check_host(headers.get(b"host", b""))
+            refuses = scope["path"] not in _PARTS_OF_ERRORS
+            if refuses:
+                self._check_host(headers.get(b"host", b""))
             _check_site(scope["method"], headers)
-            self._check_token(scope, headers)
+            if refuses:
+                self._check_token(scope, headers)
             body = _Body(receive, headers, self._limits.body_bytes, self._limits.body_seconds)
             try:
                 async with asyncio.timeout(self._limits.request_seconds):
@@ -86,7 +93,9 @@ class Guards:
         except Exception as error:
             if begun:
                 raise  # the connection ends, so that half an answer is not taken for one
-            await send_problem(problem_of(error), send_guarded)
+            accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+            refusal = answer_of(problem_of(error), scope["path"], accept)
+            await refusal(scope, receive, send_guarded)
 
     def _check_head(self, scope: Scope) -> None:
         parts = [scope["raw_path"], scope["query_string"], *map(b"".join, scope["headers"])]
@@ -123,10 +132,13 @@ class Guards:
         else:
             message = "This takes the token of the server."
         challenge = 'Basic realm="hashret: any name, and the token as the password"'
+        remedy = "Send the header `Authorization: Bearer TOKEN`; `hashret serve` shows the token."
+        if reads:
+            remedy += " A browser asks for it as a password when the page is loaded again."
         raise Problem(
             401,
             message,
-            "Send the header `Authorization: Bearer TOKEN`; `hashret serve` shows the token.",
+            remedy,
             kind="TokenError",
             headers={"WWW-Authenticate": challenge if reads else 'Bearer realm="hashret"'},
         )
@@ -226,24 +238,3 @@ class _Body:
             "Send smaller images, or fewer queries or items at a time.",
             headers={"Connection": "close"},
         )
-
-
-async def send_problem(problem: Problem, send: Send) -> None:
-    """Answer with an error."""
-    body = problem.body()
-    headers: list[tuple[bytes, bytes]] = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        *(
-            (name.lower().encode(), text.encode("latin-1"))
-            for name, text in problem.headers.items()
-        ),
-    ]
-    start: dict[str, Any] = {
-        "type": "http.response.start",
-        "status": problem.status,
-        "headers": headers,
-    }
-    await send(start)
-    await send({"type": "http.response.body", "body": body})

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import orjson
+from starlette.responses import Response
 
 
 def to_json(value: Any) -> bytes:
@@ -14,3 +15,8 @@ def to_json(value: Any) -> bytes:
         return orjson.dumps(value)
     except TypeError:
         return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+
+
+def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer of JSON values."""
+    return Response(to_json(value), status, headers, "application/json")

@@ -10,11 +10,31 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from hashret.web.json_text import to_json
+from hashret.web.json_text import as_json
 from hashret.web.problems import Problem, problem_of
 from hashret.web.showing import rendered, static_file
 
 _HTML = "text/html; charset=utf-8"
+
+
+def answer_of(problem: Problem, path: str, accept: str, index: str | None = None) -> Response:
+    """An error as who asked can read it: a page for a browser, but of the API; else JSON.
+
+    Args:
+        problem: what was wrong.
+        path: what was asked for.
+        accept: the header ``Accept``.
+        index: the index that the path is about, where it is known.
+    """
+    if "text/html" in accept.lower() and not _is_for_programs(path):
+        return _problem_page(problem, index)
+    return as_json(
+        problem.to_dict(), problem.status, {"cache-control": "no-store", **problem.headers}
+    )
+
+
+def _is_for_programs(path: str) -> bool:
+    return path.startswith("/api/") or path.endswith(".json") or path in ("/healthz", "/metrics")
 
 
 async def page(make: Callable[[], Awaitable[Response]]) -> Response:
@@ -22,10 +42,12 @@ async def page(make: Callable[[], Awaitable[Response]]) -> Response:
     try:
         return await make()
     except Exception as error:
-        problem = as_problem(error)
-        return as_page(
-            "problem.html", problem.status, headers=dict(problem.headers), problem=problem
-        )
+        return _problem_page(as_problem(error))
+
+
+def _problem_page(problem: Problem, index: str | None = None) -> Response:
+    headers = dict(problem.headers)
+    return as_page("problem.html", problem.status, headers, problem=problem, index=index)
 
 
 def as_problem(error: Exception) -> Problem:
@@ -43,11 +65,6 @@ def as_page(
         template, stylesheet=_address("hashret.css"), script=_address("hashret.js"), **values
     )
     return Response(content, status, {"cache-control": "no-store", **(headers or {})}, _HTML)
-
-
-def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """The JSON twin of a page."""
-    return Response(to_json(value), status, headers, "application/json")
 
 
 @cache

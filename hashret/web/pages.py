@@ -9,7 +9,8 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from hashret.web.page_answers import as_json, as_page, page
+from hashret.web.json_text import as_json
+from hashret.web.page_answers import as_page, page
 from hashret.web.search_pages import search_routes
 from hashret.web.served import Served
 from hashret.web.showing import STATIC_FILES, part, static_file

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from hashret.web.answers import AnswerView, ItemView
 from hashret.web.asking import CODE, LIMITS, MOST_KEY_CHARACTERS, NUMBERS, VALUES, one_of
+
+IndexName = Annotated[str, Path(description="The name of an index.")]
 
 BEARER: list[dict[str, list[str]]] = [{"token": []}]
 

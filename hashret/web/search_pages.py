@@ -7,9 +7,10 @@ from starlette.responses import RedirectResponse, Response
 
 from hashret.codes import to_hex
 from hashret.index import Index
-from hashret.web.api import form_query, form_values
 from hashret.web.asking import ask
-from hashret.web.page_answers import as_json, as_page, as_problem, page
+from hashret.web.forms import form_query, form_values
+from hashret.web.json_text import as_json
+from hashret.web.page_answers import as_page, as_problem, page
 from hashret.web.problems import Problem
 from hashret.web.search_page import described, search_view
 from hashret.web.search_state import CUTS, SearchState

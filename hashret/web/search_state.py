@@ -12,8 +12,8 @@ from hashret.errors import UsageError
 from hashret.index import Index
 from hashret.result import Result
 from hashret.store.where import without_remarks
-from hashret.web.api import form_query
 from hashret.web.asking import QueryRequest, ask
+from hashret.web.forms import form_query
 from hashret.web.problems import Problem
 from hashret.web.values import value_of
 
@@ -177,6 +177,4 @@ def answer(index: Index, state: SearchState, asked: QueryRequest) -> tuple[str, 
     else:
         own = index.encode([value_of(index, asked)])[0]
     turned = flip(own, state.flips)
-    return to_hex(own), index.query_code(
-        turned, asked.radius, asked.limit, asked.where, order=asked.order
-    )
+    return to_hex(own), index.query_code(turned, **asked.options())

@@ -111,8 +111,11 @@ def bits_of(view: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def picture_address(name: str, side: int = 128) -> Callable[[str], str]:
-    """A function from a key to the address of its picture."""
-    return lambda key: f"/api/{part(name)}/thumbnail/{part(key)}?side={side}"
+    """A function from a key to the address of its picture.
+
+    The key is no part of the path, from which browsers take dots out.
+    """
+    return lambda key: f"/api/{part(name)}/thumbnail?key={part(key)}&side={side}"
 
 
 def curve_of(kept: dict[str, Any] | None) -> str:

@@ -79,9 +79,14 @@ class ServedIndex:
         try:
             reader = self._idle.pop()
         except IndexError:
-            reader = _Reader(Index.open(self.path))
+            reader = _Reader(self._opened())
         with self._used(reader, self._stamps()) as index:
             yield index
+
+    def _opened(self) -> Index:
+        index = Index.open(self.path)
+        index.reader.finds_paths = False
+        return index
 
     @contextmanager
     def _used(self, reader: _Reader, stamps: object) -> Iterator[Index]:
@@ -157,9 +162,7 @@ class ServedIndex:
         return self.ask(self._current_facts)
 
     def _current_facts(self, index: Index) -> dict[str, Any]:
-        with index.reader.state():
-            commit = index.reader.store.commit
-        known = self._facts
+        commit, known = index.commit, self._facts
         if known is None or known[0] != commit:
             known = self._facts = (commit, index.info())
         return known[1]
@@ -190,6 +193,19 @@ class Served:
             name: ServedIndex(name, path, settings.limits.query_seconds)
             for name, path in settings.indexes.items()
         }
+        if settings.clusters:
+            from hashret.web.served_cluster import ServedCluster
+
+            self._indexes |= {
+                name: ServedCluster(
+                    name,
+                    place,
+                    settings.limits.query_seconds,
+                    settings.ray_address,
+                    settings.replicas,
+                )
+                for name, place in settings.clusters.items()
+            }
 
     def __iter__(self) -> Iterator[ServedIndex]:
         """The indexes in the order they were named."""

@@ -22,7 +22,8 @@ class Limits:
         request_seconds: after so long a request is answered with an error.
         body_seconds: how long a body may take to arrive.
         header_seconds: how long the head of a request may take to arrive.
-        header_bytes: the longest head of a request.
+        header_bytes: the longest head of a request; its address may hold the longest key, of which
+            a character takes up to twelve bytes there.
         threads: requests of one process that are worked on at the same time.
         waiting: requests of one process that wait for that; more are refused.
         connections: connections of one process; more than these close the longest idle one.
@@ -39,7 +40,7 @@ class Limits:
     request_seconds: float = 20.0
     body_seconds: float = 10.0
     header_seconds: float = 10.0
-    header_bytes: int = 64 << 10
+    header_bytes: int = 144 << 10
     threads: int = 4
     waiting: int = 256
     connections: int = 2048
@@ -51,6 +52,9 @@ class Settings:
 
     Attributes:
         indexes: their folders, by the names that the addresses give them.
+        clusters: where clusters lie, a path or a URL each, likewise.
+        ray_address: of the Ray on which the readers of clusters run.
+        replicas: how many readers each shard has.
         writable: whether items may be added and removed.
         token: what a request must show; None where none is asked for.
         guards_reads: whether reading takes the token too; changing always does.
@@ -60,6 +64,9 @@ class Settings:
     """
 
     indexes: dict[str, Path]
+    clusters: dict[str, str] = field(default_factory=dict)
+    ray_address: str | None = None
+    replicas: int = 1
     writable: bool = False
     token: str | None = field(default=None, repr=False)
     guards_reads: bool = False

@@ -14,7 +14,8 @@ from hashret.files import read_regular
 from hashret.index import Index
 from hashret.ingest import ProgressCallback
 from hashret.web.asking import Wanted, checked
-from hashret.web.page_answers import as_json, as_page, as_problem, page
+from hashret.web.json_text import as_json
+from hashret.web.page_answers import as_page, as_problem, page
 from hashret.web.problems import Problem
 from hashret.web.search_page import described
 from hashret.web.search_state import SearchState
@@ -261,8 +262,7 @@ async def _outliers(
 
 
 def _commit(index: Index) -> str:
-    with index.reader.state():
-        return index.reader.store.commit
+    return index.commit
 
 
 def _studied(

@@ -9,8 +9,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from hashret import errors
-from hashret.errors import HashretError, UsageError
+from hashret.errors import HashretError, UsageError, error_of
 
 
 class Wire:
@@ -130,11 +129,7 @@ def _error(status: int, answer: Any) -> HashretError:
     """The error that the server met, or as near as there is."""
     told = answer.get("error") if isinstance(answer, dict) else None
     told = told if isinstance(told, dict) else {}
-    kind = getattr(errors, str(told.get("kind")), None)
-    if not (isinstance(kind, type) and issubclass(kind, HashretError)):
-        kind = UsageError if status == 422 else HashretError
     message = " ".join(str(told[name]) for name in ("message", "remedy") if told.get(name))
-    if kind in (errors.NoEncoderError, errors.UnknownFormatError):  # these word their own messages
-        kind = UsageError if kind is errors.NoEncoderError else errors.DamagedIndexError
-    found: HashretError = kind(message or f"The server answered {status}.")
-    return found
+    message = message or f"The server answered {status}."
+    other = UsageError if status == 422 else HashretError
+    return error_of(told.get("kind"), message) or other(message)

@@ -49,6 +49,8 @@
     let state = new URLSearchParams();
     let asking = null;
     let timer = 0;
+    const addressed = () => location.pathname + location.search;
+    let current = addressed();
 
     const read = () => { state = new URLSearchParams((view.dataset.address || "").split("?")[1] || ""); };
     const address = () => (state.size ? `./?${state}` : "./");
@@ -94,6 +96,7 @@
         if (picture) await remember(one("#asked-face", page)?.dataset.code, picture);
         if (!body || answer.redirected) {
           history[push ? "pushState" : "replaceState"](null, "", body ? answer.url : where);
+          current = addressed();
         }
         show(page, note);
       } catch (error) {
@@ -255,6 +258,7 @@
       if (!shown && radius !== null) one("b", nothing).textContent = `Nothing within ${radius} bits.`;
       if (live) {
         history.replaceState(null, "", address());
+        current = addressed();
         view.dataset.address = address();
         const twin = one("#twin");
         if (twin) twin.search = state;
@@ -464,7 +468,11 @@
       go(to.href, { note: link.id === "unflip" ? "Flipped back." : "" });
       if (link.matches(".more")) window.scrollTo({ top: 0, behavior: "smooth" });
     });
-    window.addEventListener("popstate", () => go(location.href, { push: false }));
+    window.addEventListener("popstate", () => {
+      if (addressed() === current) return; // a jump to a ring
+      current = addressed();
+      go(location.href, { push: false });
+    });
     document.addEventListener("paste", (event) => {
       if (event.clipboardData?.files.length && takeFiles(event.clipboardData.files)) event.preventDefault();
     });

@@ -1,0 +1,135 @@
+"""The process that reads a shard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hashret.cluster.answers import Question, ShardAnswer, in_columns
+from hashret.cluster.storage import ClusterStorage
+from hashret.errors import DamagedIndexError, HashretError
+from hashret.index import Index
+from hashret.search.threads import set_threads
+from hashret.store import StoredItem
+from hashret.store.patience import patience
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error of a shard, which travels as its words: not every exception can be sent.
+
+    Attributes:
+        kind: the name of its class in :mod:`hashret.errors`.
+        message: what it says.
+    """
+
+    kind: str
+    message: str
+
+
+class ShardReader:
+    """Answers from one shard; every answer is of its newest state."""
+
+    def __init__(self, root: str, folder: str, share: int) -> None:
+        """Open the shard when it is first asked; it shares its machine with ``share`` others."""
+        set_threads(max(1, len(os.sched_getaffinity(0)) // max(1, share)))
+        self._storage = ClusterStorage.at(root)
+        self._folder = folder
+        self._index: Index | None = None
+
+    def answer(self, question: Question) -> ShardAnswer | Refusal:
+        """The hits of a batch of codes."""
+        with nullcontext() if question.patience is None else patience(question.patience):
+            return self._try(lambda index: _answered(index, question))
+
+    def item(self, key: str, *, with_vector: bool = False) -> Any:
+        """The item with this key and its kept vector, ``(StoredItem, (d,) float32 or None)``."""
+
+        def found(index: Index) -> Any:
+            item: StoredItem = index[key]
+            return item, index.vectors([key])[0] if with_vector else None
+
+        return self._try(found)
+
+    def items(self, limit: int | None, where: str | None, after: str | None) -> Any:
+        """Items in the order of their keys; see :meth:`hashret.store.ItemReader.items_by_key`."""
+
+        def found(index: Index) -> list[StoredItem]:
+            with index.reader.state():
+                return index.reader.store.items_by_key(limit, where, after)
+
+        return self._try(found)
+
+    def ask(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """The value of an attribute of the shard, an index, or what it returns when called."""
+
+        def asked(index: Index) -> Any:
+            found = getattr(index, name)
+            return found(*arguments, **options) if callable(found) else found
+
+        return self._try(asked)
+
+    def process(self) -> dict[str, Any]:
+        """Its process: ``pid``, ``memory`` (bytes, its own and its share), ``node`` (its id)."""
+        import ray
+
+        text = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
+        own = next(line for line in text.splitlines() if line.startswith("Pss:"))
+        return {
+            "pid": os.getpid(),
+            "memory": int(own.split()[1]) * 1024,
+            "node": ray.get_runtime_context().get_node_id(),
+        }
+
+    def _try(self, ask: Callable[[Index], _T]) -> _T | Refusal:
+        try:
+            try:
+                return ask(self._newest())
+            except DamagedIndexError:
+                # A copy may be damaged where the original is whole.
+                self._storage.discard(self._folder)
+                self._close()
+                return ask(self._newest())
+        except HashretError as error:
+            return Refusal(type(error).__name__, str(error))
+
+    def _newest(self) -> Index:
+        path = self._storage.reading(self._folder)
+        if self._index is not None and self._index.path != path:
+            self._close()
+        if self._index is None:
+            self._index = Index.open(path)
+        return self._index
+
+    def _close(self) -> None:
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+
+
+def _answered(index: Index, question: Question) -> ShardAnswer:
+    wanted = question.refinement
+    results = index.search_codes(
+        question.codes,
+        question.radius,
+        # All of a shortlist: which part of it is the nearest in all shards is not known here.
+        wanted.shortlist if wanted.vectors is not None else question.limit,
+        question.where,
+        wanted,
+    )
+    return in_columns(results, index.n_bits // 8)
+
+
+@cache
+def remote_reader() -> Any:
+    """:class:`ShardReader` as a class of actors, which Ray starts again when they die."""
+    import ray
+
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)(ShardReader)

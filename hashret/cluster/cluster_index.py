@@ -1,0 +1,402 @@
+"""A cluster as one index: asked once, answered by all shards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hashret.cluster.answers import Question, merged
+from hashret.cluster.connecting import connect
+from hashret.cluster.replicas import Ask, Replicas
+from hashret.cluster.storage import ClusterStorage
+from hashret.codes import Codes
+from hashret.errors import KeyNotFoundError, UsageError
+from hashret.index import Index
+from hashret.ingest import ProgressCallback, no_progress
+from hashret.ordering import (
+    Refinement,
+    check_no_rerank,
+    check_order,
+    check_order_without_logits,
+    refined,
+)
+from hashret.outliers import Outlier, Outliers
+from hashret.queryable import DEFAULT_LIMIT
+from hashret.result import Result
+from hashret.sources import SkippedInputs
+from hashret.store import StoredItem
+from hashret.store.patience import patience_left
+
+_SENT_BYTES = 1 << 16
+"""A question of more bytes is put into the object store once, not sent to each shard."""
+
+
+_ITEMS_AT_A_TIME = 4096
+
+
+class ClusterIndex:
+    """Shards on Ray that answer as one index does; see :func:`hashret.open_cluster`.
+
+    Hits at one distance come by key (``order="key"`` of an index), which is the same however items
+    are spread over shards. Every answer is whole, or the call raises
+    :class:`~hashret.errors.ShardUnavailableError`; with ``partial=True`` the result names the
+    shards that are missing.
+
+    Attributes:
+        path: where the cluster lies: a path, or a URL.
+        layout: how many shards there are, and of which encoder.
+        n_bits: code length in bits.
+        kind: what its values are, as of an index.
+        encoder: turns values into codes and codes into values, in this process.
+        replicas: the readers of the shards.
+    """
+
+    def __init__(
+        self, storage: ClusterStorage, replicas: int = 1, address: str | None = None
+    ) -> None:
+        """Use :func:`hashret.open_cluster`."""
+        if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
+            raise UsageError(f"replicas must be a number of at least 1, not {replicas!r}.")
+        self.path = storage.root
+        self._storage = storage
+        self._shards: dict[int, Index] = {}
+        self.layout = storage.layout()
+        self._learned = Index.open(storage.learned())
+        self.encoder = self._learned.encoder
+        self.kind, self.n_bits = self._learned.kind, self._learned.n_bits
+        self._ray = connect(address)
+        self.replicas = Replicas(self._ray, storage.root, self.layout.folders(), replicas)
+
+    def close(self) -> None:
+        """Stop using it; its readers stay, for others and for the next time."""
+        self._learned.close()
+        for shard in self._shards.values():
+            shard.close()
+        self._shards.clear()
+
+    def __enter__(self) -> Self:
+        """Use it in a ``with`` block that closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    # What it holds
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the encoder: codes of two encoders cannot be compared."""
+        return self.encoder.fingerprint
+
+    def __len__(self) -> int:
+        """How many items all shards hold."""
+        return sum(self._all("__len__"))
+
+    def __contains__(self, key: object) -> bool:
+        """Whether an item has this key."""
+        return isinstance(key, str) and bool(self._own(key, "__contains__", key))
+
+    def __getitem__(self, key: str) -> StoredItem:
+        """The item with this key; its row is that in its shard.
+
+        Raises:
+            KeyNotFoundError: no item has it.
+        """
+        found: StoredItem = self._item(key)[0]
+        return found
+
+    def items(self, limit: int | None = None, where: str | None = None) -> list[StoredItem]:
+        """Items in the order of their keys, at most ``limit``, those that satisfy ``where``."""
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise UsageError(f"limit must be a number of at least 1 or None, not {limit!r}.")
+        return self._items(limit, where, None)
+
+    def _items(self, limit: int | None, where: str | None, after: str | None) -> list[StoredItem]:
+        answers = self._ask(
+            dict.fromkeys(
+                range(self.layout.shards), lambda one: one.items.remote(limit, where, after)
+            )
+        )
+        return sorted((item for some in answers.values() for item in some), key=_key)[:limit]
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys in their own order; what is changed meanwhile may be among them."""
+        after: str | None = None
+        while some := self._items(_ITEMS_AT_A_TIME, None, after):
+            yield from map(_key, some)
+            after = some[-1].key
+
+    @property
+    def field_names(self) -> list[str]:
+        """The names of all fields that an item was ever given, in alphabetical order."""
+        return sorted({name for names in self._all("field_names") for name in names})
+
+    @property
+    def keeps_vectors(self) -> bool:
+        """Whether the features of its items are kept, for re-ranking."""
+        return self._learned.keeps_vectors
+
+    @property
+    def commit(self) -> str:
+        """The name of the state of all shards, which no other state has."""
+        return "-".join(self._all("commit"))
+
+    def shards_with(self, keys: Iterable[str] | None = None) -> list[tuple[Index, list[str]]]:
+        """The shards that may hold these keys, opened in this process, each with its own.
+
+        For what reads sources again, such as pictures. It takes the files of the shards: behind a
+        URL, a copy of each is made on this machine.
+
+        Args:
+            keys: None for all shards.
+        """
+        own: dict[int, list[str]] = {}
+        if keys is None:
+            own = {shard: [] for shard in range(self.layout.shards)}
+        for key in keys or ():
+            own.setdefault(self._shard_of(key), []).append(key)
+        return [(self._opened(shard), some) for shard, some in own.items()]
+
+    def _opened(self, shard: int) -> Index:
+        path = self._storage.reading(self.layout.folder(shard))
+        found = self._shards.get(shard)
+        if found is None or found.path != path:
+            if found is not None:
+                found.close()
+            found = self._shards[shard] = Index.open(path)
+        return found
+
+    def outliers(
+        self, limit: int | None = 20, *, progress: ProgressCallback = no_progress
+    ) -> Outliers:
+        """The items that their bits reconstruct worst; see :meth:`hashret.Index.outliers`.
+
+        The shards are read one after the other, in this process.
+        """
+        worst: list[Outlier] = []
+        measured, skipped = 0, SkippedInputs()
+        for shard, _ in self.shards_with():
+            if not len(shard):
+                continue
+            found = shard.outliers(limit=limit, progress=progress)
+            worst += found
+            measured += found.measured
+            skipped.extend(found.skipped)
+        worst.sort(key=lambda one: (-one.error, one.key))
+        ranked = [replace(one, rank=rank) for rank, one in enumerate(worst[:limit], start=1)]
+        return Outliers(ranked, measured, skipped)
+
+    def info(self) -> dict[str, Any]:
+        """What the cluster is, and what each shard holds."""
+        shards = self._all("info")
+        return {
+            "path": self.path,
+            "items": sum(one["items"] for one in shards),
+            "n_bits": self.n_bits,
+            "kind": self.kind,
+            "encoder": self.fingerprint,
+            "fields": self.field_names,
+            "created": self.layout.created,
+            "bytes": sum(one["bytes"] for one in shards),
+            "shards": [
+                {"name": name, **{fact: one[fact] for fact in ("items", "segments", "bytes")}}
+                for name, one in zip(self.layout.folders(), shards, strict=True)
+            ],
+        }
+
+    def __repr__(self) -> str:
+        """Place, shards and code length."""
+        return (
+            f"<ClusterIndex {self.path}: {self.layout.shards} shards of {self.kind}, "
+            f"{self.n_bits} bits>"
+        )
+
+    # Queries
+
+    def query(
+        self,
+        value: Any,
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+        *,
+        order: str = "key",
+        rerank: bool = False,
+        shortlist: int | None = None,
+        partial: bool = False,
+    ) -> Result:
+        """The items nearest to a value; see :meth:`hashret.Index.query`.
+
+        Args:
+            value: as of an index.
+            radius: as of an index.
+            limit: as of an index.
+            where: as of an index.
+            order: of hits at one distance: ``"key"``, or ``"certainty"`` and then by key.
+            rerank: as of an index.
+            shortlist: as of an index; of all shards together.
+            partial: answer without the shards that cannot be reached, and name them in
+                ``missing_shards``.
+
+        Raises:
+            ShardUnavailableError: a shard cannot be reached, and ``partial`` is False.
+        """
+        return self.query_many(
+            [value], radius, limit, where,
+            order=order, rerank=rerank, shortlist=shortlist, partial=partial,
+        )[0]  # fmt: skip
+
+    def query_key(
+        self,
+        key: str,
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+        *,
+        order: str = "key",
+        rerank: bool = False,
+        shortlist: int | None = None,
+        partial: bool = False,
+    ) -> Result:
+        """The items nearest to the item with this key, itself among them; see :meth:`query`.
+
+        Raises:
+            KeyNotFoundError: no item has the key.
+            ShardUnavailableError: the shard of the key cannot be reached.
+        """
+        check_order_without_logits(_checked(order), "a key")
+        item, vector = self._item(key, with_vector=rerank)
+        vectors = vector[None] if rerank else None
+        refinement = refined(None, vectors, limit, shortlist, by_key=True)
+        return self._search(item.code[None], radius, limit, where, refinement, partial)[0]
+
+    def query_code(
+        self,
+        code: ArrayLike | str,
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+        *,
+        order: str = "key",
+        rerank: bool = False,
+        shortlist: int | None = None,
+        partial: bool = False,
+    ) -> Result:
+        """The items nearest to a code; see :meth:`query` and :meth:`hashret.Index.query_code`."""
+        check_order_without_logits(_checked(order), "a code")
+        check_no_rerank(rerank, shortlist)
+        own = self.encoder.own_code(code)
+        refinement = Refinement(by_key=True)
+        return self._search(own, radius, limit, where, refinement, partial)[0]
+
+    def query_many(
+        self,
+        values: Iterable[Any],
+        radius: int | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        where: str | None = None,
+        *,
+        order: str = "key",
+        rerank: bool = False,
+        shortlist: int | None = None,
+        partial: bool = False,
+    ) -> list[Result]:
+        """One result for each value: encoded once, asked of all shards in one round."""
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise UsageError(f"query_many takes several values, got {values!r}.")
+        check_order(_checked(order))
+        encoder = self.encoder.runtime
+        rows = self.encoder.rows(list(values))
+        refinement = refined(
+            encoder.logits(rows) if order == "certainty" else None,
+            rows if rerank else None,
+            limit,
+            shortlist,
+            by_key=True,
+        )
+        return self._search(encoder.encode(rows), radius, limit, where, refinement, partial)
+
+    def encode(self, values: Iterable[Any]) -> Codes:
+        """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""
+        return self.encoder.encode(list(values))
+
+    def reconstruct(self, codes: ArrayLike) -> NDArray[np.float32]:
+        """What the decoder makes of codes."""
+        return self.encoder.reconstruct(codes)
+
+    def _search(
+        self,
+        codes: Codes,
+        radius: int | None,
+        limit: int | None,
+        where: str | None,
+        refinement: Refinement,
+        partial: bool,
+    ) -> list[Result]:
+        if not len(codes):
+            return []
+        started = time.perf_counter()
+        question = Question(codes, radius, limit, where, refinement, patience_left())
+        sent: Any = question if codes.nbytes < _SENT_BYTES else self._ray.put(question)
+        answers, missing = self.replicas.ask(
+            dict.fromkeys(range(self.layout.shards), lambda reader: reader.answer.remote(sent)),
+            partial=partial,
+        )
+        return merged(question, answers, limit, missing, time.perf_counter() - started)
+
+    # Shards
+
+    def _item(self, key: str, *, with_vector: bool = False) -> Any:
+        shard = self._shard_of(key)
+        return self._ask({shard: lambda one: one.item.remote(key, with_vector=with_vector)})[shard]
+
+    def _own(self, key: str, name: str, *arguments: Any) -> Any:
+        shard = self._shard_of(key)
+        return self._ask({shard: _named(name, *arguments)})[shard]
+
+    def _shard_of(self, key: object) -> int:
+        if not isinstance(key, str):
+            raise UsageError(f"A key is text, got {key!r} of type {type(key).__name__}.")
+        try:
+            return self.layout.shard_of(key)
+        except UnicodeEncodeError:
+            raise KeyNotFoundError(
+                f"No item has the key {key!r}, which is no Unicode text."
+            ) from None
+
+    def _all(self, name: str, *arguments: Any) -> list[Any]:
+        asked = dict.fromkeys(range(self.layout.shards), _named(name, *arguments))
+        answers = self._ask(asked)
+        return [answers[shard] for shard in range(self.layout.shards)]
+
+    def _ask(self, questions: dict[int, Ask]) -> dict[int, Any]:
+        return self.replicas.ask(questions)[0]
+
+
+def _key(item: StoredItem) -> str:
+    return item.key
+
+
+def _named(name: str, *arguments: Any) -> Ask:
+    return lambda reader: reader.ask.remote(name, *arguments)
+
+
+def _checked(order: str) -> str:
+    if order == "row":
+        raise UsageError(
+            "The items of a cluster have no common order of being added: order is 'key' or "
+            "'certainty'."
+        )
+    return order

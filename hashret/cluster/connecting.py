@@ -1,0 +1,77 @@
+"""Finding Ray, and a cluster on it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+from hashret.errors import HashretError, UsageError
+
+NAMESPACE = "hashret"
+CLIENT = "ray://"
+
+_connecting = threading.Lock()
+
+
+def connect(address: str | None) -> Any:
+    """Connect to Ray, if this process is not connected yet; returns the module ``ray``.
+
+    Args:
+        address: of a running Ray: ``"host:6379"``, ``"ray://host:10001"`` from a machine that is
+            not part of it, or ``"auto"`` for that of this machine. None takes the one that the
+            variable ``RAY_ADDRESS`` names, else starts Ray for as long as this process lives.
+
+    Raises:
+        UsageError: Ray is not installed.
+        HashretError: there is no Ray at the address.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(
+            "A cluster runs on Ray, which is not installed: pip install 'hashret[ray]'."
+        ) from error
+    with _connecting:
+        if not ray.is_initialized():
+            _start(ray, address or os.environ.get("RAY_ADDRESS"))
+    return ray
+
+
+def _start(ray: Any, address: str | None) -> None:
+    own: dict[str, Any] = {} if address else {"include_dashboard": False}
+    try:
+        ray.init(
+            address or "local",  # without one, Ray takes any that runs on this machine
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+            **own,
+        )
+    except Exception as error:  # Ray raises many kinds, none of them its own.
+        where = f"There is no Ray at {address}" if address else "Ray could not be started"
+        raise HashretError(
+            f"{where} ({_first_line(error)}). `ray start --head` starts it; --address names it."
+        ) from error
+
+
+def split_address(place: str) -> tuple[str, str]:
+    """The address of Ray and the name of a cluster in ``ray://host:port/NAME``.
+
+    Raises:
+        UsageError: one of them is missing.
+    """
+    server, _, name = place.removeprefix(CLIENT).partition("/")
+    if not server or not name.strip("/"):
+        raise UsageError(
+            f"A cluster on Ray is named by {CLIENT}HOST:PORT/NAME, got {place!r}; NAME is one "
+            "under ./indexes there, or a path that begins with another slash."
+        )
+    return CLIENT + server, name
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
