@@ -12,7 +12,7 @@ from hashret.cluster.blocks import (
     split_skipped,
     values_of,
 )
-from hashret.cluster.failures import error_of, told
+from hashret.cluster.failures import raised, told
 from hashret.cluster.writing import ShardWriter
 from hashret.errors import IndexLockedError, InputError
 from hashret.sources import Item, Skipped, SkippedInputs, content_hash
@@ -159,7 +159,7 @@ def test_what_was_skipped_travels_with_the_items():
 
 
 def test_an_error_of_another_process_is_the_same_here():
-    error = error_of(*told(InputError("no such thing")))
+    error = raised(*told(InputError("no such thing")))
     assert type(error) is InputError
     assert str(error) == "no such thing"
     assert told(RuntimeError()) is None
