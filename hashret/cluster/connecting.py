@@ -40,6 +40,7 @@ def connect(address: str | None) -> Any:
 
 
 def _start(ray: Any, address: str | None) -> None:
+    logging.getLogger("ray").setLevel(logging.ERROR)  # what it says else is for who tends to Ray
     own: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
         ray.init(
