@@ -115,6 +115,17 @@ class QueryableIndex:
         """Its committed states, for what looks at all of the index, as evaluation does."""
         return self._reader
 
+    @property
+    @_asked_again
+    def commit(self) -> str:
+        """The name of its newest state, which no other state of this or another index has."""
+        with self._reader.state():
+            return self._store.commit
+
+    def shards_with(self, keys: Iterable[str] | None = None) -> list[tuple[Self, list[str]]]:
+        """This index and the keys: it is the only shard of itself, see ``ClusterIndex``."""
+        return [(self, list(keys or ()))]
+
     @_asked_again
     def __len__(self) -> int:
         """How many items there are."""

@@ -55,7 +55,9 @@ def folders(_trained, tmp_path_factory, digits):
     ]
     items += [(f"plain {number}", digits[number], {}) for number in range(20, 60)]
     hashret.create(home / "hostile", items, keep_vectors=True, **options).close()
-    paths += [home / "texts", home / "hostile"]
+    codes = np.random.default_rng(0).integers(0, 256, size=(50, 128), dtype=np.uint8)
+    hashret.create_from_codes(home / "long", codes, [*map(str, range(50))]).close()
+    paths += [home / "texts", home / "hostile", home / "long"]
     return {path.name: path for path in paths}
 
 
@@ -363,6 +365,44 @@ def test_every_page_is_well_formed(browser, server, place, width):
     assert page.evaluate("new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size"
                          " === document.querySelectorAll('[id]').length")  # fmt: skip
     assert page.locator("h1").count() == 1
+    watched.context.close()
+    assert watched.wrong == []
+
+
+BOXES = """bits => bits.map(bit => bit.getBoundingClientRect())
+  .map(box => [box.left, box.top, box.width, box.height])"""
+
+
+@pytest.mark.parametrize("width", [390, 360, 320])
+@pytest.mark.parametrize("place", ["/digits/?key=5", "/vectors/?key=3", "/long/?key=7"])
+def test_a_finger_hits_a_bit_and_the_hits_are_near(browser, server, place, width):
+    watched = Watched(browser, server.address, viewport={"width": width, "height": 844})
+    page = watched.go(place)
+    boxes = page.locator(".bit").evaluate_all(BOXES)
+    assert min(min(box[2:]) for box in boxes) >= 24
+    corners = {(round(left), round(top)) for left, top, _, _ in boxes}
+    assert len(corners) == len(boxes)
+    first = page.locator("#results .hit").first.bounding_box()
+    assert first["y"] + first["height"] < 2 * 844
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    watched.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_long_strip_slides_sideways_says_so_and_stays_where_it_is(browser, server, width):
+    watched = Watched(browser, server.address, viewport={"width": width, "height": 844})
+    page = watched.go("/digits/?key=5")
+    assert not page.get_by_text("slides sideways").is_visible()
+    page = watched.go("/long/?key=7")
+    assert page.get_by_text("slides sideways").is_visible()
+    strip = page.locator(".bits")
+    assert strip.evaluate("e => e.scrollWidth > 2 * e.clientWidth")
+    assert strip.evaluate("e => e.scrollHeight === e.clientHeight")
+    page.click("#bit-1023")
+    watched.settled()
+    assert page.locator("#bit-1023").get_attribute("aria-pressed") == "true"
+    left, _, wide, _ = page.locator("#bit-1023").evaluate_all(BOXES)[0]
+    assert 0 < left < left + wide < width
     watched.context.close()
     assert watched.wrong == []
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -263,6 +264,28 @@ def test_metrics_count_by_route_and_never_by_address(server):
     assert 'route="/api/{index}/items/{key}",status="404"' in numbers
     assert "hashret_request_seconds_bucket" in numbers
     assert "some-secret-key" not in numbers
+
+
+def test_queries_of_pages_count_as_those_of_the_api_do(make_index):
+    with serving("-i", make_index("digits")) as server:
+
+        def counted() -> tuple[float, float]:
+            text = server.get("/metrics").text
+            names = ("hashret_queries_total", "hashret_search_seconds_total")
+            found = [re.search(rf'^{name}{{index="digits"}} (\S+)$', text, re.M) for name in names]
+            return tuple(float(one[1]) if one else 0.0 for one in found)
+
+        server.get("/digits/")  # asks nothing
+        assert counted() == (0, 0)
+        for place in ("/digits/?key=7", "/digits/query.json?key=7&flip=3"):
+            assert server.get(place).status_code == 200
+        assert server.get("/digits/?key=nope").status_code == 404
+        number, seconds = counted()
+        assert number == 2
+        assert seconds > 0
+        server.post("/api/digits/query", {"key": "7"})
+        assert counted()[0] == 3
+        assert counted()[1] > seconds
 
 
 class TestChanging:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hashret.web.settings import Settings
 
 TOKEN_VARIABLE = "HASHRET_TOKEN"  # noqa: S105 - its name
+CLUSTER_FILE = "cluster.json"
 _LEAST_TOKEN = 16
 _MOST_WORKERS = 4
 
@@ -52,6 +53,18 @@ _MOST_WORKERS = 4
     help="A name of this machine that requests may use, beside its addresses.",
 )
 @click.option(
+    "--replicas",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Of a cluster: readers of each shard, on different nodes.",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Of a cluster: the Ray that its readers run on.  [default: $RAY_ADDRESS, or start one]",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1, 64),
     metavar="N",
@@ -65,14 +78,20 @@ def serve(
     writable: bool,
     token_file: Path | None,
     hosts: tuple[str, ...],
+    replicas: int,
+    address: str | None,
     workers: int | None,
 ) -> None:
     """Serve indexes: a page to search with at /, the API under /api, its description /openapi.json.
 
+    A cluster is served as an index is; its readers run on Ray.
+
     Other machines can reach it with --host only, and need the token then; --writable needs it on
     this one too. What other processes write to the indexes is seen at once.
     """
-    indexes = _by_name(index_names)
+    places = _by_name(index_names)
+    clusters = {name: place for name, place in places.items() if _is_cluster(place)}
+    indexes = {name: Path(place) for name, place in places.items() if name not in clusters}
     try:
         from hashret.web.serving import listen
         from hashret.web.serving import serve as run
@@ -88,6 +107,9 @@ def serve(
     made_up = token is None and (writable or not local)
     settings = Settings(
         indexes=indexes,
+        clusters=clusters,
+        ray_address=_ray_address(address) if clusters else None,
+        replicas=replicas,
         writable=writable,
         token=secrets.token_urlsafe(24) if made_up else token,
         guards_reads=guards_reads,
@@ -95,26 +117,45 @@ def serve(
     )
     _check_indexes(settings)
     listeners = listen(host, port, workers or min(_MOST_WORKERS, len(os.sched_getaffinity(0))))
-    address = _address(host, listeners[0])
+    served_at = _address(host, listeners[0])
 
     def started() -> None:
         if made_up:
             say(f"Token: {settings.token}")
-        say(f"Serving {', '.join(indexes)} at {address}/ (end with Ctrl-C)")
+        say(f"Serving {', '.join(places)} at {served_at}/ (end with Ctrl-C)")
         if opens:
-            webbrowser.open(f"{address}/")
+            webbrowser.open(f"{served_at}/")
 
     run(settings, listeners, started)
 
 
-def _by_name(names: tuple[str, ...]) -> dict[str, Path]:
-    """The folders of indexes, by their own names, which addresses are made of."""
+def _is_cluster(place: str) -> bool:
+    from hashret.sources.remote import is_url
+
+    return is_url(place) or (Path(place) / CLUSTER_FILE).is_file()
+
+
+def _ray_address(address: str | None) -> str:
+    """Where the Ray is to which all processes of the server connect, started if need be."""
+    from hashret.cluster.connecting import connect
+
+    ray = connect(address)
+    found: str = address or ray.get_runtime_context().gcs_address
+    return found
+
+
+def _by_name(names: tuple[str, ...]) -> dict[str, str]:
+    """Where indexes and clusters lie, by their own names, which addresses are made of."""
+    from hashret.sources.remote import is_url
     from hashret.web.names import RESERVED
 
-    indexes: dict[str, Path] = {}
+    indexes: dict[str, str] = {}
     for given in names or (None,):
-        path = index_path(given).absolute()
-        name = path.resolve().name
+        if given is not None and is_url(given):
+            path, name = given, given.rstrip("/").rpartition("/")[2]
+        else:
+            folder = index_path(given).absolute()
+            path, name = str(folder), folder.resolve().name
         if name in RESERVED:
             raise UsageError(f"An index named {name!r} cannot be served: rename its folder.")
         if name in indexes:
@@ -132,6 +173,10 @@ def _check_indexes(settings: Settings) -> None:
     for path in settings.indexes.values():
         with Index.open(path) as index:
             len(index)
+    for place in settings.clusters.values():
+        from hashret.cluster.storage import ClusterStorage
+
+        ClusterStorage.at(place).layout()
 
 
 def _given_token(file: Path | None) -> str | None:

@@ -6,6 +6,7 @@ import gc
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,10 +16,11 @@ import numpy as np
 
 from hashret.cluster.answers import Question, Reach, ShardAnswer
 from hashret.cluster.storage import ClusterStorage
-from hashret.errors import HashretError
+from hashret.errors import DamagedIndexError, HashretError
 from hashret.index import Index
 from hashret.search.threads import set_threads
 from hashret.store import StoredItem
+from hashret.store.patience import patience
 
 _T = TypeVar("_T")
 
@@ -48,11 +50,13 @@ class ShardReader:
 
     def answer(self, question: Question) -> ShardAnswer | Refusal:
         """The hits of a batch of codes."""
-        return self._try(lambda index: _answered(index, question))
+        with _patience_for(question):
+            return self._try(lambda index: _answered(index, question))
 
     def reach(self, question: Question) -> Reach | Refusal:
         """How far the nearest items of each of a batch of codes are."""
-        return self._try(lambda index: _reach(index, question))
+        with _patience_for(question):
+            return self._try(lambda index: _reach(index, question))
 
     def item(self, key: str, *, with_vector: bool = False) -> Any:
         """The item with this key and its kept vector, ``(StoredItem, (d,) float32 or None)``."""
@@ -95,21 +99,35 @@ class ShardReader:
 
     def _try(self, ask: Callable[[Index], _T]) -> _T | Refusal:
         try:
-            return ask(self._newest())
+            try:
+                return ask(self._newest())
+            except DamagedIndexError:
+                # A copy may be damaged where the original is whole.
+                self._storage.discard(self._folder)
+                self._close()
+                return ask(self._newest())
         except HashretError as error:
             return Refusal(type(error).__name__, str(error))
 
     def _newest(self) -> Index:
         path = self._storage.reading(self._folder)
         if self._index is not None and self._index.path != path:
-            self._index.close()
-            self._index = None
+            self._close()
         if self._index is None:
             self._index = Index.open(path)
             # What is there stays: looking through it for garbage would take a tenth of the time.
             gc.collect()
             gc.freeze()
         return self._index
+
+    def _close(self) -> None:
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+
+
+def _patience_for(question: Question) -> AbstractContextManager[None]:
+    return nullcontext() if question.patience is None else patience(question.patience)
 
 
 def _answered(index: Index, question: Question) -> ShardAnswer:

@@ -29,6 +29,7 @@ class Question:
         limit: the most hits a code; None for all within the radius.
         where: an SQL condition.
         refinement: how hits are ordered beyond their distance; those that are equal by key.
+        patience: seconds after which the condition is given up; None for never.
         bounds: ``int64``, ``(n,)``: a radius for each code, beyond which no hit of it lies.
     """
 
@@ -37,6 +38,7 @@ class Question:
     limit: int | None
     where: str | None
     refinement: Refinement
+    patience: float | None = None
     bounds: NDArray[np.int64] | None = None
 
     @property

@@ -19,6 +19,7 @@ from hashret.cluster.storage import ClusterStorage
 from hashret.codes import Codes
 from hashret.errors import KeyNotFoundError, UsageError
 from hashret.index import Index
+from hashret.ingest import ProgressCallback, no_progress
 from hashret.ordering import (
     Refinement,
     check_no_rerank,
@@ -26,9 +27,12 @@ from hashret.ordering import (
     check_order_without_logits,
     refined,
 )
+from hashret.outliers import Outlier, Outliers
 from hashret.queryable import DEFAULT_LIMIT
 from hashret.result import Result
+from hashret.sources import SkippedInputs
 from hashret.store import StoredItem
+from hashret.store.patience import patience_left
 
 _SENT_BYTES = 1 << 16
 """A question of more bytes is put into the object store once, not sent to each shard."""
@@ -62,6 +66,8 @@ class ClusterIndex:
         if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
             raise UsageError(f"replicas must be a number of at least 1, not {replicas!r}.")
         self.path = storage.root
+        self._storage = storage
+        self._shards: dict[int, Index] = {}
         self.layout = storage.layout()
         self._learned = Index.open(storage.learned())
         self.encoder = self._learned.encoder
@@ -73,6 +79,9 @@ class ClusterIndex:
     def close(self) -> None:
         """Stop using it; its readers stay, for others and for the next time."""
         self._learned.close()
+        for shard in self._shards.values():
+            shard.close()
+        self._shards.clear()
 
     def __enter__(self) -> Self:
         """Use it in a ``with`` block that closes it."""
@@ -141,6 +150,56 @@ class ClusterIndex:
     def keeps_vectors(self) -> bool:
         """Whether the features of its items are kept, for re-ranking."""
         return self._learned.keeps_vectors
+
+    @property
+    def commit(self) -> str:
+        """The name of the state of all shards, which no other state has."""
+        return "-".join(self._all("commit"))
+
+    def shards_with(self, keys: Iterable[str] | None = None) -> list[tuple[Index, list[str]]]:
+        """The shards that may hold these keys, opened in this process, each with its own.
+
+        For what reads sources again, such as pictures. It takes the files of the shards: behind a
+        URL, a copy of each is made on this machine.
+
+        Args:
+            keys: None for all shards.
+        """
+        own: dict[int, list[str]] = {}
+        if keys is None:
+            own = {shard: [] for shard in range(self.layout.shards)}
+        for key in keys or ():
+            own.setdefault(self._shard_of(key), []).append(key)
+        return [(self._opened(shard), some) for shard, some in own.items()]
+
+    def _opened(self, shard: int) -> Index:
+        path = self._storage.reading(self.layout.folder(shard))
+        found = self._shards.get(shard)
+        if found is None or found.path != path:
+            if found is not None:
+                found.close()
+            found = self._shards[shard] = Index.open(path)
+        return found
+
+    def outliers(
+        self, limit: int | None = 20, *, progress: ProgressCallback = no_progress
+    ) -> Outliers:
+        """The items that their bits reconstruct worst; see :meth:`hashret.Index.outliers`.
+
+        The shards are read one after the other, in this process.
+        """
+        worst: list[Outlier] = []
+        measured, skipped = 0, SkippedInputs()
+        for shard, _ in self.shards_with():
+            if not len(shard):
+                continue
+            found = shard.outliers(limit=limit, progress=progress)
+            worst += found
+            measured += found.measured
+            skipped.extend(found.skipped)
+        worst.sort(key=lambda one: (-one.error, one.key))
+        ranked = [replace(one, rank=rank) for rank, one in enumerate(worst[:limit], start=1)]
+        return Outliers(ranked, measured, skipped)
 
     def info(self) -> dict[str, Any]:
         """What the cluster is, and what each shard holds."""
@@ -292,12 +351,13 @@ class ClusterIndex:
         if not len(codes):
             return []
         started = time.perf_counter()
-        question = Question(codes, radius, limit, where, refinement)
+        question = Question(codes, radius, limit, where, refinement, patience_left())
         if self.rounds.bounds_pay(question):
             bounded = self._bounded(question, partial)
             answers, missing = self._answers(bounded, partial)
             if not falls_short(bounded, answers):
                 return merged(bounded, answers, limit, missing, time.perf_counter() - started)
+            question = replace(question, patience=patience_left())
         answers, missing = self._answers(question, partial)
         return merged(question, answers, limit, missing, time.perf_counter() - started)
 
@@ -309,7 +369,8 @@ class ClusterIndex:
         self.rounds.note_distances(len(question.codes), seconds, reaches)
         if not reaches:
             return question
-        return replace(question, bounds=bounds_of(question, list(reaches.values())))
+        bounds = bounds_of(question, list(reaches.values()))
+        return replace(question, bounds=bounds, patience=patience_left())
 
     def _answers(
         self, question: Question, partial: bool

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from typing import Any
 
 from hashret.errors import HashretError, UsageError
 
 NAMESPACE = "hashret"
 CLIENT = "ray://"
+
+_connecting = threading.Lock()
 
 
 def connect(address: str | None) -> Any:
@@ -30,13 +33,18 @@ def connect(address: str | None) -> Any:
         raise UsageError(
             "A cluster runs on Ray, which is not installed: pip install 'hashret[ray]'."
         ) from error
-    if ray.is_initialized():
-        return ray
-    address = address or os.environ.get("RAY_ADDRESS")
+    with _connecting:
+        if not ray.is_initialized():
+            _start(ray, address or os.environ.get("RAY_ADDRESS"))
+    return ray
+
+
+def _start(ray: Any, address: str | None) -> None:
+    logging.getLogger("ray").setLevel(logging.ERROR)  # what it says else is for who tends to Ray
     own: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
         ray.init(
-            address,
+            address or "local",  # without one, Ray takes any that runs on this machine
             namespace=NAMESPACE,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -48,7 +56,6 @@ def connect(address: str | None) -> Any:
         raise HashretError(
             f"{where} ({_first_line(error)}). `ray start --head` starts it; --address names it."
         ) from error
-    return ray
 
 
 def split_address(place: str) -> tuple[str, str]:

@@ -6,27 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from hashret.errors import (
-    DamagedIndexError,
-    EncoderMismatchError,
-    HashretError,
-    IndexLockedError,
-    IndexNotFoundError,
-    InputError,
-    UsageError,
-)
-
-_KINDS: dict[str, type[HashretError]] = {
-    kind.__name__: kind
-    for kind in (
-        DamagedIndexError,
-        EncoderMismatchError,
-        IndexLockedError,
-        IndexNotFoundError,
-        InputError,
-        UsageError,
-    )
-}
+from hashret.errors import HashretError, error_of
 
 
 def told(error: BaseException) -> tuple[str, str] | None:
@@ -40,9 +20,9 @@ def told(error: BaseException) -> tuple[str, str] | None:
     return None
 
 
-def error_of(kind: str, message: str) -> HashretError:
+def raised(kind: str, message: str) -> HashretError:
     """The error that :func:`told` tells of."""
-    return _KINDS.get(kind, HashretError)(message)
+    return error_of(kind, message) or HashretError(message)
 
 
 @contextmanager
@@ -55,7 +35,7 @@ def ray_failures() -> Iterator[None]:
     except RayError as error:
         found = told(error)
         if found is not None:
-            raise error_of(*found) from None
+            raise raised(*found) from None
         first = str(error).strip().split("\n")
         raise HashretError(
             f"Ray failed ({type(error).__name__}: {first[-1]}). What was stored before stays; run "

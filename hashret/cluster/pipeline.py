@@ -30,7 +30,7 @@ from hashret.cluster.blocks import (
     split_skipped,
     values_of,
 )
-from hashret.cluster.failures import error_of, ray_failures, told
+from hashret.cluster.failures import raised, ray_failures, told
 from hashret.cluster.layout import Layout
 from hashret.cluster.parts import OpenedSource, Part, read_part, skipped_in
 from hashret.cluster.storage import ClusterStorage
@@ -115,7 +115,7 @@ class _Tally:
 
     def add(self, told_of: dict[str, Any]) -> None:
         if "error" in told_of:
-            raise error_of(*told_of["error"])
+            raise raised(*told_of["error"])
         self._added += told_of["added"]
         self._updated += told_of["updated"]
         self._unchanged += told_of["unchanged"]

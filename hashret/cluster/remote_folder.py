@@ -158,7 +158,10 @@ class RemoteFolder:
             if isinstance(error, FileNotFoundError) and done != "written":
                 raise
             reason = printable(str(error)) or type(error).__name__
-            raise UnreachableError(f"{self.place(name)} cannot be {done}: {reason}.") from error
+            raise UnreachableError(
+                f"{self.place(name)} cannot be {done}: {reason.rstrip('.')}. Check that this "
+                "machine can reach the store, is let in, and finds room there."
+            ) from error
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -25,6 +25,12 @@ def patience(seconds: float) -> Iterator[None]:
         _end.reset(token)
 
 
+def patience_left() -> float | None:
+    """Seconds that are left of it; None where it has no end."""
+    end = _end.get()
+    return None if end is None else max(0.0, end - time.monotonic())
+
+
 def end_of_patience(latest: float) -> float:
     """When to give up, by ``time.monotonic``; no later than ``latest``."""
     end = _end.get()

@@ -81,8 +81,7 @@ def _query(router: APIRouter, served: Served, workers: Workers, metrics: Metrics
         def answer(index: Index) -> bytes:
             result = ask(index, asked, asked)
             shown = reconstruction(index, result) if asked.reconstruct else None
-            metrics.queries.labels(one.name).inc()
-            metrics.search_seconds.labels(one.name).inc(result.stats.seconds)
+            metrics.answered(one.name, result.stats.seconds)
             return to_json(answer_view(result, shown))
 
         content = one.ask_at_once(answer) if asked.is_quick() else None
@@ -104,10 +103,7 @@ def _query(router: APIRouter, served: Served, workers: Workers, metrics: Metrics
 
         def answer(index: Index) -> bytes:
             results = ask_many(index, asked.queries, asked)
-            metrics.queries.labels(one.name).inc(len(results))
-            metrics.search_seconds.labels(one.name).inc(
-                sum(result.stats.seconds for result in results)
-            )
+            metrics.answered(one.name, *(result.stats.seconds for result in results))
             return to_json(
                 {
                     "answers": [

@@ -58,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.workers = workers
     app.include_router(api(served, workers, metrics))
     app.include_router(item_routes(served, workers))
-    app.include_router(pages(served, workers))
+    app.include_router(pages(served, workers, metrics))
     _answer_errors(app, served)
     _describe_token(app, settings)
     app.add_middleware(Guards, settings=settings)

@@ -128,7 +128,8 @@ class Wanted(BaseModel):
         radius: in how many bits a hit may differ; null lets rings grow until ``limit`` hits are in.
         limit: the most hits.
         where: an SQL condition on ``key`` and the fields.
-        order: of hits at one distance: as they were added, by key, or the least certain bits first.
+        order: of hits at one distance: as they were added (an index, if null), by key (a cluster,
+            if null), or the least certain bits first.
         rerank: order the nearest by the exact distance of the features.
         shortlist: how many of the nearest are re-ranked.
         reconstruct: show what the decoder makes of the query's bits.
@@ -139,7 +140,7 @@ class Wanted(BaseModel):
     radius: Annotated[int, Field(ge=0, le=1024), _WHOLE] | None = None
     limit: Annotated[int, Field(ge=1, le=LIMITS.hits), _WHOLE] = 10
     where: Annotated[str, Field(max_length=LIMITS.text_characters)] | None = None
-    order: Literal["row", "key", "certainty"] = "row"
+    order: Literal["row", "key", "certainty"] | None = None
     rerank: bool = False
     shortlist: Annotated[int, Field(ge=1, le=LIMITS.batch_hits), _WHOLE] | None = None
     reconstruct: bool = False
@@ -150,7 +151,7 @@ class Wanted(BaseModel):
             "radius": self.radius,
             "limit": self.limit,
             "where": self.where,
-            "order": self.order,
+            **({} if self.order is None else {"order": self.order}),
             "rerank": self.rerank,
             "shortlist": self.shortlist,
         }

@@ -48,6 +48,13 @@ def texts_of(index: Index, keys: Sequence[str]) -> dict[str, str]:
     """The beginnings of the texts of items, by key; those that cannot be read again are absent."""
     if index.kind != "text" or not keys:
         return {}
+    found: dict[str, str] = {}
+    for shard, own in index.shards_with(keys):
+        found |= _texts_of(shard, own)
+    return found
+
+
+def _texts_of(index: Index, keys: Sequence[str]) -> dict[str, str]:
     with index.reader.state():
         store = index.reader.store
         commit = store.commit

@@ -55,6 +55,11 @@ class Metrics:
             "hashret_queries", "Queries answered.", ("index",), registry=self.registry
         )
 
+    def answered(self, index: str, *seconds: float) -> None:
+        """Count queries of an index, by how long each was searched for."""
+        self.queries.labels(index).inc(len(seconds))
+        self.search_seconds.labels(index).inc(sum(seconds))
+
     def text(self) -> tuple[bytes, str]:
         """All numbers in Prometheus's format, and its content type."""
         registry = self.registry

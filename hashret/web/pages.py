@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from hashret.web.json_text import as_json
+from hashret.web.metrics import Metrics
 from hashret.web.page_answers import as_page, page
 from hashret.web.search_pages import search_routes
 from hashret.web.served import Served
@@ -21,7 +22,7 @@ from hashret.web.working import Workers
 _AGE = "public, max-age=31536000, immutable"
 
 
-def pages(served: Served, workers: Workers) -> APIRouter:
+def pages(served: Served, workers: Workers, metrics: Metrics) -> APIRouter:
     """The routes of the pages; they are no part of the API and of its description."""
     studies = Studies()
 
@@ -56,7 +57,7 @@ def pages(served: Served, workers: Workers) -> APIRouter:
         return Response(static_file("icon.svg"), media_type=STATIC_FILES["icon.svg"])
 
     study_routes(router, served, workers, studies)
-    search_routes(router, served, workers)
+    search_routes(router, served, workers, metrics)
 
     @router.get("/{index}")
     async def without_slash(index: str, request: Request) -> Response:

@@ -15,6 +15,7 @@ from hashret.errors import (
     IndexNotFoundError,
     InputError,
     KeyNotFoundError,
+    ShardUnavailableError,
     UsageError,
 )
 from hashret.web.json_text import to_json
@@ -80,6 +81,10 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, IndexChangedError):
         return Problem(503, "The index is being changed.", _AGAIN, kind=kind,
                        headers={"Retry-After": "1"})  # fmt: skip
+    if isinstance(error, ShardUnavailableError):
+        _log.error("%s", error)
+        return Problem(503, "Some shards of the cluster cannot be reached.", _AGAIN, kind=kind,
+                       headers={"Retry-After": "5"})  # fmt: skip
     if isinstance(error, IndexNotFoundError):
         _log.error("%s", error)
         return Problem(500, "The index is no longer there.",

@@ -75,9 +75,12 @@ def described(index: Index, name: str) -> dict[str, Any]:
 def _has_pictures(index: Index) -> bool:
     if index.kind != "images":
         return False
-    with index.reader.state():
-        store = index.reader.store
-        return store.vector_length is not None or bool(store.sources())
+    for shard, _ in index.shards_with():
+        with shard.reader.state():
+            store = shard.reader.store
+            if store.vector_length is not None or store.sources():
+                return True
+    return False
 
 
 def _reconstruction(index: Index, result: Result) -> dict[str, Any] | None:

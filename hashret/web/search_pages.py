@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
@@ -10,6 +12,7 @@ from hashret.index import Index
 from hashret.web.asking import ask
 from hashret.web.forms import form_query, form_values
 from hashret.web.json_text import as_json
+from hashret.web.metrics import Metrics
 from hashret.web.page_answers import as_page, as_problem, page
 from hashret.web.problems import Problem
 from hashret.web.search_page import described, search_view
@@ -22,22 +25,20 @@ from hashret.web.working import Workers
 _MOST_TEXT_IN_ADDRESS = 2000
 
 
-def search_routes(router: APIRouter, served: Served, workers: Workers) -> None:
+def search_routes(
+    router: APIRouter, served: Served, workers: Workers, metrics: Metrics
+) -> None:  # fmt: skip
     """Add the search page, its twin, and the place that pictures are sent to."""
 
     @router.get("/{index}/")
     async def search(index: str, request: Request) -> Response:
-        return await page(lambda: _search(served[index], workers, request))
+        return await page(lambda: _search(served[index], workers, metrics, request))
 
     @router.get("/{index}/query.json")
     async def twin(index: str, request: Request) -> Response:
         one = served[index]
         state = SearchState.of(dict(request.query_params))
-        return as_json(
-            await workers.run(
-                lambda: one.ask(lambda opened: search_view(opened, one.name, state))
-            )
-        )  # fmt: skip
+        return as_json(await workers.run(lambda: _view(one, metrics, state)))
 
     @router.get("/{index}/query")
     async def moved(index: str, request: Request) -> Response:
@@ -58,7 +59,16 @@ def search_routes(router: APIRouter, served: Served, workers: Workers) -> None:
         )
 
 
-async def _search(one: ServedIndex, workers: Workers, request: Request) -> Response:
+def _view(one: ServedIndex, metrics: Metrics, state: SearchState) -> dict[str, Any]:
+    view = one.ask(lambda opened: search_view(opened, one.name, state))
+    if "answer" in view:
+        metrics.answered(one.name, view["answer"]["stats"]["seconds"])
+    return view
+
+
+async def _search(
+    one: ServedIndex, workers: Workers, metrics: Metrics, request: Request
+) -> Response:  # fmt: skip
     given = dict(request.query_params)
     try:
         state = SearchState.of(given)
@@ -67,9 +77,7 @@ async def _search(one: ServedIndex, workers: Workers, request: Request) -> Respo
     if "toggle" in given or "" in given.values():
         return RedirectResponse(f"/{part(one.name)}/{state.address()[2:]}", 303)
     try:
-        view = await workers.run(
-            lambda: one.ask(lambda opened: search_view(opened, one.name, state))
-        )  # fmt: skip
+        view = await workers.run(lambda: _view(one, metrics, state))
     except Exception as error:
         return await _with_problem(one, workers, state, as_problem(error))
     # A thousand hits take a while to write.

@@ -177,6 +177,4 @@ def answer(index: Index, state: SearchState, asked: QueryRequest) -> tuple[str, 
     else:
         own = index.encode([value_of(index, asked)])[0]
     turned = flip(own, state.flips)
-    return to_hex(own), index.query_code(
-        turned, asked.radius, asked.limit, asked.where, order=asked.order
-    )
+    return to_hex(own), index.query_code(turned, **asked.options())

@@ -162,9 +162,7 @@ class ServedIndex:
         return self.ask(self._current_facts)
 
     def _current_facts(self, index: Index) -> dict[str, Any]:
-        with index.reader.state():
-            commit = index.reader.store.commit
-        known = self._facts
+        commit, known = index.commit, self._facts
         if known is None or known[0] != commit:
             known = self._facts = (commit, index.info())
         return known[1]
@@ -195,6 +193,19 @@ class Served:
             name: ServedIndex(name, path, settings.limits.query_seconds)
             for name, path in settings.indexes.items()
         }
+        if settings.clusters:
+            from hashret.web.served_cluster import ServedCluster
+
+            self._indexes |= {
+                name: ServedCluster(
+                    name,
+                    place,
+                    settings.limits.query_seconds,
+                    settings.ray_address,
+                    settings.replicas,
+                )
+                for name, place in settings.clusters.items()
+            }
 
     def __iter__(self) -> Iterator[ServedIndex]:
         """The indexes in the order they were named."""

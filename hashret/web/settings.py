@@ -52,6 +52,9 @@ class Settings:
 
     Attributes:
         indexes: their folders, by the names that the addresses give them.
+        clusters: where clusters lie, a path or a URL each, likewise.
+        ray_address: of the Ray on which the readers of clusters run.
+        replicas: how many readers each shard has.
         writable: whether items may be added and removed.
         token: what a request must show; None where none is asked for.
         guards_reads: whether reading takes the token too; changing always does.
@@ -61,6 +64,9 @@ class Settings:
     """
 
     indexes: dict[str, Path]
+    clusters: dict[str, str] = field(default_factory=dict)
+    ray_address: str | None = None
+    replicas: int = 1
     writable: bool = False
     token: str | None = field(default=None, repr=False)
     guards_reads: bool = False

@@ -262,8 +262,7 @@ async def _outliers(
 
 
 def _commit(index: Index) -> str:
-    with index.reader.state():
-        return index.reader.store.commit
+    return index.commit
 
 
 def _studied(

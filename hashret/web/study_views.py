@@ -12,11 +12,12 @@ import numpy as np
 from hashret.code_statistics import bit_moments, bucket_sizes
 from hashret.codes import Codes, differing_bits, to_hex
 from hashret.duplicates import find_duplicates
-from hashret.errors import InputError
+from hashret.errors import InputError, UsageError
 from hashret.index import Index
 from hashret.ingest import ProgressCallback
 from hashret.store.patience import patience
 from hashret.web.item_texts import texts_of
+from hashret.web.served_cluster import is_cluster
 
 _log = logging.getLogger("hashret.web")
 
@@ -38,6 +39,11 @@ def duplicates_view(
     Raises:
         HashretError: as :func:`hashret.duplicates.find_duplicates`.
     """
+    if is_cluster(index):
+        raise UsageError(
+            "The near-duplicates of a cluster are not looked for, as those of one item may lie in "
+            "several shards. `hashret duplicates -i SHARD` looks into one shard."
+        )
     with patience(seconds), find_duplicates(index.path, radius, where) as found:
         groups = [
             {
@@ -76,9 +82,8 @@ def outliers_view(index: Index, progress: ProgressCallback) -> dict[str, Any]:
     try:
         found = index.outliers(limit=MOST_OUTLIERS, progress=progress)
     except InputError as error:
-        with index.reader.state():
-            if not index.reader.store.sources():
-                raise
+        if not any(_has_sources(shard) for shard, _ in index.shards_with()):
+            raise
         _log.warning("outliers: %s", error)  # which says where on this machine the files lie
         raise InputError(
             "The items cannot be read again: their files are gone, or have changed since they were "
@@ -96,13 +101,22 @@ def outliers_view(index: Index, progress: ProgressCallback) -> dict[str, Any]:
     }
 
 
+def _has_sources(index: Index) -> bool:
+    with index.reader.state():
+        return bool(index.reader.store.sources())
+
+
 def codes_view(index: Index) -> dict[str, Any]:
     """How the bits are used: the share of ones of each, and how full the buckets are.
 
     ``correlation`` is that of every two bits. Of a large index, a part in blocks tells.
     """
-    with index.reader.snapshot() as snapshot:
-        codes = _some_codes(index, snapshot.last_row)
+    shards = index.shards_with()
+    parts = []
+    for shard, _ in shards:
+        with shard.reader.snapshot() as snapshot:
+            parts.append(_some_codes(shard, snapshot.last_row, _MOST_CODES // len(shards)))
+    codes = np.concatenate(parts)
     if not len(codes):
         return {"codes": 0, "shares": [], "buckets": [], "correlation": []}
     shares, correlations = bit_moments(codes)
@@ -114,11 +128,11 @@ def codes_view(index: Index) -> dict[str, Any]:
     }
 
 
-def _some_codes(index: Index, last_row: int) -> Codes:
+def _some_codes(index: Index, last_row: int, most: int) -> Codes:
     store = index.reader.store
-    if store.count() <= _MOST_CODES:
+    if store.count() <= most:
         return store.codes(1)[1]
-    size = _MOST_CODES // _BLOCKS
+    size = max(1, most // _BLOCKS)
     starts = np.linspace(1, last_row - size + 1, _BLOCKS).astype(np.int64).tolist()
     return np.concatenate([store.codes(start, start + size - 1)[1] for start in starts])
 

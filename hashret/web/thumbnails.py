@@ -41,6 +41,7 @@ class Thumbnails:
             KeyNotFoundError: there is no such item.
             Problem: it has no picture, or its file is gone or changed (404).
         """
+        ((index, _),) = index.shards_with([key])
         with index.reader.state():
             item = index.reader.item(key)
             # Another state of the index may hold another picture under the key.

@@ -9,6 +9,7 @@ import numpy as np
 from hashret.errors import HashretError
 from hashret.search import engine
 from hashret.web.served import Served
+from hashret.web.served_cluster import is_cluster
 
 _log = logging.getLogger("hashret.web")
 
@@ -25,6 +26,8 @@ def warm(served: Served) -> None:
     for one in served:
         try:
             with one.reader() as index:
+                if is_cluster(index):
+                    continue
                 code = np.zeros(index.n_bits // 8, dtype=np.uint8)
                 if len(index) >= WORTH_COMPILING_ITEMS:
                     engine.use("compiled")

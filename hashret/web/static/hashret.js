@@ -136,6 +136,7 @@
       const caret = active?.selectionStart;
       // What somebody is typing is not replaced by what was asked before.
       const typed = active?.matches("#where, #limit") && active.value !== active.defaultValue ? active.value : null;
+      const slid = one(".bits")?.scrollLeft || 0;
       const next = one("#view", page);
       view.replaceChildren(...next.childNodes);
       view.dataset.address = next.dataset.address;
@@ -157,6 +158,7 @@
         again?.focus({ preventScroll: true });
         if (again?.matches("#where") && caret != null) again.setSelectionRange(caret, caret);
       }
+      if (one(".bits")) one(".bits").scrollLeft = slid;
       const base = one(".bits")?.dataset.base;
       if (note && base && base === before.base) {
         const now = all("#results .hit");
