@@ -71,7 +71,7 @@ def test_a_plan_does_what_is_wanted_with_room_for_everything():
     [
         ({"node": NODE}, {"node": replace(NODE, memory=64e9)}),
         ({"node": NODE}, {"node": replace(NODE, disk=1e12)}),
-        ({"goal": GOAL}, {"goal": replace(GOAL, items=1.5e11)}),
+        ({"goal": replace(GOAL, p99=0.1)}, {"goal": replace(GOAL, p99=0.1, items=1.5e11)}),
         ({"goal": replace(GOAL, replicas=1)}, {"goal": GOAL}),
     ],
     ids=["memory", "disk", "items", "replicas"],
