@@ -17,7 +17,7 @@ BEARER: list[dict[str, list[str]]] = [{"token": []}]
 _MEANINGS = {
     400: "The body cannot be read.",
     401: "The token is missing or another one.",
-    403: "A page of another site asks.",
+    403: "A page of another site asks, or the server is not writable.",
     404: "There is no such index or item.",
     408: "The body took too long to arrive.",
     413: "The body is too long.",
