@@ -49,6 +49,7 @@
     let state = new URLSearchParams();
     let asking = null;
     let timer = 0;
+    let replacing = false;
     const addressed = () => location.pathname + location.search;
     let current = addressed();
 
@@ -143,7 +144,9 @@
       const typed = active?.matches("#where, #limit") && active.value !== active.defaultValue ? active.value : null;
       const slid = one(".bits")?.scrollLeft || 0;
       const next = one("#view", page);
+      replacing = true; // what is taken away loses the focus, and nobody left it
       view.replaceChildren(...next.childNodes);
+      replacing = false;
       view.dataset.address = next.dataset.address;
       document.title = page.title;
       const twin = one("#twin");
@@ -480,7 +483,7 @@
         takeFiles(event.target.files);
         event.target.value = "";
       }
-      if (event.target.matches("#refine [type=checkbox], #refine #where")) event.target.form.requestSubmit();
+      if (event.target.matches("#refine [type=checkbox]")) event.target.form.requestSubmit();
       if (event.target.matches("#limit") && one("#results")) {
         const given = Number(event.target.value);
         const limit = state.get("limit") || event.target.defaultValue;
@@ -488,12 +491,19 @@
         event.target.value = limit;
       }
     });
+    document.addEventListener("focusout", (event) => {
+      const left = event.target;
+      if (replacing || !left.matches("#refine #where") || left.value.trim() === left.defaultValue.trim()) return;
+      // Not before a click has found what it was for.
+      soon(() => left.form.requestSubmit(), 300);
+    });
     document.addEventListener("click", (event) => {
       const link = event.target.closest("#view a[href]");
       if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
       const to = new URL(link.href);
       if (to.hash || to.origin !== location.origin || to.pathname !== new URL("./", location.href).pathname) return;
       event.preventDefault();
+      never();
       go(to.href, { note: link.id === "unflip" ? "Flipped back." : "", top: link.matches(".more") ? 0 : null });
     });
     window.addEventListener("popstate", () => {
