@@ -31,7 +31,7 @@ from hashret.web.wire import Wire
 
 
 class Client:
-    """An index that ``hashret serve`` serves, with the methods of :class:`hashret.Index`.
+    """An index that ``hashret serve`` serves: :class:`hashret.Index` as far as it asks and changes.
 
     Answers are the same, but that hits have no ``location``: a server does not tell where its files
     lie. Paths are read here. Threads may share a client; each has a connection of its own.
