@@ -96,7 +96,16 @@ class IndexLockedError(HashretError):
 
 
 class KeyNotFoundError(HashretError, KeyError):
-    """No item has this key."""
+    """No item has this key.
+
+    Attributes:
+        key: the key, where it is known.
+    """
+
+    def __init__(self, message: str, key: str | None = None) -> None:
+        """Say what to do, and which key it is."""
+        super().__init__(message)
+        self.key = key
 
     # KeyError shows the repr of its argument, which would put quotes around a whole sentence.
     __str__ = Exception.__str__

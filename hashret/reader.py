@@ -80,7 +80,8 @@ def stored(store: ItemReader, key: str, *, as_path: bool) -> StoredItem:
     item = _find(store, key, as_path=as_path)
     if item is None:
         raise KeyNotFoundError(
-            f"No item of {store.path.parent} has the key {key!r}; `hashret items` lists the keys."
+            f"No item of {store.path.parent} has the key {key!r}; `hashret items` lists the keys.",
+            key,
         )
     return item
 

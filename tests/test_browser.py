@@ -245,6 +245,76 @@ def test_more_like_this_and_back(watched, server):
     assert watched.keys() == keys_of(server, "photos", key=first)
 
 
+def test_back_brings_the_words_and_the_place(watched):
+    page = watched.go("/texts/")
+    for words in ("chess", "photos", "mail"):
+        page.fill("#text", words)
+        page.keyboard.press("Enter")
+        watched.settled()
+    for words in ("photos", "chess"):
+        page.go_back()
+        watched.settled()
+        assert page.input_value("#text") == words
+    keys = watched.keys()
+    page.evaluate("scrollTo(0, 900)")
+    page.locator("#results .more").nth(9).click()
+    watched.settled()
+    assert watched.keys() != keys
+    assert page.evaluate("scrollY") == 0
+    page.go_back()
+    watched.settled()
+    assert watched.keys() == keys
+    assert page.evaluate("scrollY") == 900
+
+
+def test_reranked_hits_are_one_list_and_a_flip_goes_back_to_rings(watched, server, folders):
+    with hashret.open(folders["hostile"]) as index:
+        plain = {"limit": 12, "where": "key like 'plain%'"}
+        ranked = index.query_key("plain 20", rerank=True, **plain)
+        flipped = index.query_code(flip(index["plain 20"].code, [3]), **plain)
+    assert [hit.distance for hit in ranked] != sorted(hit.distance for hit in ranked)
+    page = watched.go("/hostile/?key=plain+20&limit=12&where=key+like+'plain%25'")
+    page.check("#rerank")
+    watched.settled()
+    assert watched.keys() == [hit.key for hit in ranked]
+    told = page.locator("#results .distance").nth(11).inner_text()
+    assert told.startswith(f"12. {ranked[11].vector_distance:.4g} apart")
+    page.click("#bit-3")
+    watched.settled()
+    assert watched.keys() == [hit.key for hit in flipped]
+    assert "rerank" not in page.url
+    assert page.locator(".problem").count() == 0
+
+
+def test_a_condition_is_applied_when_its_field_is_left_and_mended_where_it_stands(watched, server):
+    page = watched.go("/digits/?key=7&limit=20")
+    page.locator("#where").press_sequentially("lable = 7")
+    page.keyboard.press("Tab")
+    page.wait_for_selector(".problem")
+    watched.settled()
+    assert page.input_value("#where") == "lable = 7"
+    page.fill("#where", "label = 7")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#results")
+    watched.settled()
+    assert watched.keys() == keys_of(server, "digits", key="7", limit=20, where="label = 7")
+    page.goto(server.address + "/digits/?key=7&limit=20&where=lable+%3D+7")
+    page.click(".problem a")
+    page.wait_for_selector("#results")
+    watched.settled()
+    assert watched.keys() == keys_of(server, "digits", key="7", limit=20)
+    watched.wrong[:] = [one for one in watched.wrong if "422" not in one]
+
+
+def test_a_limit_that_is_too_large_is_set_right(watched):
+    page = watched.go("/digits/?key=7")
+    page.fill("#limit", "5000")
+    page.keyboard.press("Tab")
+    watched.settled()
+    assert page.input_value("#limit") == "1000"
+    assert "limit=1000" in page.url
+
+
 def test_a_ring_chip_only_scrolls(watched, server):
     page = watched.go("/digits/?key=5")
     page.locator("#results .more").nth(3).click()
@@ -309,6 +379,19 @@ def test_a_plain_query_works_without_scripts(browser, server, digits):
     assert shown == keys_of(server, "digits", image=base64.b64encode(picture).decode())
     watched.context.close()
     assert watched.wrong == []
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_the_pages_fit_a_telephone_without_scripts(browser, server, width):
+    phone = {"viewport": {"width": width, "height": 844}, "java_script_enabled": False}
+    watched = Watched(browser, server.address, **phone)
+    for place in ("/digits/", "/vectors/", "/texts/?text=mail", "/digits/?key=5"):
+        page = watched.go(place)
+        for box in page.locator("#ask button, #ask input").all():
+            if found := box.bounding_box():
+                assert found["x"] + found["width"] <= width - 8, (place, box)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, place
+    watched.context.close()
 
 
 @pytest.mark.parametrize("page", ["", "?key=plain+20", "duplicates?radius=8", "outliers", "about"])

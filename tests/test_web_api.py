@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import re
 import signal
@@ -84,6 +85,12 @@ def test_every_way_to_ask_gives_the_answer_of_the_index(server, folders, digits,
             view = view if isinstance(view, dict) else view.json()
             assert comparable(view) == comparable(answer_view(expected[name])), name
             assert view["count"] > 0
+
+
+def test_a_vector_of_another_length_is_counted(server):
+    answer = server.post("/api/vectors/query", {"vector": [1, 2, 3]})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"] == "Expected 12 numbers, got 3."
 
 
 def test_what_an_answer_tells(server):
@@ -250,6 +257,12 @@ with TestClient(create_app(Settings({{"digits": Path({str(path)!r})}})),
     assert client.get("/api/digits/thumbnail/3").status_code == 200
     assert client.get("/api/digits").status_code == 200
     assert client.get("/").status_code == 200
+    for _ in range(100):
+        answer = client.get("/digits/outliers.json")
+        if answer.status_code != 202:
+            break
+        threading.Event().wait(0.5)
+    assert len(answer.json()["outliers"]) == 60
 sys.exit(any(name in sys.modules for name in ("tensorflow", "keras")))
 """
     image = path.parent / "one.png"
@@ -314,6 +327,22 @@ class TestChanging:
             assert several.status_code == 404  # and none is removed
             assert client.get("/api/digits/items/1").status_code == 200
 
+    def test_a_picture_that_came_without_a_file_has_none_to_show(self, writable, digits):
+        image = base64.b64encode(png(digits[311])).decode()
+        items = {"items": [{"key": "sent", "image": image}]}
+        writable.post("/api/digits/items", items, headers=writable.bearer)
+        answer = writable.get("/api/digits/thumbnail/sent")
+        assert answer.status_code == 404
+        assert "without a file" in answer.json()["error"]["message"]
+
+    def test_a_field_that_holds_something_else_is_named_once(self, writable):
+        item = {"key": "1", "image": "", "fields": {"x": [1]}}
+        answer = writable.post("/api/digits/items", {"items": [item]}, headers=writable.bearer)
+        assert answer.status_code == 422
+        assert answer.json()["error"]["message"] == (
+            "items.0.fields.x: a field holds text, a number, true, false or null"
+        )
+
     def test_reading_takes_no_token_on_this_machine(self, writable):
         assert writable.get("/api/digits").status_code == 200
 
@@ -346,11 +375,53 @@ class TestChanging:
             assert server.get("/metrics").status_code == 401
 
 
+@pytest.mark.parametrize("place", ["/", "/digits/?key=7", "/api/digits", "/healthz", "/nothing"])
+def test_the_head_of_an_answer_can_be_asked_for(server, place):
+    whole = server.get(place)
+    with server.client() as client:
+        head = client.head(place)
+    assert head.status_code == whole.status_code
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    assert head.content == b""
+
+
+def test_every_error_is_described_in_the_shape_that_it_has(server):
+    for place, routes in server.get("/openapi.json").json()["paths"].items():
+        for method, route in routes.items():
+            for status, answer in route["responses"].items():
+                if status >= "400":
+                    shape = answer["content"]["application/json"]["schema"]
+                    assert shape == {"$ref": "#/components/schemas/Error"}, (method, place, status)
+
+
+def test_every_name_of_the_api_is_described(server):
+    description = server.get("/openapi.json").json()
+    assert not re.search(r":\w+:`|``|Attributes:", json.dumps(description))
+    found = set()
+
+    def look(schema):
+        for one in schema.values() if isinstance(schema, dict) else schema:
+            if isinstance(one, dict | list):
+                look(one)
+        for name, one in schema.get("properties", {}).items() if isinstance(schema, dict) else ():
+            found.add(name)
+            known = (
+                one.get("description") or "$ref" in one or name in ("status", "error", "indexes")
+            )
+            assert known, name
+
+    look(description)
+    assert {"radius", "where", "shortlist", "similarity", "mean_sharing"} <= found
+    facts = server.get("/api/digits").json()
+    assert facts.keys() <= description["components"]["schemas"]["IndexFacts"]["properties"].keys()
+
+
 def test_nothing_is_changed_without_writable(server):
     with server.client() as client:
         answer = client.post("/api/digits/items", json={"items": []})
-        assert answer.status_code in (401, 405)
-        assert client.delete("/api/digits/items/7").status_code in (401, 405)
+        for refused in (answer, client.delete("/api/digits/items/7")):
+            assert refused.status_code == 403
+            assert "--writable" in refused.json()["error"]["remedy"]
     assert server.get("/api/digits/items/7").status_code == 200
 
 

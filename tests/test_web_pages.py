@@ -167,6 +167,44 @@ def test_errors_are_pages_with_a_remedy(server, place, status, words):
         assert twin.json()["error"]["remedy"]
 
 
+def test_a_key_that_is_not_there_is_named_and_others_are_offered(server):
+    page = server.get("/digits/?key=no+such").text
+    assert "No item of this index has the key &#39;no such&#39;" in page
+    assert page.count('class="hit"') == 24
+    assert re.search(r'<details class="other" open>', page)
+
+
+def test_a_condition_that_cannot_be_used_stays_and_can_be_dropped(server):
+    page = server.get("/digits/?key=7&limit=9&where=lable+%3D+7").text
+    assert '<input id="where" name="where"' in page
+    assert 'value="lable = 7"' in page
+    assert 'value="9"' in page
+    assert "./?key=7&limit=9" in map(html.unescape, links_of(page))
+
+
+def test_where_an_index_lies_is_not_told(server, folders):
+    answer = server.get("/digits/query.json?key=5&rerank=true")
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"].startswith("digits keeps no vectors")
+    assert "--keep-vectors" in answer.json()["error"]["remedy"]
+    assert str(folders["digits"].parent) not in answer.text
+
+
+def test_the_button_of_a_bit_takes_off_what_orders_the_hits_of_a_value(server):
+    moved = server.get("/digits/?key=5&limit=7&rerank=true&order=certainty&toggle=3")
+    assert moved.headers["location"] == "/digits/?key=5&flip=3&limit=7"
+    moved = server.get("/digits/?key=5&order=key&flip=3,4&toggle=3")
+    assert moved.headers["location"] == "/digits/?key=5&flip=4&order=key"
+
+
+def test_a_start_with_a_condition_tells_how_many_hold(server, folders):
+    with hashret.open(folders["digits"]) as index:
+        some, total = len(index.items(where="row < 8")), len(index)
+    place = "/digits/?where=row+%3C+8"
+    assert f"Items with this <small>{some} of {total}</small>" in server.get(place).text
+    assert "the first 24" in server.get("/digits/?where=row+%3E+0").text
+
+
 def test_the_slider_reaches_what_was_asked_for_and_what_is_shown(server):
     def slider(place):
         tag = re.search(r'<input id="slider"[^>]*>', server.get(place).text)[0]

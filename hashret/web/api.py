@@ -58,7 +58,9 @@ def _describe(router: APIRouter, served: Served, workers: Workers) -> None:
         return as_json({"indexes": await workers.run(served.overview)})
 
     @router.get(
-        "/api/{index}", tags=["indexes"], responses=schemas.answers(schemas.IndexFacts, 404, 500)
+        "/api/{index}",
+        tags=["indexes"],
+        responses=schemas.answers(schemas.IndexFacts, 404, 422, 500),
     )
     async def about(index: IndexName) -> Response:
         """What an index is and holds."""

@@ -203,7 +203,7 @@ def checked(model: type[_Asked], body: bytes | dict[str, Any]) -> _Asked:
         broken = first["type"] == "json_invalid"
         raise Problem(
             400 if broken else 422,
-            f"{place}: {first['msg']}",
+            f"{place}: {first['msg'].removeprefix('Value error, ')}",
             "Send valid JSON." if broken else "The limits are told by /openapi.json.",
             kind=REQUEST_ERROR,
         ) from error

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
 
 from hashret.codes import from_hex
 from hashret.index import Index
@@ -20,6 +29,17 @@ from hashret.web.asking import (
 from hashret.web.values import Pixels, value_of
 
 _VALUES = ("text", "image", "vector", "code")
+
+
+_Plain = str | int | FiniteFloat | bool | None
+
+
+def _plain(value: Any, check: Callable[[Any], Any]) -> Any:
+    """One message, and not one for each kind that a value is not."""
+    try:
+        return check(value)
+    except ValidationError as error:
+        raise ValueError("a field holds text, a number, true, false or null") from error
 
 
 class NewItem(BaseModel):
@@ -41,7 +61,7 @@ class NewItem(BaseModel):
     image: Annotated[str, Field(max_length=LIMITS.body_bytes)] | None = None
     vector: Annotated[list[FiniteFloat], Field(min_length=1, max_length=MOST_VALUES)] | None = None
     code: Annotated[str, Field(pattern=CODE)] | None = None
-    fields: dict[str, str | int | FiniteFloat | bool | None] = {}
+    fields: dict[str, Annotated[_Plain, WrapValidator(_plain)]] = {}
 
     @model_validator(mode="before")
     @classmethod

@@ -78,6 +78,8 @@ class Guards:
             _check_site(scope["method"], headers)
             if refuses:
                 self._check_token(scope, headers)
+            if scope["method"] == "HEAD":  # the same without the body, which the server leaves out
+                scope = {**scope, "method": "GET"}
             body = _Body(receive, headers, self._limits.body_bytes, self._limits.body_seconds)
             try:
                 async with asyncio.timeout(self._limits.request_seconds):
@@ -124,6 +126,13 @@ class Guards:
         reads = method in _READING or (method == "POST" and path.endswith(_READING_BY_POST))
         if path in _OPEN_TO_ALL or (reads and not settings.guards_reads):
             return
+        if not (reads or settings.writable):
+            raise Problem(
+                403,
+                "This server only answers: it is not writable.",
+                "Start it with `hashret serve --writable` to add and remove items.",
+                kind="NotWritableError",
+            )
         given = _token_of(headers.get(b"authorization", b""), basic=reads)
         if settings.token is not None and given is not None:
             if hmac.compare_digest(given, settings.token.encode()):

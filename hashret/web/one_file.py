@@ -130,11 +130,9 @@ class _Pictures:
 
 
 def _first_hits(answer: AnswerView) -> AnswerView:
-    left = MOST_HITS
     for ring in answer["rings"]:
-        ring["hits"] = ring["hits"][:left]
+        ring["hits"] = [hit for hit in ring["hits"] if hit["rank"] <= MOST_HITS]
         ring["count"] = len(ring["hits"])
-        left -= ring["count"]
     if answer["count"] > MOST_HITS:
         answer["complete"] = False
         answer["count"] = answer["limit"] = MOST_HITS

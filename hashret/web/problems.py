@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ _log = logging.getLogger("hashret.web")
 REQUEST_ERROR = "RequestError"
 """The kind of an error that the description of the API foretells."""
 
+_MOST_KEY = 80
 _AGAIN = "Ask again in a moment."
 _ON_THE_SERVER = "On the server, `hashret verify` tells what is wrong; its log says more."
 
@@ -72,9 +74,9 @@ def problem_of(error: BaseException) -> Problem:
         return error
     kind = type(error).__name__
     if isinstance(error, KeyNotFoundError):
-        # Its own message says where on this machine the index lies.
         remedy = "Choose one of its items, or look for something like it."
-        return Problem(404, "No item of this index has the key.", remedy, kind=kind)
+        which = "this key" if error.key is None else f"the key {_short(error.key)!r}"
+        return Problem(404, f"No item of this index has {which}.", remedy, kind=kind)
     if isinstance(error, IndexLockedError):
         return Problem(503, "Another process is writing to the index.", _AGAIN, kind=kind,
                        headers={"Retry-After": "1"})  # fmt: skip
@@ -93,10 +95,21 @@ def problem_of(error: BaseException) -> Problem:
         _log.error("%s", error)
         return Problem(500, "The index is damaged.", _ON_THE_SERVER, kind=kind)
     if isinstance(error, EncoderMismatchError | InputError | UsageError):
-        return Problem(422, str(error), "Change the request.", kind=kind)
+        message, remedy = _parted(str(error))
+        return Problem(422, message, remedy, kind=kind)
     if isinstance(error, HashretError | OSError | MemoryError):
         _log.error("%s", error)
         return Problem(500, "The index could not be read.", _ON_THE_SERVER, kind=kind)
     _log.error("A request met something unforeseen.", exc_info=error)
     return Problem(500, "The server met something it did not foresee.",
                    "Its log says more; please report it.", kind="HashretError")  # fmt: skip
+
+
+def _short(key: str) -> str:
+    return key if len(key) <= _MOST_KEY else f"{key[: _MOST_KEY - 1]}…"
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """What was wrong, and what to do about it, which follows where an error knows it."""
+    message, *more = re.split(r"(?<=[.?])\s+(?=[A-Z])", text, maxsplit=1)
+    return message, more[0] if more else "Change the request."

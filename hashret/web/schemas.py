@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hashret.web.answers import AnswerView, ItemView
 from hashret.web.asking import CODE, LIMITS, MOST_KEY_CHARACTERS, NUMBERS, VALUES, one_of
+from hashret.web.describing import explain
 
 IndexName = Annotated[str, Path(description="The name of an index.")]
 
@@ -17,7 +18,7 @@ BEARER: list[dict[str, list[str]]] = [{"token": []}]
 _MEANINGS = {
     400: "The body cannot be read.",
     401: "The token is missing or another one.",
-    403: "A page of another site asks.",
+    403: "A page of another site asks, or the server is not writable.",
     404: "There is no such index or item.",
     408: "The body took too long to arrive.",
     413: "The body is too long.",
@@ -83,6 +84,23 @@ class IndexFacts(BaseModel):
     n_bits: int
     kind: str
     fields: list[str]
+    features: str | None = None
+    field_indexes: list[str] = []
+    keeps_vectors: bool = False
+    encoder: str | None = None
+    created: str | None = None
+    hashret: str | None = None
+    distinct_codes: int | None = None
+    code_sample: int | None = None
+    mean_sharing: float | None = None
+    largest_bucket: int | None = None
+    bit_entropy: float | None = None
+    lowest_bit_entropy: float | None = None
+    bit_correlation: float | None = None
+    largest_bit_correlation: float | None = None
+    segments: int | None = None
+    rows_not_in_a_segment: int | None = None
+    bytes: int | None = None
 
 
 class Answers(BaseModel):
@@ -152,7 +170,8 @@ def answers(model: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def with_token(schema: dict[str, Any], *, guards_reads: bool) -> None:
-    """Tell in the description of the API what takes the token."""
+    """Tell in the description of the API what its names mean, and what takes the token."""
+    explain(schema)
     schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     if not guards_reads:
         return

@@ -88,8 +88,13 @@ async def _with_problem(
     one: ServedIndex, workers: Workers, state: SearchState, problem: Problem
 ) -> Response:
     """The search page with what was wrong in the place of an answer."""
-    about = await workers.run(lambda: one.ask(lambda opened: described(opened, one.name)))
-    values = page_values({"index": about}, state)
+
+    def known(index: Index) -> dict[str, Any]:
+        if problem.kind == "KeyNotFoundError":  # those that are there
+            return search_view(index, one.name, SearchState({}, {}, []))
+        return {"index": described(index, one.name)}
+
+    values = page_values(await workers.run(lambda: one.ask(known)), state)
     headers = dict(problem.headers)
     return as_page("search.html", problem.status, headers, problem=problem, **values)
 

@@ -57,7 +57,9 @@ class SearchState:
             )
         cut = {name: values[name].strip() for name in CUTS if values.get(name, "").strip()}
         flips = set(_positions(values.get("flip", "")))
-        flips ^= set(_positions(values.get("toggle", "")))  # the button of a bit
+        if values.get("toggle", ""):  # the button of a bit
+            flips ^= set(_positions(values["toggle"]))
+            cut = {name: text for name, text in cut.items() if not _takes_value(name, text)}
         return cls(query, cut, sorted(flips) if query else [])
 
     def request(self) -> QueryRequest | None:
@@ -88,7 +90,7 @@ class SearchState:
         if any(name in QUERIES for name in changes):
             values = {name: text for name, text in values.items() if name in CUTS}
             if any(name in changes for name in ("code", "key")):
-                values.pop("order", None)  # which takes a value
+                values.pop("order", None)  # which may take a value
         values.update(changes)
         given = {name: text for name, text in values.items() if text is not None}
         return "./?" + urlencode(given, errors="replace") if given else "./"
@@ -105,6 +107,11 @@ class SearchState:
         if condition is None or _holds(given, condition):
             return None
         return self.address(where=f"({given}) and {condition}" if given else condition)
+
+
+def _takes_value(name: str, text: str) -> bool:
+    """Whether a part of the cut orders hits by a value: a code with other bits is that of none."""
+    return name == "rerank" or (name == "order" and text == "certainty")
 
 
 def _holds(given: str, condition: str) -> bool:

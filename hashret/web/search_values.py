@@ -7,6 +7,7 @@ from typing import Any
 
 from hashret.codes import from_hex, unpack
 from hashret.web.answers import AnswerView
+from hashret.web.search_page import START_ITEMS
 from hashret.web.search_state import DEFAULT_LIMIT, SearchState, condition_of
 from hashret.web.showing import part, shown
 
@@ -34,7 +35,13 @@ def page_values(view: dict[str, Any], state: SearchState) -> dict[str, Any]:
         "twin": f"/{part(name)}/query.json{state.address()[2:]}",
     }
     if "answer" not in view:
-        return {**values, "start": view.get("start", []), "texts": view.get("texts", {})}
+        return {
+            **values,
+            "start": view.get("start", []),
+            "texts": view.get("texts", {}),
+            "most_start": START_ITEMS,
+            "slider_end": _USUAL_SLIDER_BITS + 1,
+        }
     key = state.query.get("key")
     asked = next(iter(state.query.values()), "")
     return {
@@ -58,6 +65,9 @@ def answer_values(view: dict[str, Any]) -> dict[str, Any]:
         "query_text": view["query_text"],
         "texts": view["texts"],
         "slider_end": _slider_end(answer),
+        "ranked": sorted(
+            (hit for ring in answer["rings"] for hit in ring["hits"]), key=lambda hit: hit["rank"]
+        ),
         "most_in_ring": max((ring["count"] for ring in answer["rings"]), default=1),
     }
 

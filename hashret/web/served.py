@@ -95,8 +95,10 @@ class ServedIndex:
             with patience(self._query_seconds):
                 yield reader.index
             fine = True
-        except _ASKED_WRONGLY:
+        except _ASKED_WRONGLY as error:
             fine = True
+            # Where on this machine the index lies is not told to others.
+            error.args = tuple(str(one).replace(str(self.path), self.name) for one in error.args)
             raise
         finally:
             if fine:

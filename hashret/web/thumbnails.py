@@ -75,6 +75,8 @@ def _picture(index: Index, key: str, row: int, side: int) -> Image:
     if value is None:
         if store.vector_length is not None:
             return index.encoder.picture(index.reader.vectors([row])[0])
+        if store.items_of([row])[row].location is None:
+            raise _none("it came without a file, and its pixels are not kept.")
         # The reason may say where on this machine the file lies.
         _log.warning("%r has no picture: %s", key, items.unread[0].reason if items.unread else "?")
         raise _none("its file is gone, or has changed since it was indexed.")

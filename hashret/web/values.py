@@ -71,6 +71,8 @@ def value_of(index: Index, query: _Valued, pixels: Pixels | None = None) -> Any:
             raise InputError(f"Expected the pixels of {shape}, got {numbers.size} numbers.")
         return numbers.reshape(shape)
     _check_kind(index, "vectors", "a vector")
+    if numbers.size != features.n_features:
+        raise InputError(f"Expected {features.n_features} numbers, got {numbers.size}.")
     return numbers
 
 

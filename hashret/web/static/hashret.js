@@ -49,6 +49,7 @@
     let state = new URLSearchParams();
     let asking = null;
     let timer = 0;
+    let replacing = false;
     const addressed = () => location.pathname + location.search;
     let current = addressed();
 
@@ -81,8 +82,9 @@
 
     // Asking
 
-    async function go(where, { push = true, body = null, picture = null, note = "" } = {}) {
+    async function go(where, { push = true, body = null, picture = null, note = "", top = null } = {}) {
       asking?.abort();
+      const before = Object.fromEntries(inputs().map((input) => [input.id, input.value]));
       const mine = asking = new AbortController();
       const slow = setTimeout(() => { one("#busy").hidden = false; view.classList.add("loading"); }, 120);
       busy();
@@ -95,12 +97,14 @@
         if (!one("#view", page)) throw new Error(one("h2", page)?.textContent || `The server answered ${answer.status}.`);
         if (picture) await remember(one("#asked-face", page)?.dataset.code, picture);
         if (!body || answer.redirected) {
-          history[push ? "pushState" : "replaceState"](null, "", body ? answer.url : where);
+          if (push) history.replaceState({ top: window.scrollY }, "");
+          history[push ? "pushState" : "replaceState"](push ? null : history.state, "", body ? answer.url : where);
           current = addressed();
         }
-        show(page, note);
+        show(page, note, before);
+        if (top !== null) window.scrollTo({ top });
       } catch (error) {
-        if (mine === asking) fail(error, where, { push, body, picture, note });
+        if (mine === asking) fail(error, where, { push, body, picture, note, top });
       } finally {
         clearTimeout(slow);
         if (mine === asking) {
@@ -129,16 +133,20 @@
       view.prepend(section);
     }
 
-    function show(page, note) {
+    const inputs = () => ["text", "key", "code"].map((name) => one(`#ask #${name}`)).filter(Boolean);
+
+    function show(page, note, asked) {
       const before = { base: one(".bits")?.dataset.base, distances: distances() };
       const active = document.activeElement;
-      const focused = view.contains(active) ? active.id : "";
+      const inside = view.contains(active);
       const caret = active?.selectionStart;
       // What somebody is typing is not replaced by what was asked before.
       const typed = active?.matches("#where, #limit") && active.value !== active.defaultValue ? active.value : null;
       const slid = one(".bits")?.scrollLeft || 0;
       const next = one("#view", page);
+      replacing = true; // what is taken away loses the focus, and nobody left it
       view.replaceChildren(...next.childNodes);
+      replacing = false;
       view.dataset.address = next.dataset.address;
       document.title = page.title;
       const twin = one("#twin");
@@ -147,14 +155,16 @@
         all(".carried", form).forEach((input) => input.remove());
         form.append(...all(".carried", one("#ask form", page)).map((input) => input.cloneNode()));
       }
-      for (const name of ["text", "key", "code"]) {
-        const input = one(`#ask #${name}`);
-        if (input && input !== document.activeElement) input.value = one(`#ask #${name}`, page)?.value || "";
+      for (const input of inputs()) {
+        const still = input === active && input.value !== asked[input.id]; // typed since it was asked
+        if (!still) input.value = one(`#ask #${input.id}`, page)?.value || "";
       }
+      if (one("#ask .other", page)?.open) one("#ask .other").open = true;
       dress();
-      if (focused) {
-        const again = document.getElementById(focused);
-        if (again && typed !== null) again.value = typed;
+      if (inside) {
+        // What had the focus, or else what it was in: who walks by keys goes on from there.
+        const again = (active.id && document.getElementById(active.id)) || one("#view > [tabindex]");
+        if (typed !== null && again?.id === active.id) again.value = typed;
         again?.focus({ preventScroll: true });
         if (again?.matches("#where") && caret != null) again.setSelectionRange(caret, caret);
       }
@@ -180,13 +190,17 @@
       } else say(one(".problem h2", view)?.textContent || counted());
     }
 
-    const distances = () => new Map(all(".ring").flatMap((ring) => all(".hit", ring).map((hit) => [hit.dataset.key, Number(ring.dataset.distance)])));
+    const distances = () => new Map(all("#results .hit").map((hit) => [hit.dataset.key, Number(hit.dataset.distance)]));
 
     function counted() {
       if (!one("#results")) return "";
-      const shown = all(".ring:not([hidden])").map((ring) => [Number(ring.dataset.distance), all(".hit:not([hidden])", ring).length]);
-      const total = shown.reduce((sum, [, n]) => sum + n, 0);
-      const rings = shown.slice(0, 6).map(([distance, n]) => (distance ? `${n} at ${distance} bits` : `${n} exact`));
+      const shown = new Map();
+      for (const hit of all("#results .hit:not([hidden])")) {
+        const distance = Number(hit.dataset.distance);
+        shown.set(distance, (shown.get(distance) || 0) + 1);
+      }
+      const total = [...shown.values()].reduce((sum, n) => sum + n, 0);
+      const rings = [...shown].sort(([a], [b]) => a - b).slice(0, 6).map(([distance, n]) => (distance ? `${n} at ${distance} bits` : `${n} exact`));
       return total ? `${total} hits: ${rings.join(", ")}.` : "No hits.";
     }
 
@@ -224,34 +238,35 @@
     function cut() {
       const results = one("#results");
       const slider = one("#slider");
-      if (!results || !slider) return;
+      if (!slider) return;
       told();
       const number = (text) => (text === "" ? null : Number(text));
       const radius = slider.value === slider.max ? null : Number(slider.value);
-      const limit = Math.min(1000, Math.max(1, Number(one("#limit").value) || Number(results.dataset.limit)));
       one("#radius").value = radius ?? "";
+      if (!results) return; // beside an error: the form is sent as a whole
+      const limit = Math.round(Math.min(one("#limit").max, Math.max(1, Number(one("#limit").value) || Number(results.dataset.limit))));
       if (radius === null) state.delete("radius"); else state.set("radius", radius);
       if (String(limit) !== results.dataset.limit || state.has("limit")) state.set("limit", limit);
       const has = { count: Number(results.dataset.count), radius: number(results.dataset.radius), limit: number(results.dataset.limit) };
       const full = has.count >= has.limit;
       const known = !results.dataset.reranked && !(limit > has.limit && full)
         && (full || has.radius === null || (radius !== null && radius <= has.radius));
-      if (!known) {
-        if (live) soon(() => { go(address(), { push: false }); }, 150);
+      if (live && !known) {
+        soon(() => { go(address(), { push: false }); }, 150);
         return;
       }
       let shown = 0;
       for (const ring of all(".ring", results)) {
-        const distance = Number(ring.dataset.distance);
         let here = 0;
         for (const hit of all(".hit", ring)) {
-          hit.hidden = (radius !== null && distance > radius) || Number(hit.dataset.rank) > limit;
+          hit.hidden = (radius !== null && Number(hit.dataset.distance) > radius) || Number(hit.dataset.rank) > limit;
           here += !hit.hidden;
         }
         ring.hidden = !here;
         shown += here;
         one("h2 .n", ring).textContent = here.toLocaleString("en");
-        const chip = one(`.overview a[data-distance="${distance}"]`);
+        const chip = one(`.overview a[data-distance="${ring.dataset.distance}"]`);
+        if (!chip) continue;
         chip.hidden = !here;
         one(".n", chip).textContent = here.toLocaleString("en");
       }
@@ -295,6 +310,9 @@
       if (!back) flips.add(number);
       const sorted = [...flips].map(Number).sort((a, b) => a - b);
       if (sorted.length) state.set("flip", sorted.join(",")); else state.delete("flip");
+      // These order the hits of a value, and a code with other bits is that of none.
+      state.delete("rerank");
+      if (state.get("order") === "certainty") state.delete("order");
       bit.classList.toggle("one");
       bit.classList.toggle("flipped");
       bit.setAttribute("aria-pressed", String(!back));
@@ -407,7 +425,13 @@
       for (const end of ["pointerup", "pointercancel"]) {
         canvas.addEventListener(end, () => { if (last) soon(search, 350); last = null; });
       }
-      one("#clear").addEventListener("click", () => { never(); clear(); });
+      one("#clear").addEventListener("click", () => {
+        never();
+        clear();
+        if (!one("#results")) return;
+        for (const name of ["code", "key", "flip"]) state.delete(name);
+        go(address());
+      });
       one("#invert").addEventListener("click", (event) => {
         dark = !dark;
         event.currentTarget.setAttribute("aria-pressed", String(!dark));
@@ -460,6 +484,18 @@
         event.target.value = "";
       }
       if (event.target.matches("#refine [type=checkbox]")) event.target.form.requestSubmit();
+      if (event.target.matches("#limit") && one("#results")) {
+        const given = Number(event.target.value);
+        const limit = state.get("limit") || event.target.defaultValue;
+        if (given !== Number(limit)) say(`The limit is from 1 to ${event.target.max}.`);
+        event.target.value = limit;
+      }
+    });
+    document.addEventListener("focusout", (event) => {
+      const left = event.target;
+      if (replacing || !left.matches("#refine #where") || left.value.trim() === left.defaultValue.trim()) return;
+      // Not before a click has found what it was for.
+      soon(() => left.form.requestSubmit(), 300);
     });
     document.addEventListener("click", (event) => {
       const link = event.target.closest("#view a[href]");
@@ -467,13 +503,13 @@
       const to = new URL(link.href);
       if (to.hash || to.origin !== location.origin || to.pathname !== new URL("./", location.href).pathname) return;
       event.preventDefault();
-      go(to.href, { note: link.id === "unflip" ? "Flipped back." : "" });
-      if (link.matches(".more")) window.scrollTo({ top: 0, behavior: "smooth" });
+      never();
+      go(to.href, { note: link.id === "unflip" ? "Flipped back." : "", top: link.matches(".more") ? 0 : null });
     });
     window.addEventListener("popstate", () => {
       if (addressed() === current) return; // a jump to a ring
       current = addressed();
-      go(location.href, { push: false });
+      go(location.href, { push: false, top: history.state?.top ?? null });
     });
     document.addEventListener("paste", (event) => {
       if (event.clipboardData?.files.length && takeFiles(event.clipboardData.files)) event.preventDefault();
