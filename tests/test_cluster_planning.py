@@ -15,6 +15,7 @@ from hashret.errors import HashretError, UsageError
 
 ROOT = Path(__file__).parents[1]
 GOAL = Goal(items=1e11, bits=64, qps=5000, p99=0.05)
+CALM = replace(GOAL, p99=0.1, qps=500)
 NODE = Node(memory=256e9, cores=32, disk=30e12)
 FIGURES = Figures(
     code_bytes=20.0,
@@ -69,15 +70,16 @@ def test_a_plan_does_what_is_wanted_with_room_for_everything():
 @pytest.mark.parametrize(
     ("less", "more"),
     [
-        ({"node": NODE}, {"node": replace(NODE, memory=64e9)}),
-        ({"node": NODE}, {"node": replace(NODE, disk=1e12)}),
-        ({"goal": replace(GOAL, p99=0.1)}, {"goal": replace(GOAL, p99=0.1, items=1.5e11)}),
-        ({"goal": replace(GOAL, replicas=1)}, {"goal": GOAL}),
+        ({}, {"node": replace(NODE, memory=64e9)}),
+        ({}, {"node": replace(NODE, disk=1e12)}),
+        ({}, {"goal": replace(CALM, items=1.5e11)}),
+        ({}, {"goal": replace(CALM, replicas=3)}),
+        ({}, {"goal": replace(CALM, qps=20_000)}),
     ],
-    ids=["memory", "disk", "items", "replicas"],
+    ids=["memory", "disk", "items", "replicas", "queries"],
 )
-def test_less_room_or_more_items_take_more_nodes(less, more):
-    usual = {"goal": GOAL, "node": NODE, "figures": FIGURES}
+def test_less_room_or_more_work_takes_more_nodes(less, more):
+    usual = {"goal": CALM, "node": NODE, "figures": FIGURES}
     assert plan(**usual | less).nodes < plan(**usual | more).nodes
 
 
@@ -115,7 +117,7 @@ def test_the_model_finds_again_what_it_was_measured_on():
     assert figures.round_seconds == pytest.approx(0.001)
     assert figures.shard_seconds == pytest.approx(0.0001)
     for one in check(cluster, figures):
-        assert abs(one.error) < 0.02, one
+        assert abs(one.error) < 0.03, one
 
 
 def test_what_shards_take_lies_between_what_was_measured():
