@@ -177,7 +177,7 @@ def test_the_script_prints_a_plan_with_all_that_is_assumed(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "planned, not measured" in done.stdout
     assert "Assumed:" in done.stdout
-    assert "| 8 | p99 | 3.6" in planned("--check").stdout
+    assert "| 8 | p99 | 4.06 ms | 4.00 ms | +2% |" in planned("--check").stdout
     wrong = planned("--p99", "1us")
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("A p99 of 0.001 ms is out of reach")
