@@ -76,6 +76,30 @@ class HitColumns:
     stats: StatsColumns
 
 
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """What was found near a batch of codes in one state of a store.
+
+    Attributes:
+        commit: the name of the state.
+        limit: at most so many for each code.
+        founds: of each code.
+    """
+
+    commit: str
+    limit: int
+    founds: Sequence[Found]
+
+    def within(self, bounds: NDArray[np.int64]) -> dict[int, Found]:
+        """By the place of a code, all within its bound; without those of which more may be."""
+        whole: dict[int, Found] = {}
+        for q, (one, bound) in enumerate(zip(self.founds, bounds.tolist(), strict=True)):
+            end = int(one.distances.searchsorted(bound, side="right"))
+            if end < self.limit:
+                whole[q] = Found(one.rows[:end], one.distances[:end], one.stats)
+        return whole
+
+
 def read_columns(store: ItemReader, queries: Codes, founds: Sequence[Found]) -> HitColumns:
     """What the store holds of the hits of each query, in the order in which they were found.
 

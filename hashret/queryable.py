@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
-from hashret.columns import HitColumns
+from hashret.columns import HitColumns, Nearest
 from hashret.errors import IndexChangedError, UsageError
 from hashret.ordering import (
     Refinement,
@@ -348,16 +348,15 @@ class QueryableIndex:
         where: str | None,
         refinement: Refinement,
         bounds: NDArray[np.int64] | None = None,
+        known: Nearest | None = None,
     ) -> HitColumns:
         """The hits of each code in columns; see :meth:`hashret.reader.Reader.search_columns`."""
-        return self._reader.search_columns(codes, radius, limit, where, refinement, bounds)
+        return self._reader.search_columns(codes, radius, limit, where, refinement, bounds, known)
 
     @_asked_again
-    def nearest_distances(
-        self, codes: Codes, radius: int | None, limit: int, where: str | None
-    ) -> list[NDArray[np.int32]]:
-        """The distances of the nearest items of each code, ascending."""
-        return self._reader.nearest_distances(codes, radius, limit, where)
+    def nearest(self, codes: Codes, radius: int | None, limit: int, where: str | None) -> Nearest:
+        """The nearest items of each code by distance and row, of which none is read."""
+        return self._reader.nearest(codes, radius, limit, where)
 
     def encode(self, values: Iterable[Any]) -> Codes:
         """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""

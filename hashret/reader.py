@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
-from hashret.columns import HitColumns, read_columns
+from hashret.columns import HitColumns, Nearest, read_columns
 from hashret.errors import DamagedIndexError, KeyNotFoundError, UsageError
 from hashret.key_order import KeyOrder
 from hashret.ordering import (
@@ -198,6 +198,7 @@ class Reader:
         where: str | None,
         refinement: Refinement,
         bounds: NDArray[np.int64] | None = None,
+        known: Nearest | None = None,
     ) -> HitColumns:
         """The hits of each code in columns, those of one distance in any order.
 
@@ -210,19 +211,21 @@ class Reader:
             where: as of an index.
             refinement: how hits are ordered, of which here follows only who is among them.
             bounds: a radius for each code instead, ``(n,)``.
+            known: what :meth:`nearest` found for the same codes, limit and condition.
         """
         if refinement.vectors is not None:
             self._check_keeps_vectors()
             limit = refinement.shortlist
-        groups = []
-        for bound in [radius] if bounds is None else np.unique(bounds).tolist():
-            own = np.arange(len(codes)) if bounds is None else np.flatnonzero(bounds == bound)
-            logits = None if refinement.logits is None else refinement.logits[own]
-            groups.append((own, _Question(codes[own], bound, limit, logits, by_key=True)))
 
-        def read(parts: list[CodeIndex], allowed: NDArray[np.uint8] | None) -> HitColumns:
-            founds: dict[int, Found] = {}
-            for own, question in groups:
+        def read(
+            held: dict[int, Found], parts: list[CodeIndex], allowed: NDArray[np.uint8] | None
+        ) -> HitColumns:
+            left = np.setdiff1d(np.arange(len(codes)), list(held))
+            founds = dict(held)
+            for bound in [radius] if bounds is None else np.unique(bounds[left]).tolist():
+                own = left if bounds is None else left[bounds[left] == bound]
+                logits = None if refinement.logits is None else refinement.logits[own]
+                question = _Question(codes[own], bound, limit, logits, by_key=True)
                 cuts = (cut for cut, _ in self._cut(question, parts, allowed, SPARE_HITS))
                 founds |= zip(own.tolist(), cuts, strict=True)
             in_order = [founds[q] for q in range(len(codes))]
@@ -234,21 +237,19 @@ class Reader:
             return replace(columns, vector_distances=np.concatenate(far))
 
         with self.snapshot() as snapshot:
-            return self._answers(snapshot, where, codes, read)
+            held: dict[int, Found] = {}
+            if bounds is not None and known is not None and known.commit == snapshot.commit:
+                held = known.within(bounds)
+            return self._answers(snapshot, where, codes, partial(read, held))
 
-    def nearest_distances(
-        self, codes: Codes, radius: int | None, limit: int, where: str | None
-    ) -> list[NDArray[np.int32]]:
-        """The distances of the nearest items of each code, ascending: no item is read."""
+    def nearest(self, codes: Codes, radius: int | None, limit: int, where: str | None) -> Nearest:
+        """The nearest items of each code by distance and row, of which none is read."""
 
-        def find(
-            parts: list[CodeIndex], allowed: NDArray[np.uint8] | None
-        ) -> list[NDArray[np.int32]]:
-            found = search_many(parts, codes, radius, limit, allowed)
-            return [one.distances for one in found]
+        def find(parts: list[CodeIndex], allowed: NDArray[np.uint8] | None) -> list[Found]:
+            return search_many(parts, codes, radius, limit, allowed)
 
         with self.snapshot() as snapshot:
-            return self._answers(snapshot, where, codes, find)
+            return Nearest(snapshot.commit, limit, self._answers(snapshot, where, codes, find))
 
     def _filter(self, snapshot: Snapshot, where: str | None) -> _Filter:
         """Which items of a state may be hits; remembered, for as long as it is the newest."""

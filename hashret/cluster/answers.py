@@ -31,6 +31,7 @@ class Question:
         refinement: how hits are ordered beyond their distance; those that are equal by key.
         patience: seconds after which the condition is given up; None for never.
         bounds: ``int64``, ``(n,)``: a radius for each code, beyond which no hit of it lies.
+        name: of a question that is asked for distances first, by which a reader knows it again.
     """
 
     codes: Codes
@@ -40,6 +41,7 @@ class Question:
     refinement: Refinement
     patience: float | None = None
     bounds: NDArray[np.int64] | None = None
+    name: int = 0
 
     @property
     def most(self) -> int | None:
