@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
-from hashret.columns import HitColumns, Nearest
+from hashret.columns import Bounds, HitColumns, Nearest
 from hashret.errors import IndexChangedError, UsageError
 from hashret.ordering import (
     Refinement,
@@ -347,7 +347,7 @@ class QueryableIndex:
         limit: int | None,
         where: str | None,
         refinement: Refinement,
-        bounds: NDArray[np.int64] | None = None,
+        bounds: Bounds | None = None,
         known: Nearest | None = None,
     ) -> HitColumns:
         """The hits of each code in columns; see :meth:`hashret.reader.Reader.search_columns`."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
-from hashret.columns import HitColumns, Nearest, read_columns
+from hashret.columns import Bounds, HitColumns, Nearest, read_columns, without_later_ties
 from hashret.errors import DamagedIndexError, KeyNotFoundError, UsageError
 from hashret.key_order import KeyOrder
 from hashret.ordering import (
@@ -197,7 +197,7 @@ class Reader:
         limit: int | None,
         where: str | None,
         refinement: Refinement,
-        bounds: NDArray[np.int64] | None = None,
+        bounds: Bounds | None = None,
         known: Nearest | None = None,
     ) -> HitColumns:
         """The hits of each code in columns, those of one distance in any order.
@@ -210,7 +210,7 @@ class Reader:
             limit: at most so many of each, or the shortlist: the first by distance, cost and key.
             where: as of an index.
             refinement: how hits are ordered, of which here follows only who is among them.
-            bounds: a radius for each code instead, ``(n,)``.
+            bounds: of each code, in the place of a radius; the hits are within them.
             known: what :meth:`nearest` found for the same codes, limit and condition.
         """
         if refinement.vectors is not None:
@@ -222,13 +222,17 @@ class Reader:
         ) -> HitColumns:
             left = np.setdiff1d(np.arange(len(codes)), list(held))
             founds = dict(held)
-            for bound in [radius] if bounds is None else np.unique(bounds[left]).tolist():
-                own = left if bounds is None else left[bounds[left] == bound]
+            radii = None if bounds is None else bounds.distances[left]
+            for bound in [radius] if radii is None else np.unique(radii).tolist():
+                own = left if radii is None else left[radii == bound]
                 logits = None if refinement.logits is None else refinement.logits[own]
                 question = _Question(codes[own], bound, limit, logits, by_key=True)
                 cuts = (cut for cut, _ in self._cut(question, parts, allowed, SPARE_HITS))
                 founds |= zip(own.tolist(), cuts, strict=True)
             in_order = [founds[q] for q in range(len(codes))]
+            if bounds is not None and refinement.logits is None:
+                rank = partial(self._key_order.ranks, self.store)
+                in_order = without_later_ties(in_order, bounds, rank)
             columns = read_columns(self.store, codes, in_order)
             if refinement.vectors is None:
                 return columns
@@ -239,7 +243,7 @@ class Reader:
         with self.snapshot() as snapshot:
             held: dict[int, Found] = {}
             if bounds is not None and known is not None and known.commit == snapshot.commit:
-                held = known.within(bounds)
+                held = known.within(bounds.distances)
             return self._answers(snapshot, where, codes, partial(read, held))
 
     def nearest(self, codes: Codes, radius: int | None, limit: int, where: str | None) -> Nearest:

@@ -123,6 +123,25 @@ def test_what_was_found_is_not_taken_for_another_state(index, shards):
     assert hits(merged(within, asked(shards, within, known), 10, (), 1.0)) == hits(now)
 
 
+def test_shards_send_no_later_ties_once_they_know_the_order_of_keys(index, shards):
+    question = question_of(index, limit=10)
+    within = bounded(shards, question)
+
+    def sent(right=None):
+        answers = asked(shards, within)
+        assert not falls_short(within, answers)
+        found = hits(merged(within, answers, 10, (), 1.0))
+        assert right in (None, found)
+        return found, sum(len(one.columns.keys) for one in answers.values())
+
+    found, before = sent()
+    assert sent(found)[1] < before
+    for shard in shards:  # now some have no rank yet
+        shard.add([("new", np.full(6, 9, np.float32))])
+    within = bounded(shards, question)
+    sent(hits(merged(question, asked(shards, question), 10, (), 1.0)))
+
+
 def test_two_rounds_are_for_many_hits_or_codes_and_no_radius():
     rounds = Rounds(shards=4)
     code = np.zeros((1, 8), np.uint8)
