@@ -6,7 +6,7 @@ import gc
 import os
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,6 +47,7 @@ class ShardReader:
 
     def __init__(self, root: str, folder: str, share: int) -> None:
         """Open the shard when it is first asked; it shares its machine with ``share`` others."""
+        _wait_for_nobody()
         set_threads(max(1, len(os.sched_getaffinity(0)) // max(1, share)))
         self._storage = ClusterStorage.at(root)
         self._folder = folder
@@ -138,6 +139,19 @@ class ShardReader:
         if self._index is not None:
             self._index.close()
             self._index = None
+
+
+def _wait_for_nobody() -> None:
+    """Take the priority of the node itself.
+
+    Ray starts workers with the lowest but four, as is right for work that may take its time; but
+    somebody waits for an answer, and other processes would all come first. Where only root may, it
+    stays: then start nodes with the variable RAY_worker_niceness=0.
+    """
+    with suppress(OSError):
+        niceness = os.getpriority(os.PRIO_PROCESS, os.getppid())
+        for thread in Path("/proc/self/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), niceness)
 
 
 def _patience_for(question: Question) -> AbstractContextManager[None]:
