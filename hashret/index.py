@@ -203,7 +203,7 @@ class Index(ChangeableIndex):
     ) -> Outliers:
         """The items that their bits reconstruct worst: unlike those the index was learned from.
 
-        Imports TensorFlow, which takes some seconds the first time.
+        A convolutional decoder takes TensorFlow, whose import takes some seconds the first time.
 
         Args:
             source: new items, as for :meth:`create`, which are not stored; None for the items of

@@ -171,6 +171,8 @@ def cut_whole_rings(
         first_by_key: finds those that come first by key; None orders by row. The hits that are
             chosen by it are in the order of rows all the same, as far as distance and cost go.
     """
+    if costs is None and (limit is None or len(found) <= limit):
+        return found, None  # they are in this order
     ties = np.zeros(len(found)) if costs is None else costs
     order = np.lexsort((found.rows, ties, found.distances))
     if limit is not None and len(order) > limit:

@@ -42,6 +42,11 @@ def check_is_index(folder: Path) -> None:
         is_index = has_items(folder) or (folder / "encoder").is_dir()
     except OSError as error:
         raise _unreadable(folder, error) from error
+    if not is_index and (folder / "cluster.json").is_file():
+        raise IndexNotFoundError(
+            f"{folder} is a cluster, whose shards are indexes: `hashret cluster query` and "
+            "hashret.open_cluster(path) ask it."
+        )
     if not is_index:
         raise IndexNotFoundError(
             f"There is no index at {folder}. Make one with `hashret index SOURCE -i NAME` or "

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
+from hashret.columns import HitColumns
 from hashret.errors import IndexChangedError, UsageError
 from hashret.ordering import (
     Refinement,
@@ -339,24 +340,24 @@ class QueryableIndex:
         return self._reader.search(encoder.encode(rows), radius, limit, where, refinement)
 
     @_asked_again
-    def search_codes(
+    def search_columns(
         self,
         codes: Codes,
         radius: int | None,
         limit: int | None,
         where: str | None,
         refinement: Refinement,
-    ) -> list[Result]:
-        """One result for each code: what the other queries come down to.
+        bounds: NDArray[np.int64] | None = None,
+    ) -> HitColumns:
+        """The hits of each code in columns; see :meth:`hashret.reader.Reader.search_columns`."""
+        return self._reader.search_columns(codes, radius, limit, where, refinement, bounds)
 
-        Args:
-            codes: ``uint8``, shape ``(n, n_bits / 8)``, of the encoder of this index.
-            radius: as in :meth:`query`.
-            limit: as in :meth:`query`; of a re-ranked answer too.
-            where: as in :meth:`query`.
-            refinement: how hits are ordered.
-        """
-        return self._reader.search(codes, radius, limit, where, refinement)
+    @_asked_again
+    def nearest_distances(
+        self, codes: Codes, radius: int | None, limit: int, where: str | None
+    ) -> list[NDArray[np.int32]]:
+        """The distances of the nearest items of each code, ascending."""
+        return self._reader.nearest_distances(codes, radius, limit, where)
 
     def encode(self, values: Iterable[Any]) -> Codes:
         """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
+from hashret.columns import HitColumns, read_columns
 from hashret.errors import DamagedIndexError, KeyNotFoundError, UsageError
 from hashret.key_order import KeyOrder
 from hashret.ordering import (
@@ -32,6 +33,7 @@ from hashret.snapshot import Snapshot, take_snapshot, without_remedy
 from hashret.store import RESTORE, ItemReader, ItemStore, StoredItem
 from hashret.store.where import may_tell_time
 
+_T = TypeVar("_T")
 _log = logging.getLogger("hashret")
 
 RINGS_AT_A_TIME = 32
@@ -43,6 +45,9 @@ VALUES_AT_A_TIME = 1 << 23
 SCANNED_CODES = 10_000
 """Reading an item takes as long as looking through so many codes for the few that are allowed."""
 
+
+SPARE_HITS = 16
+"""Reading so many takes as long as to find out, in a shard, which of a ring come first by key."""
 
 REMEMBERED_CONDITIONS = 16
 """Each holds a bit for every row, or the few rows that satisfy it."""
@@ -171,10 +176,9 @@ class Reader:
             self._check_keeps_vectors()
             wanted = refinement.shortlist
             limit = wanted if limit is None else limit  # no more are in the answer
+        question = _Question(codes, radius, wanted, refinement.logits, refinement.by_key)
         with self.snapshot() as snapshot:
-            chosen = self._filter(snapshot, where)
-            question = _Question(codes, radius, wanted, refinement.logits, refinement.by_key)
-            answers = self._answers(snapshot, chosen, question)
+            answers = self._answers(snapshot, where, codes, partial(self._found, question))
             if refinement.vectors is not None:
                 answers = [
                     (found, self._reranked(found.rows, hits, vector)[:limit])
@@ -185,6 +189,66 @@ class Reader:
             Result(code, hits, found.stats, radius=radius, limit=limit, reranked=reranked)
             for code, (found, hits) in zip(codes, answers, strict=True)
         ]
+
+    def search_columns(
+        self,
+        codes: Codes,
+        radius: int | None,
+        limit: int | None,
+        where: str | None,
+        refinement: Refinement,
+        bounds: NDArray[np.int64] | None = None,
+    ) -> HitColumns:
+        """The hits of each code in columns, those of one distance in any order.
+
+        Where they are few more than the limit, all of them: who joins answers cuts them anyway.
+
+        Args:
+            codes: ``uint8``, ``(n, n_bits / 8)``.
+            radius: as of an index.
+            limit: at most so many of each, or the shortlist: the first by distance, cost and key.
+            where: as of an index.
+            refinement: how hits are ordered, of which here follows only who is among them.
+            bounds: a radius for each code instead, ``(n,)``.
+        """
+        if refinement.vectors is not None:
+            self._check_keeps_vectors()
+            limit = refinement.shortlist
+        groups = []
+        for bound in [radius] if bounds is None else np.unique(bounds).tolist():
+            own = np.arange(len(codes)) if bounds is None else np.flatnonzero(bounds == bound)
+            logits = None if refinement.logits is None else refinement.logits[own]
+            groups.append((own, _Question(codes[own], bound, limit, logits, by_key=True)))
+
+        def read(parts: list[CodeIndex], allowed: NDArray[np.uint8] | None) -> HitColumns:
+            founds: dict[int, Found] = {}
+            for own, question in groups:
+                cuts = (cut for cut, _ in self._cut(question, parts, allowed, SPARE_HITS))
+                founds |= zip(own.tolist(), cuts, strict=True)
+            in_order = [founds[q] for q in range(len(codes))]
+            columns = read_columns(self.store, codes, in_order)
+            if refinement.vectors is None:
+                return columns
+            pairs = zip(in_order, refinement.vectors, strict=True)
+            far = [self._vector_distances(one.rows, vector) for one, vector in pairs]
+            return replace(columns, vector_distances=np.concatenate(far))
+
+        with self.snapshot() as snapshot:
+            return self._answers(snapshot, where, codes, read)
+
+    def nearest_distances(
+        self, codes: Codes, radius: int | None, limit: int, where: str | None
+    ) -> list[NDArray[np.int32]]:
+        """The distances of the nearest items of each code, ascending: no item is read."""
+
+        def find(
+            parts: list[CodeIndex], allowed: NDArray[np.uint8] | None
+        ) -> list[NDArray[np.int32]]:
+            found = search_many(parts, codes, radius, limit, allowed)
+            return [one.distances for one in found]
+
+        with self.snapshot() as snapshot:
+            return self._answers(snapshot, where, codes, find)
 
     def _filter(self, snapshot: Snapshot, where: str | None) -> _Filter:
         """Which items of a state may be hits; remembered, for as long as it is the newest."""
@@ -204,14 +268,19 @@ class Reader:
         return chosen
 
     def _answers(
-        self, snapshot: Snapshot, chosen: _Filter, question: _Question
-    ) -> list[tuple[Found, list[Hit]]]:
-        """What is found of the items that may be hits, and the hits it stands for."""
+        self,
+        snapshot: Snapshot,
+        where: str | None,
+        queries: Codes,
+        find: Callable[[list[CodeIndex], NDArray[np.uint8] | None], _T],
+    ) -> _T:
+        """What ``find`` makes of the parts to search, and of the bitmap of rows to find there."""
+        chosen = self._filter(snapshot, where)
         if chosen.few is not None:
-            codes = self._codes(chosen.few, question.codes.shape[1])
-            return self._found([CodeIndex.build(codes, rows=chosen.few)], None, question)
+            codes = self._codes(chosen.few, queries.shape[1])
+            return find([CodeIndex.build(codes, rows=chosen.few)], None)
         try:
-            return self._found(snapshot.parts, chosen.allowed, question)
+            return find(snapshot.parts, chosen.allowed)
         except DamagedIndexError as error:
             if not snapshot.has_segments:
                 raise
@@ -222,11 +291,12 @@ class Reader:
             )
             snapshot = take_snapshot(self.store, self._folder, use_segments=False)
             self._snapshot = snapshot
-            return self._found(snapshot.parts, chosen.allowed, question)
+            return find(snapshot.parts, chosen.allowed)
 
     def _found(
-        self, parts: list[CodeIndex], allowed: NDArray[np.uint8] | None, question: _Question
+        self, question: _Question, parts: list[CodeIndex], allowed: NDArray[np.uint8] | None
     ) -> list[tuple[Found, list[Hit]]]:
+        """What is found of the items that may be hits, and the hits it stands for."""
         codes, radius, limit, logits, by_key = question
         if logits is None and not by_key:
             found = search_many(parts, codes, radius, limit, allowed)
@@ -234,36 +304,55 @@ class Reader:
                 (one, self._hits(code, one, self.store.items_of(one.rows)))
                 for one, code in zip(found, codes, strict=True)
             ]
-        first_by_key = partial(self._key_order.first, self.store) if by_key else None
         answers = []
+        for code, (cut, costs) in zip(codes, self._cut(question, parts, allowed), strict=True):
+            items = self.store.items_of(cut.rows)
+            one = _in_key_order(cut, costs, items) if by_key else cut
+            answers.append((one, self._hits(code, one, items)))
+        return answers
+
+    def _cut(
+        self,
+        question: _Question,
+        parts: list[CodeIndex],
+        allowed: NDArray[np.uint8] | None,
+        spare: int = 0,
+    ) -> Iterator[tuple[Found, NDArray[np.float64] | None]]:
+        """Hits by distance and cost, of which key or row decides who of the last ring is in.
+
+        Up to ``spare`` more than the limit stay as they were found, without costs.
+        """
+        codes, radius, limit, logits, by_key = question
+        first_by_key = partial(self._key_order.first, self.store) if by_key else None
         # Whole rings may be large: few at a time are held.
         for start in range(0, len(codes), RINGS_AT_A_TIME):
             some = codes[start : start + RINGS_AT_A_TIME]
             for q, one in enumerate(search_whole_rings(parts, some, radius, limit, allowed)):
+                if spare and limit is not None and len(one) <= limit + spare:
+                    yield one, None
+                    continue
                 costs = None
                 if logits is not None:
                     own = self._codes(one.rows, codes.shape[1])
                     costs = flip_costs(some[q], own, logits[start + q])
-                cut, costs = cut_whole_rings(one, costs, limit, first_by_key)
-                items = self.store.items_of(cut.rows)
-                if by_key:
-                    cut = _in_key_order(cut, costs, items)
-                answers.append((cut, self._hits(some[q], cut, items)))
-        return answers
+                yield cut_whole_rings(one, costs, limit, first_by_key)
 
     def _reranked(
         self, rows: NDArray[np.int64], hits: list[Hit], query: NDArray[np.float32]
     ) -> list[Hit]:
         """Hits, of these rows, by the distance of their kept vectors, then as they were."""
-        blocks = np.array_split(rows, max(1, -(-len(rows) * query.size // VALUES_AT_A_TIME)))
-        distances = np.concatenate(
-            [vector_distances(query, self.vectors(block)) for block in blocks]
-        )
+        distances = self._vector_distances(rows, query)
         order = np.argsort(distances, kind="stable").tolist()
         return [
             replace(hits[place], rank=rank, vector_distance=float(distances[place]))
             for rank, place in enumerate(order, start=1)
         ]
+
+    def _vector_distances(
+        self, rows: NDArray[np.int64], query: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        blocks = np.array_split(rows, max(1, -(-len(rows) * query.size // VALUES_AT_A_TIME)))
+        return np.concatenate([vector_distances(query, self.vectors(block)) for block in blocks])
 
     def _codes(self, rows: NDArray[np.int64], n_bytes: int) -> Codes:
         """The codes of items, shape ``(n, n_bytes)``, from the store."""

@@ -212,9 +212,13 @@ class TrainedEncoder:
     def reconstruction_error(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """What the bits of feature rows ``(n, d)`` lose of them, ``float64``, shape ``(n,)``.
 
-        See :meth:`hashret.SemanticHasher.reconstruction_error`. Imports TensorFlow.
+        See :meth:`hashret.SemanticHasher.reconstruction_error`. Imports TensorFlow where the
+        decoder takes it, as :meth:`reconstruct_lightly` says.
         """
-        return self._artefacts.reconstruction_error(rows)
+        decoder = self._light_decoder
+        if decoder is None:
+            return self._artefacts.reconstruction_error(rows)
+        return decoder.reconstruction_errors(rows, self.runtime)
 
     @cached_property
     def _artefacts(self) -> Artefacts:

@@ -314,3 +314,64 @@ def test_what_is_stored_is_not_encoded_again(path, rows, monkeypatch):
     for block in pipeline._driver_blocks(source, 2000):
         pipeline.encode_and_deliver(block, to)
     assert encoded == [1000, 1000, 1000, 0, 0]
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Run ``hashret cluster`` in this process, which is part of Ray."""
+    from click.testing import CliRunner
+
+    from hashret.cli import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        return CliRunner().invoke(cli, ["cluster", *map(str, arguments)])
+
+    return run
+
+
+def test_commands_tell_what_they_did(command, path, tmp_path):
+    table = tmp_path / "t.jsonl"
+    np.save(tmp_path / "x.npy", np.ones((3, 8), dtype=np.float32))
+    done = command("index", tmp_path / "x.npy", "-i", path)
+    assert done.exit_code == 0
+    assert "3 added, 0 updated, 0 unchanged, 0 skipped: 3 items in" in done.stderr
+    assert "1 removed: 2 items left" in command("remove", "1", "-i", path).stderr
+    assert "3 shards in" in command("reshard", "--shards", 3, "-i", path).stderr
+    again = command("index", tmp_path / "x.npy", "-i", path, "--strict")
+    assert again.exit_code == 0
+    assert "1 added, 0 updated, 2 unchanged" in again.stderr
+    lines = [{"id": f"a{n}", "v": [n, *[1] * 7]} for n in range(5)]
+    lines[3]["v"][2] = "no number"
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    strict = command("index", table, "-i", path, "--strict")
+    assert strict.exit_code == 3
+    assert f"Skipped {table}#3: " in strict.stderr
+    assert "4 added, 0 updated, 0 unchanged, 1 skipped" in strict.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["x.npy"], "Name the cluster with -i"),
+        (["-i", "c"], "Name a SOURCE"),
+        (["x.npy", "-i", "./new"], "Say with --shards"),
+        (["x.npy", "-i", "c", "--bits", "32"], "has learned its codes of 16 bits already"),
+        (["x.npy", "-i", "c", "--shards", "5"], "has 2 shards, not 5"),
+        (["x.npy", "-i", "c", "--address", "ray://h:1"], "a machine that is part of Ray"),
+        (["nothing.npy", "-i", "c"], "No such file or folder: nothing.npy"),
+    ],
+)
+def test_mistakes_are_told_in_one_message(command, path, arguments, message):
+    np.save("x.npy", np.ones((3, 8), dtype=np.float32))
+    arguments = [str(path) if argument == "c" else argument for argument in arguments]
+    failed = command("index", *arguments)
+    assert isinstance(failed.exception, hashret.HashretError)
+    assert message in str(failed.exception)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path, rows):
+    with pytest.raises(hashret.IndexExistsError, match="holds no cluster"):
+        create_cluster(tmp_path, rows, 2)
+    assert rows.exists()

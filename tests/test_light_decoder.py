@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import hashret
+from hashret.encoder.artefacts import open_encoder
 from hashret.encoder.light_decoder import LightDecoder
 
 
@@ -29,6 +30,11 @@ def test_dense_decoders_give_the_same_to_rounding(digits, options, tmp_path):
     expected = hasher.reconstruct(codes)
     assert decoder.decode(bits) == pytest.approx(expected, rel=1e-4, abs=1e-4)
     assert np.ptp(expected) > 0
+    errors = decoder.reconstruction_errors(X, open_encoder(tmp_path / "hasher"))
+    np.testing.assert_allclose(errors, hasher.reconstruction_error(X), rtol=1e-5)
+    # Wherever a row stands among others, its error is the same.
+    again = decoder.reconstruction_errors(X[7:300:3], open_encoder(tmp_path / "hasher"))
+    assert again.tolist() == errors[7:300:3].tolist()
 
 
 def test_another_decoder_is_left_to_tensorflow(digits, tmp_path):

@@ -257,6 +257,12 @@ with TestClient(create_app(Settings({{"digits": Path({str(path)!r})}})),
     assert client.get("/api/digits/thumbnail/3").status_code == 200
     assert client.get("/api/digits").status_code == 200
     assert client.get("/").status_code == 200
+    for _ in range(100):
+        answer = client.get("/digits/outliers.json")
+        if answer.status_code != 202:
+            break
+        threading.Event().wait(0.5)
+    assert len(answer.json()["outliers"]) == 60
 sys.exit(any(name in sys.modules for name in ("tensorflow", "keras")))
 """
     image = path.parent / "one.png"

@@ -1,15 +1,19 @@
-"""What shards answer, in columns, and how their answers become one."""
+"""What shards are asked and answer, and how their answers become one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
+from hashret.columns import HitColumns, StatsColumns
+from hashret.errors import DamagedIndexError
 from hashret.ordering import Refinement, flip_costs
 from hashret.result import Hit, Result
 from hashret.search import SearchStats
@@ -26,6 +30,7 @@ class Question:
         where: an SQL condition.
         refinement: how hits are ordered beyond their distance; those that are equal by key.
         patience: seconds after which the condition is given up; None for never.
+        bounds: ``int64``, ``(n,)``: a radius for each code, beyond which no hit of it lies.
     """
 
     codes: Codes
@@ -34,47 +39,63 @@ class Question:
     where: str | None
     refinement: Refinement
     patience: float | None = None
+    bounds: NDArray[np.int64] | None = None
+
+    @property
+    def most(self) -> int | None:
+        """The most hits of a code that matter: of a shortlist, all, for it is cut once joined."""
+        wanted = self.refinement
+        return self.limit if wanted.vectors is None else wanted.shortlist
 
 
 @dataclass(frozen=True, slots=True)
 class ShardAnswer:
-    """The hits of one shard; those of code q are ``lims[q]:lims[q + 1]``.
+    """The hits of one shard, and the seconds that they took there."""
+
+    columns: HitColumns
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the nearest items of each code are in one shard.
 
     Attributes:
-        lims: ``int64``, ``(n + 1,)``.
-        distances: ``int32``, in bits.
-        vector_distances: ``float64``; None where the answer is not re-ranked.
-        codes: ``uint8``, ``(hits, n_bits / 8)``.
-        keys: of the hits.
-        fields: of the hits, JSON texts.
-        locations: of the hits.
-        stats: of each code.
+        counts: how many there are of each code, ``int64``.
+        distances: those of the first code, those of the second, ..., each ascending; ``int16``.
+        seconds: that it took.
     """
 
-    lims: NDArray[np.int64]
-    distances: NDArray[np.int32]
-    vector_distances: NDArray[np.float64] | None
-    codes: Codes
-    keys: list[str]
-    fields: list[str]
-    locations: list[str | None]
-    stats: list[SearchStats]
+    counts: NDArray[np.int64]
+    distances: NDArray[np.int16]
+    seconds: float
 
 
-def in_columns(results: Sequence[Result], n_bytes: int) -> ShardAnswer:
-    """The answer of one index as columns, which are sent more quickly than hits."""
-    hits = [hit for result in results for hit in result]
-    reranked = any(result.reranked for result in results)
-    return ShardAnswer(
-        np.cumsum([0, *map(len, results)], dtype=np.int64),
-        np.array([hit.distance for hit in hits], dtype=np.int32),
-        np.array([hit.vector_distance for hit in hits], dtype=np.float64) if reranked else None,
-        np.frombuffer(b"".join(hit.code.tobytes() for hit in hits), np.uint8).reshape(-1, n_bytes),
-        [hit.key for hit in hits],
-        [json.dumps(hit.fields) for hit in hits],
-        [hit.location for hit in hits],
-        [result.stats for result in results],
-    )
+def bounds_of(question: Question, reaches: Sequence[Reach]) -> NDArray[np.int64]:
+    """The distance of the last hit that each code can have, from what its shards reach."""
+    n = len(question.codes)
+    most = question.most or 1
+    n_bits = question.codes.shape[1] * 8
+    radius = n_bits if question.radius is None else min(question.radius, n_bits)
+    query = np.concatenate([np.repeat(np.arange(n), one.counts) for one in reaches])
+    distances = np.concatenate([one.distances for one in reaches])
+    order = np.lexsort((distances, query))
+    counts = np.bincount(query, minlength=n)
+    last = np.cumsum(counts) - counts + most - 1
+    bounds = np.full(n, radius, dtype=np.int64)
+    full = counts >= most
+    bounds[full] = distances[order[last[full]]]
+    return bounds
+
+
+def falls_short(question: Question, answers: Mapping[int, ShardAnswer]) -> bool:
+    """Whether hits are missing within the bounds: of what they were found by, some was removed."""
+    if question.bounds is None or question.most is None:
+        return False
+    n_bits = question.codes.shape[1] * 8
+    radius = n_bits if question.radius is None else min(question.radius, n_bits)
+    hits = sum(np.diff(one.columns.lims) for one in answers.values())
+    return bool(((hits < question.most) & (question.bounds < radius)).any())
 
 
 def merged(
@@ -96,94 +117,139 @@ def merged(
         missing: the names of shards that did not answer.
         seconds: that the round took.
     """
-    logits = question.refinement.logits
+    n = len(question.codes)
+    shards = [one.columns for _, one in sorted(answers.items())]
+    order, lims = _order(question, shards, limit)
+    hits = _hits(shards, order, lims, question.codes.shape[1] * 8)
+    stats = _stats([one.stats for one in shards], n, seconds / n)
+    reranked = question.refinement.vectors is not None
+    ends = lims.tolist()
     return [
-        _one(
-            question,
-            answers,
-            q,
-            None if logits is None else logits[q],
-            limit,
-            missing,
-            seconds / len(question.codes),
+        Result(
+            code,
+            hits[start:end],
+            one,
+            radius=question.radius,
+            limit=limit,
+            reranked=reranked,
+            missing_shards=missing,
         )
-        for q in range(len(question.codes))
+        for code, start, end, one in zip(question.codes, ends[:-1], ends[1:], stats, strict=True)
     ]
 
 
-def _one(
-    question: Question,
-    answers: Mapping[int, ShardAnswer],
-    q: int,
-    logits: NDArray[np.float32] | None,
-    limit: int | None,
-    missing: tuple[str, ...],
-    seconds: float,
-) -> Result:
-    code = question.codes[q]
-    found: list[tuple[int, float, str, int, int]] = []
-    for shard, answer in answers.items():
-        start, end = int(answer.lims[q]), int(answer.lims[q + 1])
-        own = slice(start, end)
-        costs: Iterable[float] = (
-            [0.0] * (end - start)
-            if logits is None
-            else flip_costs(code, answer.codes[own], logits).tolist()
+def _order(
+    question: Question, shards: Sequence[HitColumns], limit: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places, in all columns one after the other, of the hits of each result in their order.
+
+    Returns:
+        The places, and ``lims``: those of result q are ``places[lims[q]:lims[q + 1]]``.
+    """
+    n = len(question.codes)
+    query = _joined([np.repeat(np.arange(n), np.diff(one.lims)) for one in shards], np.int64)
+    distances = _joined([one.distances for one in shards], np.int32)
+    keys = [key for one in shards for key in one.keys]
+    rank = np.empty(len(keys), dtype=np.int64)
+    rank[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
+    logits = question.refinement.logits
+    costs = [] if logits is None else [_costs(question.codes, shards, query, logits)]
+    order = np.lexsort((rank, *costs, distances, query))
+    if question.refinement.vectors is not None:
+        order = _first(order, query, question.refinement.shortlist)
+        far = _joined(
+            [one.vector_distances for one in shards if one.vector_distances is not None],
+            np.float64,
         )
-        found.extend(
-            zip(
-                answer.distances[own].tolist(),
-                costs,
-                answer.keys[own],
-                [shard] * (end - start),
-                range(start, end),
-                strict=True,
-            )
+        order = order[np.lexsort((far[order], query[order]))]
+    order = _first(order, query, limit)
+    lims = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(np.bincount(query[order], minlength=n), out=lims[1:])
+    return order, lims
+
+
+def _first(
+    order: NDArray[np.int64], query: NDArray[np.int64], most: int | None
+) -> NDArray[np.int64]:
+    """The first so many of each query."""
+    if most is None:
+        return order
+    own = query[order]
+    return order[np.arange(len(own)) - np.searchsorted(own, own) < most]
+
+
+def _costs(
+    codes: Codes,
+    shards: Sequence[HitColumns],
+    query: NDArray[np.int64],
+    logits: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    found = np.concatenate([one.codes for one in shards])
+    costs = np.empty(len(query))
+    for q in range(len(codes)):
+        own = query == q
+        costs[own] = flip_costs(codes[q], found[own], logits[q])
+    return costs
+
+
+def _hits(
+    shards: Sequence[HitColumns], order: NDArray[np.int64], lims: NDArray[np.int64], n_bits: int
+) -> list[Hit]:
+    """The hits at these places, those of each result ranked from 1."""
+    places = order.tolist()
+    distances = _joined([one.distances for one in shards], np.int32)[order]
+    keys = [key for one in shards for key in one.keys]
+    texts = [text for one in shards for text in one.fields]
+    locations = [location for one in shards for location in one.locations]
+    codes = np.concatenate([one.codes for one in shards] or [np.empty((0, n_bits // 8), np.uint8)])
+    far: list[float] | None = None
+    if any(one.vector_distances is not None for one in shards):
+        far = np.concatenate([one.vector_distances for one in shards])[order].tolist()
+    ranks = np.arange(1, len(order) + 1) - np.repeat(lims[:-1], np.diff(lims))
+    return list(
+        map(
+            Hit,
+            ranks.tolist(),
+            [keys[place] for place in places],
+            distances.tolist(),
+            (1 - distances / n_bits).tolist(),
+            codes[order],
+            _parsed([texts[place] for place in places]),
+            [locations[place] for place in places],
+            repeat(None) if far is None else far,
         )
-    found.sort()
-    refinement = question.refinement
-    if refinement.vectors is not None:
-        found = found[: refinement.shortlist]
-        found.sort(key=lambda one: _vector_distance(answers[one[3]], one[4]) or 0.0)
-    hits = [_hit(rank, one, answers[one[3]]) for rank, one in enumerate(found[:limit], start=1)]
-    return Result(
-        code,
-        hits,
-        _all_of([answer.stats[q] for answer in answers.values()], seconds),
-        radius=question.radius,
-        limit=limit,
-        reranked=refinement.vectors is not None,
-        missing_shards=missing,
     )
 
 
-def _hit(rank: int, found: tuple[int, float, str, int, int], answer: ShardAnswer) -> Hit:
-    distance, _, key, _, place = found
-    code = answer.codes[place]
-    return Hit(
-        rank,
-        key,
-        distance,
-        1 - distance / (code.size * 8),
-        code,
-        json.loads(answer.fields[place]),
-        answer.locations[place],
-        _vector_distance(answer, place),
-    )
+def _parsed(texts: Sequence[str]) -> list[dict[str, Any]]:
+    try:
+        values: list[Any] = json.loads(f"[{','.join(texts)}]")
+    except ValueError:
+        values = []
+    if len(values) != len(texts) or not all(isinstance(one, dict) for one in values):
+        raise DamagedIndexError(
+            "The fields of items of a shard are damaged: `hashret verify` of each shard names them."
+        )
+    return values
 
 
-def _vector_distance(answer: ShardAnswer, place: int) -> float | None:
-    return None if answer.vector_distances is None else float(answer.vector_distances[place])
+def _joined(columns: Sequence[NDArray[Any]], kind: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate(columns) if columns else np.empty(0, kind)
 
 
-def _all_of(stats: Sequence[SearchStats], seconds: float) -> SearchStats:
-    """What the shards did for one code; the plan is that of the slowest."""
-    slowest = max(stats, key=lambda one: one.seconds, default=None)
-    plan = "nothing" if slowest is None else slowest.plan
-    return SearchStats(
-        plan=f"{len(stats)} shards, the slowest by {plan}",
-        probes=sum(one.probes for one in stats),
-        candidates=sum(one.candidates for one in stats),
-        seconds=seconds,
-        estimated_seconds=max((one.estimated_seconds for one in stats), default=0.0),
-    )
+def _stats(shards: Sequence[StatsColumns], n: int, seconds: float) -> list[SearchStats]:
+    """What the shards did for each code; the plan is that of the slowest."""
+    if not shards:
+        return [SearchStats("0 shards, the slowest by nothing", 0, 0, seconds, 0.0)] * n
+    numbers = np.stack([one.numbers for one in shards])
+    slowest = numbers[:, :, 2].argmax(axis=0).tolist()
+    plans = [
+        [f"{len(shards)} shards, the slowest by {plan}" for plan in one.plans] for one in shards
+    ]
+    taken = np.stack([one.plan for one in shards]).T.tolist()
+    probes, candidates = numbers[:, :, :2].sum(axis=0).astype(np.int64).T.tolist()
+    estimated = numbers[:, :, 3].max(axis=0).tolist()
+    return [
+        SearchStats(plans[slow][taken[q][slow]], probes[q], candidates[q], seconds, estimated[q])
+        for q, slow in enumerate(slowest)
+    ]

@@ -11,9 +11,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashret.cluster.answers import Question, merged
+from hashret.cluster.answers import Question, ShardAnswer, bounds_of, falls_short, merged
 from hashret.cluster.connecting import connect
 from hashret.cluster.replicas import Ask, Replicas
+from hashret.cluster.rounds import Rounds
 from hashret.cluster.storage import ClusterStorage
 from hashret.codes import Codes
 from hashret.errors import KeyNotFoundError, UsageError
@@ -54,6 +55,7 @@ class ClusterIndex:
         n_bits: code length in bits.
         kind: what its values are, as of an index.
         encoder: turns values into codes and codes into values, in this process.
+        rounds: what asking them takes.
         replicas: the readers of the shards.
     """
 
@@ -71,6 +73,7 @@ class ClusterIndex:
         self.encoder = self._learned.encoder
         self.kind, self.n_bits = self._learned.kind, self._learned.n_bits
         self._ray = connect(address)
+        self.rounds = Rounds(self.layout.shards)
         self.replicas = Replicas(self._ray, storage.root, self.layout.folders(), replicas)
 
     def close(self) -> None:
@@ -349,12 +352,47 @@ class ClusterIndex:
             return []
         started = time.perf_counter()
         question = Question(codes, radius, limit, where, refinement, patience_left())
-        sent: Any = question if codes.nbytes < _SENT_BYTES else self._ray.put(question)
-        answers, missing = self.replicas.ask(
-            dict.fromkeys(range(self.layout.shards), lambda reader: reader.answer.remote(sent)),
+        if self.rounds.bounds_pay(question):
+            bounded = self._bounded(question, partial)
+            answers, missing = self._answers(bounded, partial)
+            if not falls_short(bounded, answers):
+                return merged(bounded, answers, limit, missing, time.perf_counter() - started)
+            question = replace(question, patience=patience_left())
+        answers, missing = self._answers(question, partial)
+        return merged(question, answers, limit, missing, time.perf_counter() - started)
+
+    def _bounded(self, question: Question, partial: bool) -> Question:
+        """The question with the distance of the last hit of each code, found in a round before."""
+        started = time.perf_counter()
+        reaches, _ = self._round("reach", question, partial)
+        seconds = time.perf_counter() - started
+        self.rounds.note_distances(len(question.codes), seconds, reaches)
+        if not reaches:
+            return question
+        bounds = bounds_of(question, list(reaches.values()))
+        return replace(question, bounds=bounds, patience=patience_left())
+
+    def _answers(
+        self, question: Question, partial: bool
+    ) -> tuple[dict[int, ShardAnswer], tuple[str, ...]]:
+        started = time.perf_counter()
+        answers, missing = self._round("answer", question, partial)
+        hits = sum(len(one.columns.keys) for one in answers.values())
+        seconds = time.perf_counter() - started
+        self.rounds.note_hits(len(question.codes), seconds, answers, hits)
+        return answers, missing
+
+    def _round(
+        self, name: str, question: Question, partial: bool
+    ) -> tuple[dict[int, Any], tuple[str, ...]]:
+        large = question.codes.nbytes >= _SENT_BYTES
+        sent: Any = self._ray.put(question) if large else question
+        return self.replicas.ask(
+            dict.fromkeys(
+                range(self.layout.shards), lambda reader: getattr(reader, name).remote(sent)
+            ),
             partial=partial,
         )
-        return merged(question, answers, limit, missing, time.perf_counter() - started)
 
     # Shards
 

@@ -75,4 +75,6 @@ def split_address(place: str) -> tuple[str, str]:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")
+    # A line that ends in a colon says that the next one tells.
+    told = lines[0] if not lines[0].endswith(":") or len(lines) < 2 else " ".join(lines[:2])
+    return told.rstrip(".:")

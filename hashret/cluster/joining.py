@@ -11,8 +11,10 @@ from hashret.errors import UsageError
 
 
 @contextmanager
-def joined(address: str | None) -> Iterator[None]:
+def joined(address: str | None) -> Iterator[bool]:
     """Be part of Ray while the block runs; where this process is already, it stays so.
+
+    Gives whether it is only for the block: then all that was started in it ends with it.
 
     Args:
         address: see :func:`hashret.cluster.connecting.connect`.
@@ -35,7 +37,7 @@ def joined(address: str | None) -> Iterator[None]:
         was_part = ray.is_initialized()
     connected = connect(address)
     try:
-        yield
+        yield not was_part
     finally:
         if not was_part:
             connected.shutdown()

@@ -294,7 +294,7 @@ def add_to_cluster(
     encoder, keeps_vectors = learned_encoder(storage.root, layout.encoder)
     encoder.check_kind(source.source)
     most_items = items_at_a_time(layout.shards, encoder, keeps_vectors=keeps_vectors)
-    with joined(address), _writers(storage, layout) as writers:
+    with joined(address) as ending, _writers(storage, layout, ending=ending) as writers:
         delivery = Delivery(storage.root, layout, source.parts, tuple(writers), most_items)
         report = run_pipeline(source, delivery, secrets.token_hex(8), progress)
         while (count := _finish(writers, source.source.columns_taken)) is None:
@@ -319,7 +319,7 @@ def remove_from_cluster(
     shards: dict[int, list[str]] = {}
     for key in dict.fromkeys(keys):
         shards.setdefault(layout.shard_of(key), []).append(key)
-    with joined(address), _writers(storage, layout) as writers:
+    with joined(address) as ending, _writers(storage, layout, ending=ending) as writers:
         held = asked([writers[shard].held.remote(own) for shard, own in shards.items()])
         missing = {key for own in shards.values() for key in own} - {k for ks in held for k in ks}
         if missing:
@@ -337,14 +337,18 @@ def remove_from_cluster(
 
 
 @contextmanager
-def _writers(storage: ClusterStorage, layout: Layout) -> Iterator[list[Any]]:
+def _writers(storage: ClusterStorage, layout: Layout, *, ending: bool) -> Iterator[list[Any]]:
     from hashret.cluster.writing import start_writers, stop_writers
 
     writers = start_writers(storage.root, layout.folders())
     try:
         yield writers
-    finally:
-        stop_writers(writers)
+    except BaseException:
+        # Tasks may be waiting for them still. Where these end with Ray, nobody hears of that.
+        if not ending:
+            stop_writers(writers)
+        raise
+    stop_writers(writers)
 
 
 def _finish(writers: list[Any], columns_taken: Mapping[str, Mapping[str, str]]) -> int | None:

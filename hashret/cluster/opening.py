@@ -75,12 +75,9 @@ def _fetched(ray: Any, name: str) -> ClusterStorage:
 
 def _packed(name: str) -> tuple[str, Any]:
     """Where a cluster lies, seen from a node, and the files that it takes to encode."""
-    given = Path(name)
-    place = (
-        given
-        if given.is_absolute()
-        else Path(os.environ.get("HASHRET_INDEXES") or "indexes") / given
-    )
+    indexes = Path(os.environ.get("HASHRET_INDEXES") or "indexes")
+    # Two slashes in front would be another path to the same place, and so another name of it.
+    place = Path(f"/{name.strip('/')}") if name.startswith("/") else indexes / name
     try:
         storage = ClusterStorage.at(str(place))
         layout, learned = storage.layout(), storage.learned()

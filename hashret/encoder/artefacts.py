@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.codes import unpack
 from hashret.encoder.quiet import quiet_stderr
+from hashret.encoder.reconstruction import DECODE_ROWS, Measure, reconstruction_errors
 from hashret.encoder.runtime import Encoder, fingerprint_of
 from hashret.errors import DamagedIndexError, InputError, UnknownFormatError
 from hashret.files import read_regular, write_durably
@@ -24,7 +24,6 @@ METADATA_FILE = "encoder.json"
 FORMAT = 1
 MOST_BYTES = 1 << 31
 """TensorFlow Lite reads no larger model."""
-DECODE_ROWS = 1024
 
 _REMEDY = "Restore the encoder folder from a backup, or learn and index again."
 
@@ -91,17 +90,9 @@ class Artefacts:
         layers = {layer.name: layer for layer in self._decoder.layers}
         # What turns reconstructions into raw features says how these were scaled.
         scale = 1 / float(layers["unscale"].scale) if "unscale" in layers else 1.0
-        errors = np.empty(len(X))
-        for start in range(0, len(X), DECODE_ROWS):
-            rows = X[start : start + DECODE_ROWS]
-            bits = unpack(self.encoder.encode(rows)).astype(np.float32)
-            targets = rows.astype(np.float64)
-            if "shares" in layers:
-                sums = targets.sum(axis=1, keepdims=True)
-                targets = np.divide(targets, sums, out=np.zeros_like(targets), where=sums != 0)
-            difference = (targets - self.decode(bits)) * scale
-            errors[start : start + DECODE_ROWS] = np.square(difference).mean(axis=1)
-        return errors
+        return reconstruction_errors(
+            X, self.encoder, self.decode, Measure(scale, "shares" in layers)
+        )
 
     def write(self, folder: Path) -> None:
         """Write the three files, each complete or not at all, the metadata last."""

@@ -8,12 +8,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashret.encoder.artefacts import DECODE_ROWS
 from hashret.encoder.matrix_estimator import MatrixEstimator
 from hashret.encoder.parameters import check_image_shape, check_parameters
 from hashret.encoder.progress import TrainingProgress
 from hashret.encoder.quiet import quiet_stderr
 from hashret.encoder.recipe import Recipe
+from hashret.encoder.reconstruction import DECODE_ROWS
 from hashret.errors import InputError
 
 

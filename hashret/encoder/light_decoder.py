@@ -13,6 +13,9 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from hashret.encoder.reconstruction import Measure, reconstruction_errors
+from hashret.encoder.runtime import Encoder
+
 _Step = Callable[[NDArray[Any]], NDArray[Any]]
 
 MOST_BYTES = 1 << 30
@@ -25,9 +28,10 @@ class LightDecoder:
     The same to rounding: sums are taken in another order.
     """
 
-    def __init__(self, steps: list[_Step]) -> None:
+    def __init__(self, steps: list[_Step], measure: Measure) -> None:
         """Keep what is done one after the other; use :meth:`read`."""
         self._steps = steps
+        self._measure = measure
 
     @classmethod
     def read(cls, autoencoder_file: bytes) -> LightDecoder | None:
@@ -38,7 +42,7 @@ class LightDecoder:
                     return None
                 config = json.loads(archive.read("config.json"))
                 weights = BytesIO(archive.read("model.weights.h5"))
-            return cls(_steps(config, weights))
+            return cls(*_read(config, weights))
         except (
             _OtherLayerError,
             ImportError,
@@ -52,10 +56,26 @@ class LightDecoder:
 
     def decode(self, bits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bits as zeros and ones, shape ``(n, n_bits)``, -> features, shape ``(n, d)``."""
-        values: NDArray[Any] = bits
+        return self._decoded(bits).astype(np.float32)
+
+    def _decoded(self, bits: NDArray[Any]) -> NDArray[Any]:
+        values = bits
         for step in self._steps:
             values = step(values)
-        return values.astype(np.float32)
+        return values
+
+    def reconstruction_errors(
+        self, rows: NDArray[np.float32], encoder: Encoder
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """What the bits lose of rows, shape ``(n, d)``: see :func:`reconstruction_errors`.
+
+        Rounded, so that equal rows have equal errors wherever they stand among others: sums are
+        taken in an order that depends on that.
+        """
+        errors = reconstruction_errors(
+            rows, encoder, lambda bits: self._decoded(bits.astype(np.float64)), self._measure
+        )
+        return errors.astype(np.float32).astype(np.float64)
 
 
 class _OtherLayerError(Exception):
@@ -79,7 +99,7 @@ def _placed(layers: Iterable[dict[str, Any]], parent: str) -> list[_Placed]:
     return found
 
 
-def _steps(config: dict[str, Any], weights: BytesIO) -> list[_Step]:
+def _read(config: dict[str, Any], weights: BytesIO) -> tuple[list[_Step], Measure]:
     import h5py
 
     outer = _placed(config["config"]["layers"], "")
@@ -91,8 +111,16 @@ def _steps(config: dict[str, Any], weights: BytesIO) -> list[_Step]:
             return [np.asarray(stored[str(number)]) for number in range(len(stored))]
 
         inner = _placed(decoder.layer["config"]["layers"], decoder.place)
-        _check_chain([one.layer for one in inner])
-        return [_step(one.layer, variables(one.place)) for one in inner[1:]]
+        layers = [one.layer for one in inner]
+        _check_chain(layers)
+        steps = [_step(one.layer, variables(one.place)) for one in inner[1:]]
+        return steps, _measure({layer["config"]["name"]: layer["config"] for layer in layers})
+
+
+def _measure(layers: dict[str, dict[str, Any]]) -> Measure:
+    # What turns reconstructions into raw features says how these were scaled.
+    scale = 1 / float(layers["unscale"]["scale"]) if "unscale" in layers else 1.0
+    return Measure(scale, "shares" in layers)
 
 
 def _check_chain(layers: list[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 from hashret.store.item_reader import ItemReader
 from hashret.store.item_store import ItemStore
 from hashret.store.item_writer import ItemWriter
-from hashret.store.items import RESTORE, NewItem, StoredItem, encode_fields
+from hashret.store.items import RESTORE, NewItem, Record, StoredItem, encode_fields
 from hashret.store.lock import WriterLock
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "ItemStore",
     "ItemWriter",
     "NewItem",
+    "Record",
     "StoredItem",
     "WriterLock",
     "encode_fields",

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -131,6 +131,25 @@ def stored_item(record: tuple[Any, ...]) -> StoredItem:
     return _item(record, values)
 
 
+Record: TypeAlias = tuple[int, str, bytes, str, str | None]
+"""Row, key, code, fields as a JSON text, and location of an item."""
+
+
+def checked_records(records: Sequence[tuple[Any, ...]]) -> list[Record]:
+    """What :func:`stored_item` makes of each, without looking into the fields.
+
+    Raises:
+        DamagedIndexError: one does not match its checksum.
+    """
+    found: list[Record] = []
+    for row, key, code, fields, digest, checksum, location, position in records:
+        whole = isinstance(code, bytes) and isinstance(key, str) and isinstance(fields, str)
+        if not whole or checksum != item_checksum(key, code, fields, digest):
+            raise _mismatch(row)
+        found.append((row, key, code, fields, _place(key, location, position)))
+    return found
+
+
 def stored_items(records: Sequence[tuple[Any, ...]]) -> list[StoredItem]:
     """What :func:`stored_item` makes of each, in less time."""
     try:
@@ -150,17 +169,22 @@ def _item(record: tuple[Any, ...], values: object) -> StoredItem:
         or not isinstance(values, dict)
         or checksum != item_checksum(key, code, fields, digest)
     ):
-        raise DamagedIndexError(
-            f"Row {row} of items.db does not match its checksum: `hashret verify` names all that "
-            f"do not. {RESTORE}"
-        )
-    if location is None:
-        place = None
-    elif position is None:
-        place = key + _encoding_of(location)
-    else:
-        place = f"{location}#{position}"
+        raise _mismatch(row)
+    place = _place(key, location, position)
     return StoredItem(row, key, np.frombuffer(code, dtype=np.uint8), values, place)
+
+
+def _mismatch(row: int) -> DamagedIndexError:
+    return DamagedIndexError(
+        f"Row {row} of items.db does not match its checksum: `hashret verify` names all that "
+        f"do not. {RESTORE}"
+    )
+
+
+def _place(key: str, location: str | None, position: int | None) -> str | None:
+    if location is None:
+        return None
+    return key + _encoding_of(location) if position is None else f"{location}#{position}"
 
 
 def _encoding_of(location: str) -> str:

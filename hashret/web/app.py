@@ -28,15 +28,20 @@ from hashret.web.warming import warm
 from hashret.web.working import Workers
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """An application that serves indexes; the state of the app holds ``served`` and ``workers``."""
+def create_app(settings: Settings, *, tells: bool = True) -> FastAPI:
+    """An application that serves indexes; the state of the app holds ``served`` and ``workers``.
+
+    Args:
+        settings: what is served, and how.
+        tells: whether this process says that its start takes long; of several, one does.
+    """
     served = Served(settings)
     workers = Workers(settings.limits)
     metrics = Metrics()
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
-        await workers.run(lambda: warm(served))
+        await workers.run(lambda: warm(served, tells=tells))
         # What is there now stays: looking through it for what does not would stop all for 0.1 s.
         gc.collect()
         gc.freeze()

@@ -7,23 +7,27 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from hashret.codes import Codes, from_hex, to_hex
-from hashret.errors import HashretError, IndexNotFoundError, KeyNotFoundError, UsageError
+from hashret.codes import Codes, to_hex
+from hashret.errors import IndexNotFoundError, KeyNotFoundError, UsageError
 from hashret.ingest import AddReport
 from hashret.queryable import DEFAULT_LIMIT
-from hashret.result import Hit, Result
-from hashret.search import SearchStats
+from hashret.result import Result
 from hashret.sources import Skipped, open_source
 from hashret.sources.skipped import SkippedInputs
 from hashret.store import StoredItem
 from hashret.web.batching import MOST_AT_A_TIME, batches
-from hashret.web.sending import sent_item, sent_value
+from hashret.web.receiving import received_item, received_result
+from hashret.web.sending import (
+    MOST_HITS,
+    sent_cut,
+    sent_item,
+    sent_key,
+    sent_limit,
+    sent_value,
+)
 from hashret.web.wire import Wire
-
-MOST_HITS = 1000
 
 
 class Client:
@@ -136,20 +140,20 @@ class Client:
         Raises:
             KeyNotFoundError: no item has it.
         """
-        return _stored(self._wire.get(self._place("items"), key=_text(key))["items"][0])
+        return received_item(self._wire.get(self._place("items"), key=sent_key(key))["items"][0])
 
     def items(self, limit: int | None = None, where: str | None = None) -> list[StoredItem]:
         """Items in the order they were added, at most ``limit``, those that satisfy ``where``.
 
         Several requests bring more than a thousand; what is changed meanwhile may be among them.
         """
-        _limit(limit)
+        sent_limit(limit)
         found: list[StoredItem] = []
         asked = where
         while True:
             most = MOST_HITS if limit is None else min(limit - len(found), MOST_HITS)
             some = self._wire.get(self._place("items"), limit=most, where=asked)["items"]
-            found += map(_stored, some)
+            found += map(received_item, some)
             if len(some) < most or len(found) == limit:
                 return found
             # The line breaks end a remark in the condition, which was taken alone before.
@@ -178,7 +182,7 @@ class Client:
         **options: Any,
     ) -> Result:
         """The items nearest to the item with this key; see :meth:`hashret.Index.query_key`."""
-        return self._asked({"key": _text(key)}, radius, limit, where, options)
+        return self._asked({"key": sent_key(key)}, radius, limit, where, options)
 
     def query_code(
         self,
@@ -203,13 +207,13 @@ class Client:
         """One result for each value; see :meth:`hashret.Index.query_many`."""
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise UsageError(f"query_many takes several values, got {values!r}.")
-        wanted = _wanted(radius, limit, where, options)
+        wanted = sent_cut(radius, limit, where, options)
         size = max(1, min(MOST_AT_A_TIME, 10 * MOST_HITS // wanted["limit"]))
         results: list[Result] = []
         for queries in batches((sent_value(value, self.kind) for value in values), size):
             asked = {"queries": queries, **wanted}
             answers = self._wire.post(self._place("query_many"), asked)["answers"]
-            results += [_result(answer, limit) for answer in answers]
+            results += [received_result(answer, limit) for answer in answers]
         return results
 
     def _asked(
@@ -220,8 +224,8 @@ class Client:
         where: str | None,
         options: Mapping[str, Any],
     ) -> Result:
-        body = {**query, **_wanted(radius, limit, where, options)}
-        return _result(self._wire.post(self._place("query"), body), limit)
+        body = {**query, **sent_cut(radius, limit, where, options)}
+        return received_result(self._wire.post(self._place("query"), body), limit)
 
     # Changes
 
@@ -260,7 +264,7 @@ class Client:
         Raises:
             KeyNotFoundError: a key does not exist; nothing is removed.
         """
-        wanted = [_text(key) for key in ([keys] if isinstance(keys, str) else keys)]
+        wanted = [sent_key(key) for key in ([keys] if isinstance(keys, str) else keys)]
         if not wanted:
             return 0
         place = f"{self._place('items')}?{urlencode({'key': wanted}, doseq=True)}"
@@ -268,69 +272,3 @@ class Client:
 
     def _place(self, *parts: str) -> str:
         return "/".join(["/api", quote(self.name, safe="", errors="replace"), *parts])
-
-
-def _wanted(
-    radius: int | None, limit: int | None, where: str | None, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    unknown = set(options) - {"order", "rerank", "shortlist"}
-    if unknown:
-        raise UsageError(f"A query takes no {', '.join(sorted(unknown))}.")
-    if limit is None and radius is None:
-        raise UsageError("Give a radius or a limit.")
-    return {"radius": radius, "limit": _limit(limit), "where": where, **options}
-
-
-def _limit(limit: int | None) -> int:
-    if limit is None:
-        return MOST_HITS
-    if not isinstance(limit, int) or limit < 1:
-        raise UsageError(f"limit must be a number of at least 1 or None, not {limit!r}.")
-    return limit
-
-
-def _result(answer: Mapping[str, Any], limit: int | None) -> Result:
-    if limit is None and not answer["complete"]:
-        raise HashretError(
-            f"More than {MOST_HITS} items lie within the radius, which is more than a server sends "
-            "at once; ask for fewer bits, or with a limit."
-        )
-    hits = [
-        Hit(
-            hit["rank"],
-            hit["key"],
-            hit["distance"],
-            hit["similarity"],
-            _code(hit["code"]),
-            hit["fields"],
-            None,
-            hit.get("vector_distance"),
-        )
-        for ring in answer["rings"]
-        for hit in ring["hits"]
-    ]
-    hits.sort(key=lambda hit: hit.rank)
-    return Result(
-        _code(answer["code"]),
-        hits,
-        SearchStats(**answer["stats"]),
-        radius=answer["radius"],
-        limit=None if limit is None else answer["limit"],
-        reranked=answer["reranked"],
-    )
-
-
-def _stored(item: Mapping[str, Any]) -> StoredItem:
-    return StoredItem(item["row"], item["key"], _code(item["code"]), item["fields"])
-
-
-def _code(text: str) -> NDArray[np.uint8]:
-    return from_hex(text)
-
-
-def _text(key: object) -> str:
-    if not isinstance(key, str):
-        raise UsageError(f"A key is text, got {key!r} of type {type(key).__name__}.")
-    if not key.isascii() and any("\ud800" <= character <= "\udfff" for character in key):
-        raise KeyNotFoundError(f"No item has the key {key!r}, which is no Unicode text.")
-    return key

@@ -18,11 +18,11 @@ LEAST_SECONDS = 5.0
 
 END_SECONDS = 10.0
 
-Work = Callable[[socket.socket], None]
+Work = Callable[[socket.socket, int], None]
 
 
 def run_processes(work: Work, listeners: Sequence[socket.socket]) -> None:
-    """Run ``work`` for each socket in a process of its own, until a signal comes to end.
+    """Run ``work`` for each socket and its number, in processes of their own, until a signal comes.
 
     The system spreads connections over the sockets. A process that dies is followed by another one
     on the same socket, which meanwhile keeps who wants to connect.
@@ -35,12 +35,12 @@ def run_processes(work: Work, listeners: Sequence[socket.socket]) -> None:
         signal.signal(number, lambda *_: ending.set())
     context = multiprocessing.get_context("spawn")  # a fork would share what is open
 
-    def start(listener: socket.socket) -> BaseProcess:
-        process = context.Process(target=work, args=(listener,))
+    def start(place: int) -> BaseProcess:
+        process = context.Process(target=work, args=(listeners[place], place))
         process.start()
         return process
 
-    processes = [(start(listener), time.monotonic()) for listener in listeners]
+    processes = [(start(place), time.monotonic()) for place in range(len(listeners))]
     try:
         while not ending.wait(WATCH_SECONDS):
             for place, (process, started) in enumerate(processes):
@@ -51,7 +51,7 @@ def run_processes(work: Work, listeners: Sequence[socket.socket]) -> None:
                         f"A process of the server ended with {process.exitcode} right after its "
                         "start; what it said is above."
                     )
-                processes[place] = start(listeners[place]), time.monotonic()
+                processes[place] = start(place), time.monotonic()
     finally:
         _end([process for process, _ in processes])
 

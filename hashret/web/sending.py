@@ -1,17 +1,21 @@
-"""Values as a client sends them: text, an image file in base64, or numbers."""
+"""What a client asks for, and values as it sends them: text, an image in base64, numbers."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from io import BytesIO
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from hashret.errors import InputError, NoEncoderError
+from hashret.errors import InputError, KeyNotFoundError, NoEncoderError, UsageError
 from hashret.sources import Item, read_value
 from hashret.sources.item import is_pil_image
+
+MOST_HITS = 1000
+"""Of one query, or of one request for items."""
 
 _PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
 
@@ -49,6 +53,49 @@ def sent_value(value: Any, kind: str) -> dict[str, Any]:
 def sent_item(item: Item, kind: str) -> dict[str, Any]:
     """An item that is to be added."""
     return {"key": item.key, **sent_value(item.value, kind), "fields": dict(item.fields)}
+
+
+def sent_cut(
+    radius: int | None, limit: int | None, where: str | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Which items are an answer, as the API names it.
+
+    Raises:
+        UsageError: an option that no query takes, or no bound at all.
+    """
+    unknown = set(options) - {"order", "rerank", "shortlist"}
+    if unknown:
+        raise UsageError(f"A query takes no {', '.join(sorted(unknown))}.")
+    if limit is None and radius is None:
+        raise UsageError("Give a radius or a limit.")
+    return {"radius": radius, "limit": sent_limit(limit), "where": where, **options}
+
+
+def sent_limit(limit: int | None) -> int:
+    """How many hits are asked for.
+
+    Raises:
+        UsageError: an impossible number.
+    """
+    if limit is None:
+        return MOST_HITS
+    if not isinstance(limit, int) or limit < 1:
+        raise UsageError(f"limit must be a number of at least 1 or None, not {limit!r}.")
+    return limit
+
+
+def sent_key(key: object) -> str:
+    """A key that JSON and addresses can hold.
+
+    Raises:
+        UsageError: it is no text.
+        KeyNotFoundError: it is none that an item could have.
+    """
+    if not isinstance(key, str):
+        raise UsageError(f"A key is text, got {key!r} of type {type(key).__name__}.")
+    if not key.isascii() and any("\ud800" <= character <= "\udfff" for character in key):
+        raise KeyNotFoundError(f"No item has the key {key!r}, which is no Unicode text.")
+    return key
 
 
 def _png(picture: Any) -> str:

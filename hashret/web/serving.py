@@ -19,6 +19,7 @@ from hashret.web.app import create_app
 from hashret.web.connections import GuardedProtocol
 from hashret.web.processes import run_processes
 from hashret.web.settings import Settings
+from hashret.web.warming import PROGRESS
 
 _SWITCH_SECONDS = 0.0005
 """A thread that computes lets the one that answers go on after so long."""
@@ -28,13 +29,18 @@ _BACKLOG = 2048
 _LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(levelname)s: %(message)s"}},
+    "formatters": {
+        "plain": {"format": "%(levelname)s: %(message)s"},
+        "bare": {"format": "%(message)s"},
+    },
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "plain"},
+        "progress": {"class": "logging.StreamHandler", "formatter": "bare"},
     },
     "loggers": {
         "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         "hashret": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        PROGRESS: {"handlers": ["progress"], "level": "INFO", "propagate": False},
     },
 }
 
@@ -84,7 +90,7 @@ def serve(
     _allow_many_connections()
     if len(listeners) == 1:
         started()
-        _work(settings, listeners[0])
+        _work(settings, listeners[0], 0)
         return
     with tempfile.TemporaryDirectory(prefix="hashret-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
@@ -92,12 +98,12 @@ def serve(
         run_processes(partial(_work, settings), listeners)
 
 
-def _work(settings: Settings, listener: socket.socket) -> None:
+def _work(settings: Settings, listener: socket.socket, number: int) -> None:
     """What one process does."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     GuardedProtocol.limits = settings.limits
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, tells=not number),
         loop="asyncio",  # where many connections ask, uvloop lets some wait for a second
         http=GuardedProtocol,
         ws="none",

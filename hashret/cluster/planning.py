@@ -1,0 +1,208 @@
+"""What a cluster takes: shards, nodes, memory and latency, from what was measured of small ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hashret.cluster.figures import Figures, mean, slowest_of
+from hashret.errors import HashretError, UsageError
+
+BUSY = 0.6
+"""Processors are planned to be busy for this share of the time: more, and queries queue."""
+
+MEMORY_USED = 0.8
+"""Of a node's memory, for the tables; the rest is for processes and the pages of databases."""
+
+MOST_CODES = 2**32 - 2
+"""Of one segment: a place in it has 32 bits."""
+
+_SHARDS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 100, 128, 160, 200, 256)
+_WINDOWS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is wanted: so many items, queries a second, and the time that 99 of 100 take at most."""
+
+    items: float
+    bits: int
+    qps: float
+    p99: float
+    replicas: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a machine has: bytes of memory and disk, processors; seconds of a disk read and trip."""
+
+    memory: float
+    cores: int
+    disk: float
+    disk_read: float = 1e-4
+    trip: float = 2e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A cluster that does what is wanted.
+
+    Attributes:
+        shards: each on ``replicas`` nodes.
+        nodes: that hold and search them.
+        fronts: processes that ask the shards and join answers.
+        front_nodes: for the fronts.
+        window: seconds for which queries are gathered into a batch.
+        batch: how many are then asked at once.
+        shard_codes: of one shard.
+        node_memory: bytes of tables on a node.
+        node_disk: bytes on the disk of a node.
+        busy: share of the time for which the processors of the nodes are busy.
+        p50: seconds that half of the queries take at most.
+        p99: seconds that 99 of 100 take at most.
+        parts: of ``p99``, in seconds, by what takes them.
+    """
+
+    shards: int
+    nodes: int
+    fronts: int
+    front_nodes: int
+    window: float
+    batch: float
+    shard_codes: float
+    node_memory: float
+    node_disk: float
+    busy: float
+    p50: float
+    p99: float
+    parts: Mapping[str, float]
+
+
+def plan(goal: Goal, node: Node, figures: Figures) -> Plan:
+    """The cluster of the fewest nodes that does what is wanted; of those, the quickest.
+
+    Raises:
+        UsageError: a goal that makes no sense.
+        HashretError: nothing does it; the message says what limits it.
+    """
+    for name in ("items", "qps", "p99", "replicas"):
+        if not getattr(goal, name) > 0:
+            raise UsageError(f"{name} must be above 0, not {getattr(goal, name)!r}.")
+    if goal.bits % 8 or not 8 <= goal.bits <= 1024:
+        raise UsageError(f"bits must be a multiple of 8 from 8 to 1024, not {goal.bits}.")
+    least = max(1, math.ceil(goal.items / MOST_CODES))
+    counts = [n * 10**power for power in range(3) for n in _SHARDS if n * 10**power <= 10_000]
+    found: list[Plan] = []
+    for shards in sorted({max(least, count) for count in counts}):
+        for window in _WINDOWS:
+            one = _sized(goal, node, figures, shards, window)
+            if one is not None:
+                found.append(one)
+    if not found:
+        raise HashretError(
+            f"No cluster of such nodes answers {goal.qps:,.0f} queries a second: a front that asks "
+            f"{least} shards is busy for {figures.shard_seconds * least:.3g} s a batch."
+        )
+    good = [one for one in found if one.p99 <= goal.p99]
+    if not good:
+        best = min(found, key=lambda one: one.p99)
+        parts = ", ".join(f"{name} {seconds * 1e3:.3g} ms" for name, seconds in best.parts.items())
+        raise HashretError(
+            f"A p99 of {goal.p99 * 1e3:.3g} ms is out of reach: the best is {best.p99 * 1e3:.3g} "
+            f"ms, with {best.shards} shards on {best.nodes} nodes ({parts})."
+        )
+    return min(good, key=lambda one: (one.nodes + one.front_nodes, one.p99))
+
+
+def _sized(goal: Goal, node: Node, figures: Figures, shards: int, window: float) -> Plan | None:
+    """What so many shards take; None where no number of fronts keeps up."""
+    codes = goal.items / shards
+    half, most = figures.shard(codes)
+    reading = node.disk_read * 10 / shards
+    half, most = half + reading, most + reading
+    ask = figures.shard_seconds * shards
+    fronts = _fronts(goal, figures, ask, window)
+    if fronts is None:
+        return None
+    batch = max(1.0, goal.qps / fronts * window)
+    call = figures.shard_seconds + batch * mean(half, most)
+    calls = goal.qps / batch / goal.replicas
+    if calls * call > BUSY:  # one reader at a time answers one batch
+        return None
+    work = goal.qps / batch * shards * call
+    memory = goal.items * figures.code_bytes * goal.replicas
+    disk = goal.items * figures.item_bytes * goal.replicas
+    nodes = max(
+        math.ceil(memory / (node.memory * MEMORY_USED)),
+        math.ceil(disk / node.disk),
+        math.ceil(work / (node.cores * BUSY)),
+        goal.replicas,
+    )
+    busy = work / (nodes * node.cores)
+    queue = calls * call / (2 * (1 - calls * call)) * call
+    slow = slowest_of(half, most, shards * batch, 0.99)
+    parts = {
+        "gathering": window,
+        "network": node.trip,
+        "asking and joining": (figures.round_seconds + ask + batch * figures.merge_seconds)
+        * figures.call_p99,
+        "waiting for readers": queue * math.log(100),
+        "the slowest shard": (batch - 1) * mean(half, most) + slow,
+    }
+    usual = (
+        window / 2 + node.trip + figures.round_seconds + ask + batch * figures.merge_seconds
+        + queue + (batch - 1) * mean(half, most) + slowest_of(half, most, shards * batch, 0.5)
+    )  # fmt: skip
+    return Plan(
+        shards, nodes, fronts, math.ceil(fronts / (node.cores * BUSY)), window, batch, codes,
+        memory / nodes, disk / nodes, busy, usual, sum(parts.values()), parts,
+    )  # fmt: skip
+
+
+def _fronts(goal: Goal, figures: Figures, ask: float, window: float) -> int | None:
+    """The fewest processes that ask shards and join answers, and keep up."""
+    for fronts in (*range(1, 64), *range(64, 10_000, 32)):
+        batch = max(1.0, goal.qps / fronts * window)
+        if goal.qps / fronts / batch * (ask + batch * figures.merge_seconds) <= BUSY:
+            return fronts
+    return None
+
+
+_UNITS = {
+    "bytes": {
+        "": 1.0, "B": 1.0,
+        "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15,
+        "KIB": 2.0**10, "MIB": 2.0**20, "GIB": 2.0**30, "TIB": 2.0**40, "PIB": 2.0**50,
+    },
+    "seconds": {"S": 1.0, "MS": 1e-3, "US": 1e-6},
+    "number": {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12},
+}  # fmt: skip
+
+
+def amount(text: str, kind: str) -> float:
+    """Read an amount such as ``256GB``, ``50ms``, ``1e11`` or ``100 M``.
+
+    Args:
+        text: a number and its unit.
+        kind: ``"bytes"``, ``"seconds"`` or ``"number"``.
+
+    Raises:
+        UsageError: it is none, or not above 0.
+
+    Example:
+        >>> amount("256GB", "bytes"), amount("50ms", "seconds"), amount("2 T", "number")
+        (256000000000.0, 0.05, 2000000000000.0)
+    """
+    units = _UNITS[kind]
+    plain = "".join(text.split()).replace(",", "").replace("_", "")
+    number = plain.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    unit = plain[len(number) :].upper()
+    try:
+        value = float(number) * units[unit]
+    except (ValueError, KeyError):
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        names = ", ".join(name.replace("I", "i") or "none" for name in units)
+        raise UsageError(f"Expected {kind} above 0 with a unit of {names}, got {text!r}.")
+    return value

@@ -1,0 +1,120 @@
+"""Bounds found in a round of their own change what is read, never what is answered."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cluster_fixtures import made_index, split, tied_vectors
+
+from hashret.cluster.actors import _answered, _reach
+from hashret.cluster.answers import Question, bounds_of, falls_short, merged
+from hashret.cluster.rounds import Rounds
+from hashret.index import Index
+from hashret.ordering import refined
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    with made_index(tmp_path_factory.mktemp("one") / "index", keep_vectors=True) as index:
+        yield index
+
+
+@pytest.fixture
+def shards(index, tmp_path):
+    place = split(index, tmp_path / "cluster", 4)
+    found = [Index.open(place / "shards-1" / f"{number:05}") for number in range(4)]
+    yield found
+    for shard in found:
+        shard.close()
+
+
+def hits(results):
+    return [
+        [
+            (hit.rank, hit.key, hit.distance, hit.code.tobytes(), hit.fields, hit.vector_distance)
+            for hit in result
+        ]
+        for result in results
+    ]
+
+
+def question_of(index, limit=10, where=None, order="key", rerank=False, shortlist=None):
+    rows = index.encoder.rows(list(tied_vectors(40, seed=7)))
+    encoder = index.encoder.runtime
+    logits = encoder.logits(rows) if order == "certainty" else None
+    wanted = refined(logits, rows if rerank else None, limit, shortlist, by_key=True)
+    return Question(encoder.encode(rows), None, limit, where, wanted)
+
+
+def asked(shards, question):
+    return {number: _answered(shard, question) for number, shard in enumerate(shards)}
+
+
+def bounded(shards, question):
+    return replace(question, bounds=bounds_of(question, [_reach(s, question) for s in shards]))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"limit": 1},
+        {"limit": 10},
+        {"limit": 333},
+        {"limit": 5_000},
+        {"limit": 20, "where": "third = 1"},
+        {"limit": 5, "where": "n < 9"},
+        {"limit": 7, "order": "certainty"},
+        {"limit": 3, "rerank": True, "shortlist": 90},
+    ],
+    ids=str,
+)
+def test_answers_within_bounds_are_those_without(index, shards, how):
+    question = question_of(index, **how)
+    within = bounded(shards, question)
+    few, all_of = asked(shards, within), asked(shards, question)
+    assert not falls_short(within, few)
+    limit = how["limit"]
+    results = hits(merged(within, few, limit, (), 1.0))
+    assert results == hits(merged(question, all_of, limit, (), 1.0))
+    if "rerank" not in how and "order" not in how:
+        expected = index.query_many(
+            tied_vectors(40, seed=7), limit=limit, where=how.get("where"), order="key"
+        )
+        assert results == hits(expected)
+
+
+def test_bounds_spare_shards_most_of_the_reading(index, shards):
+    question = question_of(index, limit=200)
+    within = bounded(shards, question)
+    few, all_of = (
+        sum(len(one.columns.keys) for one in asked(shards, which).values())
+        for which in (within, question)
+    )
+    assert few < all_of / 2
+
+
+def test_what_is_removed_between_the_rounds_is_noticed(index, shards):
+    question = question_of(index, limit=10)
+    within = bounded(shards, question)
+    nearest = merged(within, asked(shards, within), 10, (), 1.0)[0][0]
+    for shard in shards:
+        if nearest.key in shard:
+            shard.remove([nearest.key])
+            shard.remove([hit.key for hit in shard.query_code(nearest.code, 3, None)])
+    assert falls_short(within, asked(shards, within))
+    assert not falls_short(question, asked(shards, question))
+
+
+def test_two_rounds_are_for_many_hits_or_codes_and_no_radius():
+    rounds = Rounds(shards=4)
+    code = np.zeros((1, 8), np.uint8)
+    codes = np.zeros((1000, 8), np.uint8)
+    wanted = refined(None, None, 10, None, by_key=True)
+    assert not rounds.bounds_pay(Question(code, None, 10, None, wanted))
+    assert rounds.bounds_pay(Question(codes, None, 10, None, wanted))
+    assert rounds.bounds_pay(Question(code, None, 10_000, None, wanted))
+    assert not rounds.bounds_pay(Question(codes, 3, None, None, wanted))
+    assert not rounds.bounds_pay(Question(codes, 3, 10, None, wanted))
+    assert not Rounds(shards=1).bounds_pay(Question(codes, None, 10, None, wanted))
+    rounds.trip_seconds = 1.0
+    assert not rounds.bounds_pay(Question(codes, None, 10, None, wanted))
