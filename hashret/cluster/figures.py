@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, median
 from typing import Any
 
 from hashret.errors import UsageError
@@ -24,7 +24,8 @@ class Figures:
         round_seconds: of a round of no shards.
         shard_seconds: that each shard adds to a round.
         call_p99: seconds that 99 of 100 rounds take at most, over those that half take.
-        hit_seconds: to read and send a hit.
+        batch_seconds: of a shard, to search for one of many codes, twice: see ``rounds``.
+        hit_seconds: of a shard, to read and send a hit of one of many codes.
         merge_seconds: to join the answer to a query.
     """
 
@@ -34,6 +35,7 @@ class Figures:
     round_seconds: float
     shard_seconds: float
     call_p99: float
+    batch_seconds: float
     hit_seconds: float
     merge_seconds: float
 
@@ -76,6 +78,11 @@ class Figures:
             least = min(search["bytes_a_code"], key=lambda one: one["bytes"])
             code_bytes = least["bytes"] * bits / least["bits"]
             steps = [one["steps"] for one in runs]
+            searches = [2 * one["reach"] / run["batch"] for one, run in _pairs(steps, runs)]
+            hits = [
+                max(one["answer"] - one["reach"], 0.0) * run["shards"] / one["hits"]
+                for one, run in _pairs(steps, runs)
+            ]
             return cls(
                 # A code of twice the length has twice as many tables.
                 code_bytes=code_bytes,
@@ -86,10 +93,9 @@ class Figures:
                 round_seconds=max(start, 1e-4),
                 shard_seconds=max(slope, 1e-6),
                 call_p99=sorted(tails)[len(tails) // 2],
-                hit_seconds=cluster["throughput"]["measured_costs"]["hit_seconds"],
-                merge_seconds=min(
-                    one["merge"] / run["batch"] for one, run in zip(steps, runs, strict=True)
-                ),
+                batch_seconds=median(searches),
+                hit_seconds=median(hits),
+                merge_seconds=min(one["merge"] / run["batch"] for one, run in _pairs(steps, runs)),
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise UsageError(
@@ -110,6 +116,15 @@ class Figures:
         share = math.log(codes / low) / math.log(high / low)
         half, most = (a * (max(b, 1e-9) / a) ** share for a, b in zip(first, second, strict=True))
         return half, max(half, most)
+
+    def batched(self, codes: float, hits: float) -> float:
+        """Seconds of a shard for each more code of a batch, of which it reads so many hits.
+
+        It grows with the size of the shard by as much as the mean of single queries does.
+        """
+        smallest = mean(*self.shard(self.search[0][0]))
+        growth = max(mean(*self.shard(codes)) - smallest, 0.0)
+        return self.batch_seconds + growth + hits * self.hit_seconds
 
 
 def tail(half: float, most: float, share: float) -> float:
@@ -174,6 +189,10 @@ def check(cluster: Mapping[str, Any], figures: Figures) -> list[Checked]:
             measured = run["single"][f"{what}_ms"] / 1e3
             found.append(Checked(shards, what, predicted, measured))
     return found
+
+
+def _pairs(steps: Sequence[Any], runs: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    return zip(steps, runs, strict=True)
 
 
 def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hashret.cluster.figures import Figures, mean, slowest_of
+from hashret.cluster.layout import MOST_SHARDS
 from hashret.errors import HashretError, UsageError
 
 BUSY = 0.6
@@ -14,6 +15,12 @@ BUSY = 0.6
 
 MEMORY_USED = 0.8
 """Of a node's memory, for the tables; the rest is for processes and the pages of databases."""
+
+HITS = 10
+"""That a query asks for."""
+
+SENT = 1.5
+"""Hits that shards send for each that is asked for: of the last ring, each sends all of its own."""
 
 MOST_CODES = 2**32 - 2
 """Of one segment: a place in it has 32 bits."""
@@ -50,6 +57,7 @@ class Plan:
 
     Attributes:
         shards: each on ``replicas`` nodes.
+        readers: of each shard; those beyond the replicas share the memory of one.
         nodes: that hold and search them.
         fronts: processes that ask the shards and join answers.
         front_nodes: for the fronts.
@@ -65,6 +73,7 @@ class Plan:
     """
 
     shards: int
+    readers: int
     nodes: int
     fronts: int
     front_nodes: int
@@ -91,8 +100,15 @@ def plan(goal: Goal, node: Node, figures: Figures) -> Plan:
             raise UsageError(f"{name} must be above 0, not {getattr(goal, name)!r}.")
     if goal.bits % 8 or not 8 <= goal.bits <= 1024:
         raise UsageError(f"bits must be a multiple of 8 from 8 to 1024, not {goal.bits}.")
-    least = max(1, math.ceil(goal.items / MOST_CODES))
-    counts = [n * 10**power for power in range(3) for n in _SHARDS if n * 10**power <= 10_000]
+    # No shard is planned that is larger than any that was measured.
+    largest = min(MOST_CODES, figures.search[-1][0])
+    least = max(1, math.ceil(goal.items / largest))
+    if least > MOST_SHARDS:
+        raise HashretError(
+            f"{goal.items:.3g} items are too many: {MOST_SHARDS:,} shards of {largest:.3g}, the "
+            f"largest that was measured, hold {MOST_SHARDS * largest:.3g}."
+        )
+    counts = [n * 10**power for power in range(3) for n in _SHARDS if n * 10**power <= MOST_SHARDS]
     found: list[Plan] = []
     for shards in sorted({max(least, count) for count in counts}):
         for window in _WINDOWS:
@@ -119,45 +135,53 @@ def _sized(goal: Goal, node: Node, figures: Figures, shards: int, window: float)
     """What so many shards take; None where no number of fronts keeps up."""
     codes = goal.items / shards
     half, most = figures.shard(codes)
-    reading = node.disk_read * 10 / shards
+    reading = node.disk_read * HITS / shards
     half, most = half + reading, most + reading
     ask = figures.shard_seconds * shards
     fronts = _fronts(goal, figures, ask, window)
     if fronts is None:
         return None
     batch = max(1.0, goal.qps / fronts * window)
-    call = figures.shard_seconds + batch * mean(half, most)
-    calls = goal.qps / batch / goal.replicas
-    if calls * call > BUSY:  # one reader at a time answers one batch
-        return None
-    work = goal.qps / batch * shards * call
+    more = (batch - 1) * (figures.batched(codes, HITS * SENT / shards) + reading)
+    call = figures.shard_seconds + mean(half, most) + more
+    batches = goal.qps / batch
+    readers = max(goal.replicas, math.ceil(batches * call / BUSY))
     memory = goal.items * figures.code_bytes * goal.replicas
     disk = goal.items * figures.item_bytes * goal.replicas
     nodes = max(
         math.ceil(memory / (node.memory * MEMORY_USED)),
         math.ceil(disk / node.disk),
-        math.ceil(work / (node.cores * BUSY)),
+        math.ceil(batches * shards * call / (node.cores * BUSY)),
         goal.replicas,
     )
-    busy = work / (nodes * node.cores)
-    queue = calls * call / (2 * (1 - calls * call)) * call
-    slow = slowest_of(half, most, shards * batch, 0.99)
+    load = batches / readers * call
+    queue = load / (2 * (1 - load)) * call
+    joining = figures.round_seconds + ask + batch * figures.merge_seconds
     parts = {
         "gathering": window,
         "network": node.trip,
-        "asking and joining": (figures.round_seconds + ask + batch * figures.merge_seconds)
-        * figures.call_p99,
+        "asking and joining": joining * figures.call_p99,
         "waiting for readers": queue * math.log(100),
-        "the slowest shard": (batch - 1) * mean(half, most) + slow,
+        "the others of the batch": more,
+        "the slowest shard": slowest_of(half, most, shards, 0.99),
     }
-    usual = (
-        window / 2 + node.trip + figures.round_seconds + ask + batch * figures.merge_seconds
-        + queue + (batch - 1) * mean(half, most) + slowest_of(half, most, shards * batch, 0.5)
-    )  # fmt: skip
+    usual = slowest_of(half, most, shards, 0.5) + window / 2 + node.trip + joining + queue + more
     return Plan(
-        shards, nodes, fronts, math.ceil(fronts / (node.cores * BUSY)), window, batch, codes,
-        memory / nodes, disk / nodes, busy, usual, sum(parts.values()), parts,
-    )  # fmt: skip
+        shards=shards,
+        readers=readers,
+        nodes=nodes,
+        fronts=fronts,
+        front_nodes=math.ceil(fronts / (node.cores * BUSY)),
+        window=window,
+        batch=batch,
+        shard_codes=codes,
+        node_memory=memory / nodes,
+        node_disk=disk / nodes,
+        busy=batches * shards * call / (nodes * node.cores),
+        p50=usual,
+        p99=sum(parts.values()),
+        parts=parts,
+    )
 
 
 def _fronts(goal: Goal, figures: Figures, ask: float, window: float) -> int | None:
