@@ -309,8 +309,8 @@ def test_a_condition_is_applied_when_its_field_is_left_and_mended_where_it_stand
 def test_a_limit_that_is_too_large_is_set_right(watched):
     page = watched.go("/digits/?key=7")
     page.fill("#limit", "5000")
-    page.keyboard.press("Tab")
     watched.settled()
+    page.keyboard.press("Tab")
     assert page.input_value("#limit") == "1000"
     assert "limit=1000" in page.url
 

@@ -484,15 +484,14 @@
         event.target.value = "";
       }
       if (event.target.matches("#refine [type=checkbox]")) event.target.form.requestSubmit();
-      if (event.target.matches("#limit") && one("#results")) {
-        const given = Number(event.target.value);
-        const limit = state.get("limit") || event.target.defaultValue;
-        if (given !== Number(limit)) say(`The limit is from 1 to ${event.target.max}.`);
-        event.target.value = limit;
-      }
     });
     document.addEventListener("focusout", (event) => {
       const left = event.target;
+      if (!replacing && left.matches("#limit") && one("#results")) {
+        const limit = state.get("limit") || left.defaultValue;
+        if (Number(left.value) !== Number(limit)) say(`The limit is from 1 to ${left.max}.`);
+        left.value = limit;
+      }
       if (replacing || !left.matches("#refine #where") || left.value.trim() === left.defaultValue.trim()) return;
       // Not before a click has found what it was for.
       soon(() => left.form.requestSubmit(), 300);
