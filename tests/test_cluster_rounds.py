@@ -11,6 +11,7 @@ from hashret.cluster.answers import Question, bounds_of, falls_short, merged
 from hashret.cluster.rounds import Rounds
 from hashret.index import Index
 from hashret.ordering import refined
+from hashret.search import Found
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,19 @@ def test_what_was_found_is_not_taken_for_another_state(index, shards):
     assert hits(now) != before
     within = bounded(shards, question)
     assert hits(merged(within, asked(shards, within, known), 10, (), 1.0)) == hits(now)
+
+
+def test_what_a_damaged_segment_told_is_found_anew(index, shards, caplog):
+    question = question_of(index, limit=10)
+    within = bounded(shards, question)
+    right = hits(merged(within, asked(shards, within), 10, (), 1.0))
+    known = []
+    for shard in shards:
+        found = _nearest(shard, question)[1]
+        wrong = [Found(one.rows[::-1], one.distances, one.stats) for one in found.founds]
+        known.append(replace(found, founds=wrong))
+    assert hits(merged(within, asked(shards, within, known), 10, (), 1.0)) == right
+    assert "does not agree with items.db" in caplog.text
 
 
 def test_shards_send_no_later_ties_once_they_know_the_order_of_keys(index, shards):
