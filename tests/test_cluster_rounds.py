@@ -125,6 +125,8 @@ def test_what_was_found_is_not_taken_for_another_state(index, shards):
 
 
 def test_what_a_damaged_segment_told_is_found_anew(index, shards, caplog):
+    for shard in shards:
+        shard.compact()
     question = question_of(index, limit=10)
     within = bounded(shards, question)
     right = hits(merged(within, asked(shards, within), 10, (), 1.0))

@@ -23,7 +23,8 @@ class Figures:
         search: (codes, seconds that half take at most, seconds that 99 of 100 take), by codes.
         round_seconds: of a round of no shards.
         shard_seconds: that each shard adds to a round.
-        call_p99: seconds that 99 of 100 rounds take at most, over those that half take.
+        tail_seconds: of the root of the number of shards, by which 99 of 100 rounds take longer
+            than half of them do at most.
         batch_seconds: of a shard, to search for one of many codes, twice: see ``rounds``.
         hit_seconds: of a shard, to read and send a hit of one of many codes.
         merge_seconds: to join the answer to a query.
@@ -34,7 +35,7 @@ class Figures:
     search: tuple[tuple[float, float, float], ...]
     round_seconds: float
     shard_seconds: float
-    call_p99: float
+    tail_seconds: float
     batch_seconds: float
     hit_seconds: float
     merge_seconds: float
@@ -52,7 +53,9 @@ class Figures:
                 [(one["shards"], one["empty_round"]["p50_ms"] / 1e3) for one in runs]
             )
             tails = [
-                one["empty_round"]["p99_ms"] / max(one["empty_round"]["p50_ms"], 1e-9)
+                (one["empty_round"]["p99_ms"] - one["empty_round"]["p50_ms"])
+                / 1e3
+                / math.sqrt(one["shards"])
                 for one in runs
             ]
             alone = sorted(
@@ -92,7 +95,7 @@ class Figures:
                 search=(*alone, *beyond),
                 round_seconds=max(start, 1e-4),
                 shard_seconds=max(slope, 1e-6),
-                call_p99=sorted(tails)[len(tails) // 2],
+                tail_seconds=max(median(tails), 0.0),
                 batch_seconds=median(searches),
                 hit_seconds=median(hits),
                 merge_seconds=min(one["merge"] / run["batch"] for one, run in _pairs(steps, runs)),
@@ -116,6 +119,10 @@ class Figures:
         share = math.log(codes / low) / math.log(high / low)
         half, most = (a * (max(b, 1e-9) / a) ** share for a, b in zip(first, second, strict=True))
         return half, max(half, most)
+
+    def late(self, shards: int) -> float:
+        """Seconds by which 99 of 100 rounds take longer: what delays single calls evens out."""
+        return self.tail_seconds * math.sqrt(shards)
 
     def batched(self, codes: float, hits: float) -> float:
         """Seconds of a shard for each more code of a batch, of which it reads so many hits.
@@ -183,7 +190,7 @@ def check(cluster: Mapping[str, Any], figures: Figures) -> list[Checked]:
         half, most = figures.shard(run["items_a_shard"])
         asking = figures.round_seconds + figures.shard_seconds * shards + figures.merge_seconds
         usual = asking + (turns - 1) * half + slowest_of(half, most, min(shards, cores), 0.5)
-        late = asking * figures.call_p99 + (turns - 1) * mean(half, most)
+        late = asking + figures.late(shards) + (turns - 1) * mean(half, most)
         late += slowest_of(half, most, shards, 0.99)
         for what, predicted in (("p50", usual), ("p99", late)):
             measured = run["single"][f"{what}_ms"] / 1e3

@@ -100,25 +100,14 @@ def plan(goal: Goal, node: Node, figures: Figures) -> Plan:
             raise UsageError(f"{name} must be above 0, not {getattr(goal, name)!r}.")
     if goal.bits % 8 or not 8 <= goal.bits <= 1024:
         raise UsageError(f"bits must be a multiple of 8 from 8 to 1024, not {goal.bits}.")
-    # No shard is planned that is larger than any that was measured.
-    largest = min(MOST_CODES, figures.search[-1][0])
-    least = max(1, math.ceil(goal.items / largest))
-    if least > MOST_SHARDS:
-        raise HashretError(
-            f"{goal.items:.3g} items are too many: {MOST_SHARDS:,} shards of {largest:.3g}, the "
-            f"largest that was measured, hold {MOST_SHARDS * largest:.3g}."
-        )
-    counts = [n * 10**power for power in range(3) for n in _SHARDS if n * 10**power <= MOST_SHARDS]
-    found: list[Plan] = []
-    for shards in sorted({max(least, count) for count in counts}):
-        for window in _WINDOWS:
-            one = _sized(goal, node, figures, shards, window)
-            if one is not None:
-                found.append(one)
+    # Larger shards than were measured are planned only where no others will do.
+    measured = min(MOST_CODES, figures.search[-1][0])
+    found = [one for most in {measured, MOST_CODES} for one in _sizes(goal, node, figures, most)]
     if not found:
         raise HashretError(
-            f"No cluster of such nodes answers {goal.qps:,.0f} queries a second: a front that asks "
-            f"{least} shards is busy for {figures.shard_seconds * least:.3g} s a batch."
+            f"No cluster of such nodes answers {goal.qps:,.0f} queries a second about "
+            f"{goal.items:.3g} items: there are {MOST_SHARDS:,} shards of {MOST_CODES:.3g} codes "
+            f"at most, and who asks takes {figures.shard_seconds * 1e3:.3g} ms for each."
         )
     good = [one for one in found if one.p99 <= goal.p99]
     if not good:
@@ -128,7 +117,21 @@ def plan(goal: Goal, node: Node, figures: Figures) -> Plan:
             f"A p99 of {goal.p99 * 1e3:.3g} ms is out of reach: the best is {best.p99 * 1e3:.3g} "
             f"ms, with {best.shards} shards on {best.nodes} nodes ({parts})."
         )
-    return min(good, key=lambda one: (one.nodes + one.front_nodes, one.p99))
+    within = [one for one in good if one.shard_codes <= measured]
+    return min(within or good, key=lambda one: (one.nodes + one.front_nodes, one.p99))
+
+
+def _sizes(goal: Goal, node: Node, figures: Figures, largest: float) -> list[Plan]:
+    """Clusters of more and more shards, none of more than so many codes."""
+    least = math.ceil(goal.items / largest)
+    counts = {n * 10**power for power in range(3) for n in _SHARDS}
+    found = [
+        _sized(goal, node, figures, shards, window)
+        for shards in sorted({least, *counts})
+        if least <= shards <= MOST_SHARDS
+        for window in _WINDOWS
+    ]
+    return [one for one in found if one is not None]
 
 
 def _sized(goal: Goal, node: Node, figures: Figures, shards: int, window: float) -> Plan | None:
@@ -160,7 +163,7 @@ def _sized(goal: Goal, node: Node, figures: Figures, shards: int, window: float)
     parts = {
         "gathering": window,
         "network": node.trip,
-        "asking and joining": joining * figures.call_p99,
+        "asking and joining": joining + figures.late(shards),
         "waiting for readers": queue * math.log(100),
         "the others of the batch": more,
         "the slowest shard": slowest_of(half, most, shards, 0.99),
