@@ -367,7 +367,7 @@ class ClusterIndex:
         started = time.perf_counter()
         reaches, _ = self._round("reach", question, partial)
         seconds = time.perf_counter() - started
-        self.rounds.note_distances(len(question.codes), seconds, reaches)
+        self.rounds.note(len(question.codes), seconds, reaches)
         if not reaches:
             return question
         bounds = bounds_of(question, list(reaches.values()))
@@ -380,7 +380,7 @@ class ClusterIndex:
         answers, missing = self._round("answer", question, partial)
         hits = sum(len(one.columns.keys) for one in answers.values())
         seconds = time.perf_counter() - started
-        self.rounds.note_hits(len(question.codes), seconds, answers, hits)
+        self.rounds.note(len(question.codes), seconds, answers, hits)
         return answers, missing
 
     def _round(

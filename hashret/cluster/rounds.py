@@ -8,6 +8,11 @@ from typing import Protocol
 from hashret.cluster.answers import Question
 
 FEW_CODES = 64
+"""Sending more takes time of its own."""
+
+MANY_HITS = 200
+"""Of a shard: reading fewer takes less than what comes before."""
+
 _WEIGHT = 0.2
 """Of what was measured last."""
 
@@ -28,9 +33,10 @@ class Rounds:
     known of all shards, so is the distance of the last hit, and nothing beyond it has to be read.
     That takes a second round: worth it where many codes are asked at once, or for many hits.
 
+    What was found for the distances is kept by the shards, so that nothing is searched for twice.
+
     Attributes:
         trip_seconds: of a round, beyond what the slowest shard takes.
-        search_seconds: that a shard takes to find the distances for a code.
         hit_seconds: that a shard takes to read a hit.
     """
 
@@ -38,7 +44,6 @@ class Rounds:
         """Begin with typical figures."""
         self.shards = shards
         self.trip_seconds = 2e-3
-        self.search_seconds = 20e-6
         self.hit_seconds = 8e-6
 
     def bounds_pay(self, question: Question) -> bool:
@@ -48,29 +53,18 @@ class Rounds:
             return False
         n = len(question.codes)
         saved = n * most * (1 - 1 / self.shards) * self.hit_seconds
-        return saved > self.trip_seconds + n * self.search_seconds
+        return saved > self.trip_seconds
 
-    def note_distances(self, n: int, seconds: float, answers: Mapping[int, Timed]) -> None:
-        """Note a round that asked ``n`` codes for distances, and took so long."""
-        slowest = _slowest(answers)
-        self._note("trip_seconds", seconds - slowest)
-        self._note("search_seconds", slowest / n)
-
-    def note_hits(self, n: int, seconds: float, answers: Mapping[int, Timed], hits: int) -> None:
-        """Note a round that asked ``n`` codes and read ``hits`` in all shards."""
-        slowest = _slowest(answers)
+    def note(self, n: int, seconds: float, answers: Mapping[int, Timed], hits: int = 0) -> None:
+        """Note a round that asked ``n`` codes, and read ``hits`` in all shards."""
+        slowest = max((one.seconds for one in answers.values()), default=0.0)
         if n <= FEW_CODES:
             self._note("trip_seconds", seconds - slowest)
-        elif hits:
-            reading = slowest - n * self.search_seconds
-            self._note("hit_seconds", reading * self.shards / hits)
+        if hits >= MANY_HITS * self.shards:
+            self._note("hit_seconds", slowest * self.shards / hits)
 
     def _note(self, name: str, seconds: float) -> None:
         before = getattr(self, name)
         # One that was disturbed is not to decide for long.
         seconds = min(max(seconds, before / 4), before * 4)
         setattr(self, name, before + _WEIGHT * (seconds - before))
-
-
-def _slowest(answers: Mapping[int, Timed]) -> float:
-    return max((one.seconds for one in answers.values()), default=0.0)

@@ -71,10 +71,7 @@ def throughput(ray: Any, cluster: Path, index: Any, images: Any, rounds: int) ->
                 taken = seconds(lambda ask=ask, some=some: ask(some))
                 if turn > 1:
                     times.setdefault(name, []).append(taken)
-        costs = {
-            name: getattr(asked.rounds, name)
-            for name in ("trip_seconds", "search_seconds", "hit_seconds")
-        }
+        costs = {name: getattr(asked.rounds, name) for name in ("trip_seconds", "hit_seconds")}
         stop_readers(ray, asked.path)
     ratios = {
         name: [one / other for one, other in zip(times[name], times["2 shards"], strict=True)]
