@@ -7,8 +7,9 @@ work. Columns hold what the store holds; fields stay JSON texts until somebody l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,72 @@ class HitColumns:
     locations: list[str | None]
     vector_distances: NDArray[np.float64] | None
     stats: StatsColumns
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """What was found near a batch of codes in one state of a store.
+
+    Attributes:
+        commit: the name of the state.
+        limit: at most so many for each code.
+        founds: of each code.
+    """
+
+    commit: str
+    limit: int
+    founds: Sequence[Found]
+
+    def within(self, bounds: NDArray[np.int64]) -> dict[int, Found]:
+        """By the place of a code, all within its bound; without those of which more may be."""
+        whole: dict[int, Found] = {}
+        for q, (one, bound) in enumerate(zip(self.founds, bounds.tolist(), strict=True)):
+            end = int(one.distances.searchsorted(bound, side="right"))
+            if end < self.limit:
+                whole[q] = Found(one.rows[:end], one.distances[:end], one.stats)
+        return whole
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is known of the last hit of each code before an item is read.
+
+    Attributes:
+        distances: of the last hit, ``int64``, ``(n,)``: nothing beyond it is asked for.
+        needs: how many hits at that distance are asked for, ``int64``: the first by cost and key.
+    """
+
+    distances: NDArray[np.int64]
+    needs: NDArray[np.int64]
+
+
+def without_later_ties(
+    founds: Sequence[Found], bounds: Bounds, rank: Callable[[NDArray[np.int64], int], Any]
+) -> list[Found]:
+    """The same without those hits at the last distance that are too many, as far as ranks tell.
+
+    Args:
+        founds: of each code, all within its bound.
+        bounds: see :class:`Bounds`.
+        rank: rows, and how many of them are too many -> their ranks by key, or None.
+    """
+    query = np.repeat(np.arange(len(founds)), [len(one) for one in founds])
+    distances = np.concatenate([one.distances for one in founds])
+    last = np.flatnonzero(distances == bounds.distances[query])
+    counts = np.bincount(query[last], minlength=len(founds))
+    surplus = int(np.maximum(counts - bounds.needs, 0).sum())
+    rows = np.concatenate([one.rows for one in founds])
+    ranks = rank(rows[last], surplus) if surplus else None
+    if ranks is None:
+        return list(founds)
+    own = query[last]
+    order = np.lexsort((ranks, own))
+    place = np.arange(len(own)) - np.searchsorted(own, own)
+    keep = np.ones(len(rows), dtype=bool)
+    keep[last[order]] = place < bounds.needs[own]
+    ends = np.cumsum(np.bincount(query[keep], minlength=len(founds)))[:-1]
+    pairs = zip(np.split(rows[keep], ends), np.split(distances[keep], ends), founds, strict=True)
+    return [Found(some, far, one.stats) for some, far, one in pairs]
 
 
 def read_columns(store: ItemReader, queries: Codes, founds: Sequence[Found]) -> HitColumns:

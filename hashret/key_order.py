@@ -45,6 +45,27 @@ class KeyOrder:
             sorted(candidates.tolist(), key=lambda row: keys.get(row, ""))[:count], dtype=np.int64
         )
 
+    def ranks(
+        self, store: ItemReader, rows: NDArray[np.int64], spared: int
+    ) -> NDArray[np.uint32] | None:
+        """The ranks of ``rows``; None where one of them has none, and its key is to be read.
+
+        Args:
+            store: holds a state.
+            rows: ``int64``.
+            spared: how many keys need not be read once the ranks are known.
+        """
+        if store.generation < self._generation:
+            self.__init__()  # type: ignore[misc]
+        self._generation = store.generation
+        if len(rows) and rows.max() < len(self._ranks):
+            found = self._ranks[rows]
+            return found if found.max() < _UNRANKED else None
+        self._read += spared
+        if self._read * _READING_COST > store.count():
+            self._list(store)
+        return None
+
     def _candidates(self, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """Rows without a rank, and the first of the others."""
         listed = rows < len(self._ranks)

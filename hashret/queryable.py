@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
-from hashret.columns import HitColumns
+from hashret.column_reader import ColumnReader
+from hashret.columns import Bounds, HitColumns, Nearest
 from hashret.errors import IndexChangedError, UsageError
 from hashret.ordering import (
     Refinement,
@@ -24,7 +25,6 @@ from hashret.ordering import (
     refined,
 )
 from hashret.place import check_is_index, index_folder
-from hashret.reader import Reader
 from hashret.report import facts
 from hashret.result import Result
 from hashret.store import ItemStore, StoredItem
@@ -66,7 +66,7 @@ class QueryableIndex:
         self.encoder = TrainedEncoder.of_index(path, store)
         self.kind = self.encoder.kind
         self.n_bits = self.encoder.n_bits
-        self._reader = Reader(store, path)
+        self._reader = ColumnReader(store, path)
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -111,7 +111,7 @@ class QueryableIndex:
         return self.encoder.fingerprint
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> ColumnReader:
         """Its committed states, for what looks at all of the index, as evaluation does."""
         return self._reader
 
@@ -347,17 +347,16 @@ class QueryableIndex:
         limit: int | None,
         where: str | None,
         refinement: Refinement,
-        bounds: NDArray[np.int64] | None = None,
+        bounds: Bounds | None = None,
+        known: Nearest | None = None,
     ) -> HitColumns:
-        """The hits of each code in columns; see :meth:`hashret.reader.Reader.search_columns`."""
-        return self._reader.search_columns(codes, radius, limit, where, refinement, bounds)
+        """The hits of each code in columns; see :class:`hashret.column_reader.ColumnReader`."""
+        return self._reader.search_columns(codes, radius, limit, where, refinement, bounds, known)
 
     @_asked_again
-    def nearest_distances(
-        self, codes: Codes, radius: int | None, limit: int, where: str | None
-    ) -> list[NDArray[np.int32]]:
-        """The distances of the nearest items of each code, ascending."""
-        return self._reader.nearest_distances(codes, radius, limit, where)
+    def nearest(self, codes: Codes, radius: int | None, limit: int, where: str | None) -> Nearest:
+        """The nearest items of each code by distance and row, of which none is read."""
+        return self._reader.nearest(codes, radius, limit, where)
 
     def encode(self, values: Iterable[Any]) -> Codes:
         """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
-from hashret.columns import HitColumns, read_columns
 from hashret.errors import DamagedIndexError, KeyNotFoundError, UsageError
 from hashret.key_order import KeyOrder
 from hashret.ordering import (
@@ -46,9 +45,6 @@ SCANNED_CODES = 10_000
 """Reading an item takes as long as looking through so many codes for the few that are allowed."""
 
 
-SPARE_HITS = 16
-"""Reading so many takes as long as to find out, in a shard, which of a ring come first by key."""
-
 REMEMBERED_CONDITIONS = 16
 """Each holds a bit for every row, or the few rows that satisfy it."""
 
@@ -60,7 +56,7 @@ class _Filter(NamedTuple):
     allowed: NDArray[np.uint8] | None
 
 
-class _Question(NamedTuple):
+class Question(NamedTuple):
     """What one state is asked: as in :meth:`Reader.search`; by certainty where there are logits."""
 
     codes: Codes
@@ -114,7 +110,7 @@ class Reader:
         self._folder = folder
         self._snapshot: Snapshot | None = None
         self._filters: OrderedDict[str | None, _Filter] = OrderedDict()
-        self._key_order = KeyOrder()
+        self.key_order = KeyOrder()
 
     @contextmanager
     def state(self, *, checked: bool = True) -> Iterator[None]:
@@ -151,10 +147,15 @@ class Reader:
         Raises:
             UsageError: the index keeps no vectors.
         """
-        self._check_keeps_vectors()
+        self.check_keeps_vectors()
         return self.store.vectors_of(rows)
 
-    def _check_keeps_vectors(self) -> None:
+    def check_keeps_vectors(self) -> None:
+        """Refuse to re-rank where there is nothing to re-rank by.
+
+        Raises:
+            UsageError: the index keeps no vectors.
+        """
         if self.store.vector_length is None:
             raise UsageError(
                 f"{self._folder} keeps no vectors, only codes. Make an index that does with "
@@ -173,12 +174,12 @@ class Reader:
         """A result for each of the codes, ``uint8``, shape ``(n, n_bits / 8)``."""
         wanted = limit
         if refinement.vectors is not None:
-            self._check_keeps_vectors()
+            self.check_keeps_vectors()
             wanted = refinement.shortlist
             limit = wanted if limit is None else limit  # no more are in the answer
-        question = _Question(codes, radius, wanted, refinement.logits, refinement.by_key)
+        question = Question(codes, radius, wanted, refinement.logits, refinement.by_key)
         with self.snapshot() as snapshot:
-            answers = self._answers(snapshot, where, codes, partial(self._found, question))
+            answers = self.answers(snapshot, where, codes, partial(self._found, question))
             if refinement.vectors is not None:
                 answers = [
                     (found, self._reranked(found.rows, hits, vector)[:limit])
@@ -189,66 +190,6 @@ class Reader:
             Result(code, hits, found.stats, radius=radius, limit=limit, reranked=reranked)
             for code, (found, hits) in zip(codes, answers, strict=True)
         ]
-
-    def search_columns(
-        self,
-        codes: Codes,
-        radius: int | None,
-        limit: int | None,
-        where: str | None,
-        refinement: Refinement,
-        bounds: NDArray[np.int64] | None = None,
-    ) -> HitColumns:
-        """The hits of each code in columns, those of one distance in any order.
-
-        Where they are few more than the limit, all of them: who joins answers cuts them anyway.
-
-        Args:
-            codes: ``uint8``, ``(n, n_bits / 8)``.
-            radius: as of an index.
-            limit: at most so many of each, or the shortlist: the first by distance, cost and key.
-            where: as of an index.
-            refinement: how hits are ordered, of which here follows only who is among them.
-            bounds: a radius for each code instead, ``(n,)``.
-        """
-        if refinement.vectors is not None:
-            self._check_keeps_vectors()
-            limit = refinement.shortlist
-        groups = []
-        for bound in [radius] if bounds is None else np.unique(bounds).tolist():
-            own = np.arange(len(codes)) if bounds is None else np.flatnonzero(bounds == bound)
-            logits = None if refinement.logits is None else refinement.logits[own]
-            groups.append((own, _Question(codes[own], bound, limit, logits, by_key=True)))
-
-        def read(parts: list[CodeIndex], allowed: NDArray[np.uint8] | None) -> HitColumns:
-            founds: dict[int, Found] = {}
-            for own, question in groups:
-                cuts = (cut for cut, _ in self._cut(question, parts, allowed, SPARE_HITS))
-                founds |= zip(own.tolist(), cuts, strict=True)
-            in_order = [founds[q] for q in range(len(codes))]
-            columns = read_columns(self.store, codes, in_order)
-            if refinement.vectors is None:
-                return columns
-            pairs = zip(in_order, refinement.vectors, strict=True)
-            far = [self._vector_distances(one.rows, vector) for one, vector in pairs]
-            return replace(columns, vector_distances=np.concatenate(far))
-
-        with self.snapshot() as snapshot:
-            return self._answers(snapshot, where, codes, read)
-
-    def nearest_distances(
-        self, codes: Codes, radius: int | None, limit: int, where: str | None
-    ) -> list[NDArray[np.int32]]:
-        """The distances of the nearest items of each code, ascending: no item is read."""
-
-        def find(
-            parts: list[CodeIndex], allowed: NDArray[np.uint8] | None
-        ) -> list[NDArray[np.int32]]:
-            found = search_many(parts, codes, radius, limit, allowed)
-            return [one.distances for one in found]
-
-        with self.snapshot() as snapshot:
-            return self._answers(snapshot, where, codes, find)
 
     def _filter(self, snapshot: Snapshot, where: str | None) -> _Filter:
         """Which items of a state may be hits; remembered, for as long as it is the newest."""
@@ -267,7 +208,7 @@ class Reader:
         self._filters.move_to_end(where)
         return chosen
 
-    def _answers(
+    def answers(
         self,
         snapshot: Snapshot,
         where: str | None,
@@ -294,7 +235,7 @@ class Reader:
             return find(snapshot.parts, chosen.allowed)
 
     def _found(
-        self, question: _Question, parts: list[CodeIndex], allowed: NDArray[np.uint8] | None
+        self, question: Question, parts: list[CodeIndex], allowed: NDArray[np.uint8] | None
     ) -> list[tuple[Found, list[Hit]]]:
         """What is found of the items that may be hits, and the hits it stands for."""
         codes, radius, limit, logits, by_key = question
@@ -305,15 +246,15 @@ class Reader:
                 for one, code in zip(found, codes, strict=True)
             ]
         answers = []
-        for code, (cut, costs) in zip(codes, self._cut(question, parts, allowed), strict=True):
+        for code, (cut, costs) in zip(codes, self.cut(question, parts, allowed), strict=True):
             items = self.store.items_of(cut.rows)
             one = _in_key_order(cut, costs, items) if by_key else cut
             answers.append((one, self._hits(code, one, items)))
         return answers
 
-    def _cut(
+    def cut(
         self,
-        question: _Question,
+        question: Question,
         parts: list[CodeIndex],
         allowed: NDArray[np.uint8] | None,
         spare: int = 0,
@@ -323,7 +264,7 @@ class Reader:
         Up to ``spare`` more than the limit stay as they were found, without costs.
         """
         codes, radius, limit, logits, by_key = question
-        first_by_key = partial(self._key_order.first, self.store) if by_key else None
+        first_by_key = partial(self.key_order.first, self.store) if by_key else None
         # Whole rings may be large: few at a time are held.
         for start in range(0, len(codes), RINGS_AT_A_TIME):
             some = codes[start : start + RINGS_AT_A_TIME]
@@ -341,16 +282,17 @@ class Reader:
         self, rows: NDArray[np.int64], hits: list[Hit], query: NDArray[np.float32]
     ) -> list[Hit]:
         """Hits, of these rows, by the distance of their kept vectors, then as they were."""
-        distances = self._vector_distances(rows, query)
+        distances = self.vector_distances_of(rows, query)
         order = np.argsort(distances, kind="stable").tolist()
         return [
             replace(hits[place], rank=rank, vector_distance=float(distances[place]))
             for rank, place in enumerate(order, start=1)
         ]
 
-    def _vector_distances(
+    def vector_distances_of(
         self, rows: NDArray[np.int64], query: NDArray[np.float32]
     ) -> NDArray[np.float64]:
+        """Distances of the kept vectors of items to a query, few of them in memory at a time."""
         blocks = np.array_split(rows, max(1, -(-len(rows) * query.size // VALUES_AT_A_TIME)))
         return np.concatenate([vector_distances(query, self.vectors(block)) for block in blocks])
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from cluster_fixtures import made_index, split, tied_vectors
 
-from hashret.cluster.actors import _answered, _reach
+from hashret.cluster.actors import _answered, _nearest
 from hashret.cluster.answers import Question, bounds_of, falls_short, merged
 from hashret.cluster.rounds import Rounds
 from hashret.index import Index
 from hashret.ordering import refined
+from hashret.search import Found
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +47,15 @@ def question_of(index, limit=10, where=None, order="key", rerank=False, shortlis
     return Question(encoder.encode(rows), None, limit, where, wanted)
 
 
-def asked(shards, question):
-    return {number: _answered(shard, question) for number, shard in enumerate(shards)}
+def asked(shards, question, known=None):
+    return {
+        number: _answered(shard, question, known and known[number])
+        for number, shard in enumerate(shards)
+    }
 
 
 def bounded(shards, question):
-    return replace(question, bounds=bounds_of(question, [_reach(s, question) for s in shards]))
+    return replace(question, bounds=bounds_of(question, [_nearest(s, question)[0] for s in shards]))
 
 
 @pytest.mark.parametrize(
@@ -76,6 +80,8 @@ def test_answers_within_bounds_are_those_without(index, shards, how):
     limit = how["limit"]
     results = hits(merged(within, few, limit, (), 1.0))
     assert results == hits(merged(question, all_of, limit, (), 1.0))
+    known = [_nearest(shard, question)[1] for shard in shards]
+    assert results == hits(merged(within, asked(shards, within, known), limit, (), 1.0))
     if "rerank" not in how and "order" not in how:
         expected = index.query_many(
             tied_vectors(40, seed=7), limit=limit, where=how.get("where"), order="key"
@@ -103,6 +109,51 @@ def test_what_is_removed_between_the_rounds_is_noticed(index, shards):
             shard.remove([hit.key for hit in shard.query_code(nearest.code, 3, None)])
     assert falls_short(within, asked(shards, within))
     assert not falls_short(question, asked(shards, question))
+
+
+def test_what_was_found_is_not_taken_for_another_state(index, shards):
+    question = question_of(index, limit=10)
+    within = bounded(shards, question)
+    known = [_nearest(shard, question)[1] for shard in shards]
+    before = hits(merged(within, asked(shards, within, known), 10, (), 1.0))
+    for shard in shards:
+        shard.remove(list(shard)[:20])
+    now = merged(question, asked(shards, question), 10, (), 1.0)
+    assert hits(now) != before
+    within = bounded(shards, question)
+    assert hits(merged(within, asked(shards, within, known), 10, (), 1.0)) == hits(now)
+
+
+def test_what_a_damaged_segment_told_is_found_anew(index, shards, caplog):
+    question = question_of(index, limit=10)
+    within = bounded(shards, question)
+    right = hits(merged(within, asked(shards, within), 10, (), 1.0))
+    known = []
+    for shard in shards:
+        found = _nearest(shard, question)[1]
+        wrong = [Found(one.rows[::-1], one.distances, one.stats) for one in found.founds]
+        known.append(replace(found, founds=wrong))
+    assert hits(merged(within, asked(shards, within, known), 10, (), 1.0)) == right
+    assert "does not agree with items.db" in caplog.text
+
+
+def test_shards_send_no_later_ties_once_they_know_the_order_of_keys(index, shards):
+    question = question_of(index, limit=10)
+    within = bounded(shards, question)
+
+    def sent(right=None):
+        answers = asked(shards, within)
+        assert not falls_short(within, answers)
+        found = hits(merged(within, answers, 10, (), 1.0))
+        assert right in (None, found)
+        return found, sum(len(one.columns.keys) for one in answers.values())
+
+    found, before = sent()
+    assert sent(found)[1] < before
+    for shard in shards:  # now some have no rank yet
+        shard.add([("new", np.full(6, 9, np.float32))])
+    within = bounded(shards, question)
+    sent(hits(merged(question, asked(shards, question), 10, (), 1.0)))
 
 
 def test_two_rounds_are_for_many_hits_or_codes_and_no_radius():

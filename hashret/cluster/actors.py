@@ -6,7 +6,7 @@ import gc
 import os
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 
 from hashret.cluster.answers import Question, Reach, ShardAnswer
 from hashret.cluster.storage import ClusterStorage
+from hashret.columns import Nearest
 from hashret.errors import DamagedIndexError, HashretError
 from hashret.index import Index
 from hashret.search.threads import set_threads
@@ -23,6 +24,9 @@ from hashret.store import StoredItem
 from hashret.store.patience import patience
 
 _T = TypeVar("_T")
+
+MOST_KEPT = 1 << 20
+"""Hits that a reader keeps from one round to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +47,31 @@ class ShardReader:
 
     def __init__(self, root: str, folder: str, share: int) -> None:
         """Open the shard when it is first asked; it shares its machine with ``share`` others."""
+        _wait_for_nobody()
         set_threads(max(1, len(os.sched_getaffinity(0)) // max(1, share)))
         self._storage = ClusterStorage.at(root)
         self._folder = folder
         self._index: Index | None = None
+        self._reached: tuple[int, Nearest | None] = 0, None
 
     def answer(self, question: Question) -> ShardAnswer | Refusal:
         """The hits of a batch of codes."""
+        name, known = self._reached
+        self._reached = 0, None
         with _patience_for(question):
-            return self._try(lambda index: _answered(index, question))
+            return self._try(
+                lambda index: _answered(index, question, known if name == question.name else None)
+            )
 
     def reach(self, question: Question) -> Reach | Refusal:
         """How far the nearest items of each of a batch of codes are."""
         with _patience_for(question):
-            return self._try(lambda index: _reach(index, question))
+            found = self._try(lambda index: _nearest(index, question))
+        if isinstance(found, Refusal):
+            return found
+        reach, nearest = found
+        self._reached = question.name, nearest if len(reach.distances) <= MOST_KEPT else None
+        return reach
 
     def item(self, key: str, *, with_vector: bool = False) -> Any:
         """The item with this key and its kept vector, ``(StoredItem, (d,) float32 or None)``."""
@@ -126,11 +141,24 @@ class ShardReader:
             self._index = None
 
 
+def _wait_for_nobody() -> None:
+    """Take the priority of the node itself.
+
+    Ray starts workers with the lowest but four, as is right for work that may take its time; but
+    somebody waits for an answer, and other processes would all come first. Where only root may, it
+    stays: then start nodes with the variable RAY_worker_niceness=0.
+    """
+    with suppress(OSError):
+        niceness = os.getpriority(os.PRIO_PROCESS, os.getppid())
+        for thread in Path("/proc/self/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), niceness)
+
+
 def _patience_for(question: Question) -> AbstractContextManager[None]:
     return nullcontext() if question.patience is None else patience(question.patience)
 
 
-def _answered(index: Index, question: Question) -> ShardAnswer:
+def _answered(index: Index, question: Question, known: Nearest | None = None) -> ShardAnswer:
     started = time.perf_counter()
     columns = index.search_columns(
         question.codes,
@@ -139,20 +167,20 @@ def _answered(index: Index, question: Question) -> ShardAnswer:
         question.where,
         question.refinement,
         question.bounds,
+        known,
     )
     return ShardAnswer(columns, time.perf_counter() - started)
 
 
-def _reach(index: Index, question: Question) -> Reach:
+def _nearest(index: Index, question: Question) -> tuple[Reach, Nearest]:
     started = time.perf_counter()
-    found = index.nearest_distances(
-        question.codes, question.radius, question.most or 1, question.where
-    )
-    return Reach(
-        np.array([len(one) for one in found], dtype=np.int64),
-        np.concatenate(found).astype(np.int16),
+    found = index.nearest(question.codes, question.radius, question.most or 1, question.where)
+    reach = Reach(
+        np.array([len(one) for one in found.founds], dtype=np.int64),
+        np.concatenate([one.distances for one in found.founds]).astype(np.int16),
         time.perf_counter() - started,
     )
+    return reach, found
 
 
 @cache

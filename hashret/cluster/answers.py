@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
-from hashret.columns import HitColumns, StatsColumns
+from hashret.columns import Bounds, HitColumns, StatsColumns
 from hashret.errors import DamagedIndexError
 from hashret.ordering import Refinement, flip_costs
 from hashret.result import Hit, Result
@@ -30,7 +30,8 @@ class Question:
         where: an SQL condition.
         refinement: how hits are ordered beyond their distance; those that are equal by key.
         patience: seconds after which the condition is given up; None for never.
-        bounds: ``int64``, ``(n,)``: a radius for each code, beyond which no hit of it lies.
+        bounds: of each code, where it is known how far its last hit is.
+        name: of a question that is asked for distances first, by which a reader knows it again.
     """
 
     codes: Codes
@@ -39,7 +40,8 @@ class Question:
     where: str | None
     refinement: Refinement
     patience: float | None = None
-    bounds: NDArray[np.int64] | None = None
+    bounds: Bounds | None = None
+    name: int = 0
 
     @property
     def most(self) -> int | None:
@@ -71,7 +73,7 @@ class Reach:
     seconds: float
 
 
-def bounds_of(question: Question, reaches: Sequence[Reach]) -> NDArray[np.int64]:
+def bounds_of(question: Question, reaches: Sequence[Reach]) -> Bounds:
     """The distance of the last hit that each code can have, from what its shards reach."""
     n = len(question.codes)
     most = question.most or 1
@@ -85,17 +87,25 @@ def bounds_of(question: Question, reaches: Sequence[Reach]) -> NDArray[np.int64]
     bounds = np.full(n, radius, dtype=np.int64)
     full = counts >= most
     bounds[full] = distances[order[last[full]]]
-    return bounds
+    nearer = np.bincount(query[distances < bounds[query]], minlength=n)
+    # Where there are not as many as asked for, all are.
+    return Bounds(bounds, np.where(full, most - nearer, np.iinfo(np.int64).max))
 
 
 def falls_short(question: Question, answers: Mapping[int, ShardAnswer]) -> bool:
     """Whether hits are missing within the bounds: of what they were found by, some was removed."""
-    if question.bounds is None or question.most is None:
+    bounds, most = question.bounds, question.most
+    if bounds is None or most is None:
         return False
-    n_bits = question.codes.shape[1] * 8
-    radius = n_bits if question.radius is None else min(question.radius, n_bits)
-    hits = sum(np.diff(one.columns.lims) for one in answers.values())
-    return bool(((hits < question.most) & (question.bounds < radius)).any())
+    n = len(question.codes)
+    hits, nearer = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    for one in answers.values():
+        query = np.repeat(np.arange(n), np.diff(one.columns.lims))
+        is_nearer = one.columns.distances < bounds.distances[query]
+        hits += np.bincount(query, minlength=n)
+        nearer += np.bincount(query[is_nearer], minlength=n)
+    full = bounds.needs <= most
+    return bool((full & ((hits < most) | (nearer < most - bounds.needs))).any())
 
 
 def merged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -353,7 +354,7 @@ class ClusterIndex:
         started = time.perf_counter()
         question = Question(codes, radius, limit, where, refinement, patience_left())
         if self.rounds.bounds_pay(question):
-            bounded = self._bounded(question, partial)
+            bounded = self._bounded(replace(question, name=secrets.randbits(62) + 1), partial)
             answers, missing = self._answers(bounded, partial)
             if not falls_short(bounded, answers):
                 return merged(bounded, answers, limit, missing, time.perf_counter() - started)
@@ -392,6 +393,7 @@ class ClusterIndex:
                 range(self.layout.shards), lambda reader: getattr(reader, name).remote(sent)
             ),
             partial=partial,
+            again=question.bounds is not None,
         )
 
     # Shards

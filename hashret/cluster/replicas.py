@@ -76,7 +76,7 @@ class Replicas:
         )
 
     def ask(
-        self, questions: Mapping[int, Ask], *, partial: bool = False
+        self, questions: Mapping[int, Ask], *, partial: bool = False, again: bool = False
     ) -> tuple[dict[int, Any], tuple[str, ...]]:
         """Put a question to one reader of each of some shards, all at the same time.
 
@@ -86,6 +86,7 @@ class Replicas:
         Args:
             questions: by the number of the shard.
             partial: do not wait for shards that answer on none of their replicas.
+            again: prefer the readers that were asked last, who may know what was found then.
 
         Returns:
             Answers by shard, and the names of the shards that did not answer: none, unless
@@ -100,7 +101,7 @@ class Replicas:
         latest = time.monotonic() + RECOVERY_SECONDS
         tried: dict[int, list[int]] = {shard: [] for shard in questions}
         waiting: dict[Any, tuple[int, int]] = {}
-        self._turn += 1
+        self._turn += not again
         for shard in questions:
             self._send(shard, questions[shard], tried, waiting)
         failure: Exception | None = None

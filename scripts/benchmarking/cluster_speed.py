@@ -133,7 +133,7 @@ def fan_out(ray: Any, cluster: Path, codes: Any, shards: list[int]) -> list[dict
 
 def _steps(asked: Any, codes: Any) -> dict[str, float]:
     """Seconds of the steps of a batch that asks for distances first; the least of a few."""
-    question = Question(codes[:BATCH], None, LIMIT, None, _by_key())
+    question = Question(codes[:BATCH], None, LIMIT, None, _by_key(), name=1)
     found: dict[str, list[float]] = {"reach": [], "answer": [], "merge": [], "hits": []}
     for _ in range(5):
         reaches, _ = asked._round("reach", question, False)
@@ -197,7 +197,10 @@ def bounded_search(cluster: Path, codes: Any, shards: int) -> dict[str, float]:
         folders = asked.layout.folders()
     opened = [hashret.open(place / folder) for folder in folders]
     try:
-        far = [one.nearest_distances(codes, None, LIMIT, None) for one in opened]
+        far = [
+            [found.distances for found in one.nearest(codes, None, LIMIT, None).founds]
+            for one in opened
+        ]
         bounds = [
             int(np.partition(np.concatenate(own), LIMIT - 1)[LIMIT - 1])
             for own in zip(*far, strict=True)
@@ -207,7 +210,7 @@ def bounded_search(cluster: Path, codes: Any, shards: int) -> dict[str, float]:
         def each(radii: list[int | None]) -> float:
             def run() -> None:
                 for code, radius in zip(codes, radii, strict=True):
-                    one.nearest_distances(code[None], radius, LIMIT, None)
+                    one.nearest(code[None], radius, LIMIT, None)
 
             return min(seconds(run) for _ in range(3)) / len(codes)
 
