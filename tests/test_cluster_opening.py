@@ -30,6 +30,13 @@ except hashret.IndexNotFoundError as error:
 print(json.dumps(told))
 """
 
+ENTER = """
+import contextlib, os, sys
+import ray
+with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+    ray.init(sys.argv[1])
+"""
+
 
 def free_ports(count):
     """Below those that Ray gives its workers and the system its connections."""
@@ -67,6 +74,8 @@ def cluster(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(cluster):
     """Ray with a door for clients, that has ``indexes`` in its working folder."""
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     port, door = free_ports(2)
     started = subprocess.Popen(
         [
@@ -75,28 +84,25 @@ def server(cluster):
             f"--object-store-memory={100 << 20}", "--disable-usage-stats",
         ],
         cwd=cluster[0],
-        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
-    latest = time.monotonic() + 60
-    while time.monotonic() < latest:
-        with socket.socket() as probe:
-            if not probe.connect_ex(("127.0.0.1", door)):
-                break
-        time.sleep(0.2)
+    latest = time.monotonic() + 120
+    while subprocess.run([sys.executable, "-c", ENTER, f"ray://127.0.0.1:{door}"]).returncode:
+        assert time.monotonic() < latest  # the door stands open before anyone is behind it
+        time.sleep(0.5)
     yield f"127.0.0.1:{door}"
     for pid in reversed(family(started.pid)):
         os.kill(pid, signal.SIGKILL)
     started.wait(30)
+    monkeypatch.undo()
 
 
 def asked(address, key, folder):
     done = subprocess.run(
         [sys.executable, "-c", ASK, address, key],
         cwd=folder,  # where nothing is seen of the cluster by its name
-        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
         capture_output=True,
         text=True,
         timeout=120,
