@@ -54,7 +54,7 @@ def _start(ray: Any, address: str | None) -> None:
     except Exception as error:  # Ray raises many kinds, none of them its own.
         where = f"There is no Ray at {address}" if address else "Ray could not be started"
         raise HashretError(
-            f"{where} ({_first_line(error)}). `ray start --head` starts it; --address names it."
+            f"{where} ({first_line(error)}). `ray start --head` starts it; --address names it."
         ) from error
 
 
@@ -73,7 +73,8 @@ def split_address(place: str) -> tuple[str, str]:
     return CLIENT + server, name
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of Ray says first, which is what went wrong; pages of advice may follow."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     # A line that ends in a colon says that the next one tells.
     told = lines[0] if not lines[0].endswith(":") or len(lines) < 2 else " ".join(lines[:2])

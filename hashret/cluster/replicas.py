@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from hashret.cluster.actors import Refusal, remote_reader
-from hashret.cluster.connecting import NAMESPACE
+from hashret.cluster.connecting import NAMESPACE, first_line
 from hashret.errors import HashretError, ShardUnavailableError, error_of
 
 RECOVERY_SECONDS = 60.0
@@ -133,8 +133,9 @@ class Replicas:
                 answers[shard] = answer
         names = tuple(self.names[shard] for shard in sorted(missing))
         if names and not partial:
+            told = first_line(failure) if failure else "no answer"
             raise ShardUnavailableError(
-                f"No reader of {', '.join(names)} answers ({_told(failure)}), so the answer would "
+                f"No reader of {', '.join(names)} answers ({told}), so the answer would "
                 "not be whole. Look at the nodes with `ray status`; partial=True (--partial) takes "
                 "what the others have.",
                 names,
@@ -192,8 +193,3 @@ def stop_readers(ray: Any, root: str) -> int:
 
 def _prefix(root: str) -> str:
     return f"{blake2b(root.encode(), digest_size=8).hexdigest()}/reader/"
-
-
-def _told(error: Exception | None) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")
