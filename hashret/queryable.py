@@ -11,26 +11,20 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hashret.codes import Codes
 from hashret.column_reader import ColumnReader
 from hashret.columns import Bounds, HitColumns, Nearest
 from hashret.errors import IndexChangedError, UsageError
-from hashret.ordering import (
-    Refinement,
-    check_no_rerank,
-    check_order,
-    check_order_without_logits,
-    refined,
-)
+from hashret.ordering import ORDERS, Refinement
 from hashret.place import check_is_index, index_folder
+from hashret.queries import Queries
 from hashret.report import facts
 from hashret.result import Result
 from hashret.store import ItemStore, StoredItem
 from hashret.trained import TrainedEncoder
 
-DEFAULT_LIMIT = 10
 ITEMS_AT_A_TIME = 4096
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)  # seconds
 
@@ -53,11 +47,13 @@ def _asked_again(ask: Callable[P, T]) -> Callable[P, T]:
     return asked
 
 
-class QueryableIndex:
+class QueryableIndex(Queries):
     """Items in a folder, found by their binary codes: the part of an index that changes nothing.
 
     :class:`hashret.Index` is made of it, and describes it.
     """
+
+    orders = ORDERS
 
     def __init__(self, path: Path, store: ItemStore) -> None:
         """Wrap an open store; use :meth:`create` or :meth:`open`."""
@@ -209,135 +205,35 @@ class QueryableIndex:
 
     # Queries
 
-    def query(
+    @_asked_again
+    def _search(
         self,
-        value: Any,
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
+        codes: Codes,
+        radius: int | None,
+        limit: int | None,
+        where: str | None,
+        refinement: Refinement,
         *,
-        order: str = "row",
-        rerank: bool = False,
-        shortlist: int | None = None,
-    ) -> Result:
-        """The items nearest to a value.
-
-        Args:
-            value: a path to an image or ``.npy`` file (``file.npy#17`` is row 17 of it), an array,
-                or a PIL image; of an index of texts, the words to look for, never a path.
-            radius: how many bits a hit may differ in; None lets the rings grow until ``limit``
-                hits are in.
-            limit: the most hits; None for all within ``radius``.
-            where: an SQL condition on ``key`` and the fields, such as ``label = 9``.
-            order: of hits at one distance. ``"row"``: as they were added. ``"key"``: by their keys,
-                as texts by code points, which is the same however the items were added and spread
-                over shards. ``"certainty"``: by the
-                sum of ``|logit|`` over the bits in which they differ from the value, so that bits
-                of which the encoder was less certain count less, then by row. A limit that cuts
-                a ring takes a second search, for all of that ring, unless the order is by row.
-            rerank: order the ``shortlist`` nearest by the exact Euclidean distance of the value's
-                features to the kept vectors, and answer with the first ``limit`` of them.
-            shortlist: None for 100, or 10 times the limit if that is more; without a limit, all
-                within ``radius``.
-
-        Returns:
-            Hits by ascending distance, then in the ``order`` asked for; exact. Re-ranked, by
-            ascending ``vector_distance``; exact within the shortlist.
-
-        Raises:
-            InputError: the value cannot be read or has another shape than the index.
-            UsageError: neither radius nor limit, or an impossible one; a condition that is
-                not valid; ``rerank`` where the index keeps no vectors.
-        """
-        return self.query_many(
-            [value], radius, limit, where, order=order, rerank=rerank, shortlist=shortlist
-        )[0]
+        partial: bool,  # noqa: ARG002, of a cluster
+    ) -> list[Result]:
+        return self._reader.search(codes, radius, limit, where, refinement)
 
     @_asked_again
-    def query_key(
+    def _search_item(
         self,
         key: str,
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
+        radius: int | None,
+        limit: int | None,
+        where: str | None,
+        refine: Callable[[NDArray[np.float32] | None], Refinement],
         *,
-        order: str = "row",
-        rerank: bool = False,
-        shortlist: int | None = None,
+        with_vector: bool,
+        partial: bool,  # noqa: ARG002, of a cluster
     ) -> Result:
-        """The items nearest to the item with this key, itself among them; see :meth:`query`.
-
-        Raises:
-            KeyNotFoundError: no item has the key.
-            UsageError: ``order="certainty"``: only a value has logits, a stored code has none.
-        """
-        check_order_without_logits(order, "a key")
         with self._reader.state():
             item = self._reader.item(key)
-            vectors = self._reader.vectors([item.row]) if rerank else None
-            refinement = refined(None, vectors, limit, shortlist, by_key=order == "key")
+            refinement = refine(self._reader.vectors([item.row]) if with_vector else None)
             return self._reader.search(item.code[None], radius, limit, where, refinement)[0]
-
-    @_asked_again
-    def query_code(
-        self,
-        code: ArrayLike | str,
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
-        *,
-        order: str = "row",
-        rerank: bool = False,
-        shortlist: int | None = None,
-    ) -> Result:
-        """The items nearest to a code; see :meth:`query`.
-
-        Args:
-            code: ``uint8``, shape ``(n_bits / 8,)``, or hexadecimal text, which may name the
-                encoder that made it: ``fingerprint:code``.
-            radius: as in :meth:`query`.
-            limit: as in :meth:`query`.
-            where: as in :meth:`query`.
-            order: ``"row"`` or ``"key"``; a code has no logits to order by.
-            rerank: False; a code has no features to compare.
-            shortlist: None, for the same reason.
-
-        Raises:
-            EncoderMismatchError: the code has another length, or names another encoder.
-            UsageError: another ``order``, or ``rerank``.
-        """
-        check_order_without_logits(order, "a code")
-        check_no_rerank(rerank, shortlist)
-        refinement = Refinement(by_key=order == "key")
-        own = self.encoder.own_code(code)
-        return self._reader.search(own, radius, limit, where, refinement)[0]
-
-    @_asked_again
-    def query_many(
-        self,
-        values: Iterable[Any],
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
-        *,
-        order: str = "row",
-        rerank: bool = False,
-        shortlist: int | None = None,
-    ) -> list[Result]:
-        """One result for each value, encoded and searched together; see :meth:`query`."""
-        if isinstance(values, str) or not isinstance(values, Iterable):
-            raise UsageError(f"query_many takes several values, got {values!r}.")
-        check_order(order)
-        encoder = self.encoder.runtime  # first: that it is another one's says more than its files
-        rows = self.encoder.rows(list(values))
-        refinement = refined(
-            encoder.logits(rows) if order == "certainty" else None,
-            rows if rerank else None,
-            limit,
-            shortlist,
-            by_key=order == "key",
-        )
-        return self._reader.search(encoder.encode(rows), radius, limit, where, refinement)
 
     @_asked_again
     def search_columns(
@@ -357,11 +253,3 @@ class QueryableIndex:
     def nearest(self, codes: Codes, radius: int | None, limit: int, where: str | None) -> Nearest:
         """The nearest items of each code by distance and row, of which none is read."""
         return self._reader.nearest(codes, radius, limit, where)
-
-    def encode(self, values: Iterable[Any]) -> Codes:
-        """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""
-        return self.encoder.encode(list(values))
-
-    def reconstruct(self, codes: ArrayLike) -> NDArray[np.float32]:
-        """What the decoder makes of codes: see :meth:`TrainedEncoder.reconstruct`."""
-        return self.encoder.reconstruct(codes)

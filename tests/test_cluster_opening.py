@@ -136,3 +136,30 @@ def test_a_folder_is_still_opened_as_an_index(cluster):
         assert isinstance(index, hashret.Index)
     with pytest.raises(hashret.IndexNotFoundError, match="hashret cluster query"):
         hashret.open(cluster[0] / "indexes" / "many")
+
+
+TELLING = """
+import sys, time
+from hashret.cluster.connecting import connect
+ray = connect(sys.argv[1])
+
+@ray.remote(num_cpus=0, max_restarts=0)
+class Dying:
+    def die(self):
+        import os
+        os.kill(os.getpid(), 9)
+
+try:
+    ray.get(Dying.remote().die.remote())
+except ray.exceptions.RayActorError:
+    print("died", file=sys.stderr)
+time.sleep(3)  # Ray tells of it by and by
+print("a result")
+"""
+
+
+def test_what_befalls_processes_is_not_among_results(ray_cluster):
+    command = [sys.executable, "-c", TELLING, ray_cluster.address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "died" in done.stderr
+    assert done.stdout == "a result\n"

@@ -8,7 +8,7 @@ import pytest
 
 import hashret
 from hashret.errors import HashretError
-from hashret.store import item_reader
+from hashret.store import item_reader, room
 
 
 @pytest.fixture
@@ -62,16 +62,16 @@ def test_a_reader_of_the_state_before_goes_on_reading_it(path):
 
 def test_codes_too_many_for_the_memory_lie_in_files_meanwhile(path, monkeypatch):
     rooms = []
-    made = item_reader._room_for
-    monkeypatch.setattr(item_reader, "HELD_BYTES", 0)
+    made = item_reader.room_for
+    monkeypatch.setattr(room, "HELD_BYTES", 0)
     monkeypatch.setattr(
-        item_reader, "_room_for", lambda n, size, room: rooms.append(room) or made(n, size, room)
+        item_reader, "room_for", lambda n, size, where: rooms.append(where) or made(n, size, where)
     )
     with hashret.open(path) as index:
         answer = hits(index)
         rooms.clear()
         index.compact()
-        assert any(room is not None for room in rooms)
+        assert any(where is not None for where in rooms)
         assert hits(index) == answer
         assert index.verify().ok
     assert not list(path.glob("segments/.*"))
@@ -79,8 +79,8 @@ def test_codes_too_many_for_the_memory_lie_in_files_meanwhile(path, monkeypatch)
 
 def test_files_of_codes_have_their_blocks_before_they_are_written(tmp_path, monkeypatch):
     """On a full disk, writing into a hole of a mapped file kills the process."""
-    monkeypatch.setattr(item_reader, "HELD_BYTES", 0)
-    item_reader._room_for(1 << 18, 8, tmp_path / "room")
+    monkeypatch.setattr(room, "HELD_BYTES", 0)
+    room.room_for(1 << 18, 8, tmp_path / "room")
     for file in (tmp_path / "room").iterdir():
         assert file.stat().st_blocks * 512 >= file.stat().st_size > 1 << 20
 
@@ -91,7 +91,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(path, monkeypatch):
 
     with hashret.open(path) as index:
         answer, segments = hits(index), index._store.segments()
-        monkeypatch.setattr(item_reader, "HELD_BYTES", 0)
+        monkeypatch.setattr(room, "HELD_BYTES", 0)
         monkeypatch.setattr(os, "posix_fallocate", full)
         with pytest.raises(HashretError, match="has no room .*No space left"):
             index.compact()

@@ -106,6 +106,7 @@ def index(
     removes items by their keys.
     """
     from hashret.cluster import making
+    from hashret.cluster.changing import add_to_cluster
     from hashret.learning import checked_copy
 
     if not sources:
@@ -128,9 +129,7 @@ def index(
         if layout is None:
             how = making.Learning(hasher, keep_vectors, metric or "l2", learning.features)
             layout = making.make_cluster(storage, source, shards or 1, how, progress)
-        report, total = making.add_to_cluster(
-            storage, layout, source, address=address, progress=progress
-        )
+        report, total = add_to_cluster(storage, layout, source, address=address, progress=progress)
     tell_report(report, total, storage.root, time.perf_counter() - started)
     if strict and report.skipped:
         context.exit(SKIPPED_EXIT_CODE)
@@ -159,7 +158,7 @@ def remove(keys: tuple[str, ...], name: str | None, address: str | None) -> None
 
     None is removed where one of them does not exist.
     """
-    from hashret.cluster.making import remove_from_cluster
+    from hashret.cluster.changing import remove_from_cluster
 
     if keys == ("-",):
         keys = tuple(stdin_lines())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hashret.cluster.answers import Question, ShardAnswer, bounds_of, falls_short, merged
 from hashret.cluster.connecting import connect
@@ -21,15 +21,9 @@ from hashret.codes import Codes
 from hashret.errors import KeyNotFoundError, UsageError
 from hashret.index import Index
 from hashret.ingest import ProgressCallback, no_progress
-from hashret.ordering import (
-    Refinement,
-    check_no_rerank,
-    check_order,
-    check_order_without_logits,
-    refined,
-)
+from hashret.ordering import Refinement
 from hashret.outliers import Outlier, Outliers
-from hashret.queryable import DEFAULT_LIMIT
+from hashret.queries import Queries
 from hashret.result import Result
 from hashret.sources import SkippedInputs
 from hashret.store import StoredItem
@@ -38,11 +32,10 @@ from hashret.store.patience import patience_left
 _SENT_BYTES = 1 << 16
 """A question of more bytes is put into the object store once, not sent to each shard."""
 
-
 _ITEMS_AT_A_TIME = 4096
 
 
-class ClusterIndex:
+class ClusterIndex(Queries):
     """Shards on Ray that answer as one index does; see :func:`hashret.open_cluster`.
 
     Hits at one distance come by key (``order="key"`` of an index), which is the same however items
@@ -59,6 +52,8 @@ class ClusterIndex:
         rounds: what asking them takes.
         replicas: the readers of the shards.
     """
+
+    orders = ("key", "certainty")
 
     def __init__(
         self, storage: ClusterStorage, replicas: int = 1, address: str | None = None
@@ -229,117 +224,6 @@ class ClusterIndex:
 
     # Queries
 
-    def query(
-        self,
-        value: Any,
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
-        *,
-        order: str = "key",
-        rerank: bool = False,
-        shortlist: int | None = None,
-        partial: bool = False,
-    ) -> Result:
-        """The items nearest to a value; see :meth:`hashret.Index.query`.
-
-        Args:
-            value: as of an index.
-            radius: as of an index.
-            limit: as of an index.
-            where: as of an index.
-            order: of hits at one distance: ``"key"``, or ``"certainty"`` and then by key.
-            rerank: as of an index.
-            shortlist: as of an index; of all shards together.
-            partial: answer without the shards that cannot be reached, and name them in
-                ``missing_shards``.
-
-        Raises:
-            ShardUnavailableError: a shard cannot be reached, and ``partial`` is False.
-        """
-        return self.query_many(
-            [value], radius, limit, where,
-            order=order, rerank=rerank, shortlist=shortlist, partial=partial,
-        )[0]  # fmt: skip
-
-    def query_key(
-        self,
-        key: str,
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
-        *,
-        order: str = "key",
-        rerank: bool = False,
-        shortlist: int | None = None,
-        partial: bool = False,
-    ) -> Result:
-        """The items nearest to the item with this key, itself among them; see :meth:`query`.
-
-        Raises:
-            KeyNotFoundError: no item has the key.
-            ShardUnavailableError: the shard of the key cannot be reached.
-        """
-        check_order_without_logits(_checked(order), "a key")
-        item, vector = self._item(key, with_vector=rerank)
-        vectors = vector[None] if rerank else None
-        refinement = refined(None, vectors, limit, shortlist, by_key=True)
-        return self._search(item.code[None], radius, limit, where, refinement, partial)[0]
-
-    def query_code(
-        self,
-        code: ArrayLike | str,
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
-        *,
-        order: str = "key",
-        rerank: bool = False,
-        shortlist: int | None = None,
-        partial: bool = False,
-    ) -> Result:
-        """The items nearest to a code; see :meth:`query` and :meth:`hashret.Index.query_code`."""
-        check_order_without_logits(_checked(order), "a code")
-        check_no_rerank(rerank, shortlist)
-        own = self.encoder.own_code(code)
-        refinement = Refinement(by_key=True)
-        return self._search(own, radius, limit, where, refinement, partial)[0]
-
-    def query_many(
-        self,
-        values: Iterable[Any],
-        radius: int | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        where: str | None = None,
-        *,
-        order: str = "key",
-        rerank: bool = False,
-        shortlist: int | None = None,
-        partial: bool = False,
-    ) -> list[Result]:
-        """One result for each value: encoded once, asked of all shards in one round."""
-        if isinstance(values, str) or not isinstance(values, Iterable):
-            raise UsageError(f"query_many takes several values, got {values!r}.")
-        check_order(_checked(order))
-        encoder = self.encoder.runtime
-        rows = self.encoder.rows(list(values))
-        refinement = refined(
-            encoder.logits(rows) if order == "certainty" else None,
-            rows if rerank else None,
-            limit,
-            shortlist,
-            by_key=True,
-        )
-        return self._search(encoder.encode(rows), radius, limit, where, refinement, partial)
-
-    def encode(self, values: Iterable[Any]) -> Codes:
-        """Codes of values, ``uint8``, shape ``(n, n_bits / 8)``; nothing is stored."""
-        return self.encoder.encode(list(values))
-
-    def reconstruct(self, codes: ArrayLike) -> NDArray[np.float32]:
-        """What the decoder makes of codes."""
-        return self.encoder.reconstruct(codes)
-
     def _search(
         self,
         codes: Codes,
@@ -347,6 +231,7 @@ class ClusterIndex:
         limit: int | None,
         where: str | None,
         refinement: Refinement,
+        *,
         partial: bool,
     ) -> list[Result]:
         if not len(codes):
@@ -361,6 +246,29 @@ class ClusterIndex:
             question = replace(question, patience=patience_left())
         answers, missing = self._answers(question, partial)
         return merged(question, answers, limit, missing, time.perf_counter() - started)
+
+    def _search_item(
+        self,
+        key: str,
+        radius: int | None,
+        limit: int | None,
+        where: str | None,
+        refine: Callable[[NDArray[np.float32] | None], Refinement],
+        *,
+        with_vector: bool,
+        partial: bool,
+    ) -> Result:
+        item, vector = self._item(key, with_vector=with_vector)
+        refinement = refine(None if vector is None else vector[None])
+        return self._search(item.code[None], radius, limit, where, refinement, partial=partial)[0]
+
+    def _checked(self, order: str | None) -> str:
+        if order == "row":
+            raise UsageError(
+                "The items of a cluster have no common order of being added: order is 'key' or "
+                "'certainty'."
+            )
+        return super()._checked(order)
 
     def _bounded(self, question: Question, partial: bool) -> Question:
         """The question with the distance of the last hit of each code, found in a round before."""
@@ -431,12 +339,3 @@ def _key(item: StoredItem) -> str:
 
 def _named(name: str, *arguments: Any) -> Ask:
     return lambda reader: reader.ask.remote(name, *arguments)
-
-
-def _checked(order: str) -> str:
-    if order == "row":
-        raise UsageError(
-            "The items of a cluster have no common order of being added: order is 'key' or "
-            "'certainty'."
-        )
-    return order

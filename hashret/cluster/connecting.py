@@ -27,15 +27,31 @@ def connect(address: str | None) -> Any:
         UsageError: Ray is not installed.
         HashretError: there is no Ray at the address.
     """
+    with _connecting:
+        ray = _imported()
+        if not ray.is_initialized():
+            _start(ray, address or os.environ.get("RAY_ADDRESS"))
+    return ray
+
+
+def _imported() -> Any:
+    # Ray prints on stdout, among results, what befalls nodes; what matters of it, hashret says. Ray
+    # reads what not to print only as it is imported.
+    silent = {"RAY_DEDUP_LOGS": "1", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
+    before = {name: os.environ.get(name) for name in silent}
+    os.environ.update(silent)
     try:
         import ray
     except ImportError as error:
         raise UsageError(
             "A cluster runs on Ray, which is not installed: pip install 'hashret[ray]'."
         ) from error
-    with _connecting:
-        if not ray.is_initialized():
-            _start(ray, address or os.environ.get("RAY_ADDRESS"))
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
     return ray
 
 

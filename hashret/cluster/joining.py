@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,12 +30,8 @@ def joined(address: str | None) -> Iterator[bool]:
             f"one of its nodes, with --address auto, or with its HOST:6379 instead of {address}."
         )
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
-    try:
-        import ray
-    except ImportError:
-        was_part = False  # connect tells what is missing
-    else:
-        was_part = ray.is_initialized()
+    ray = sys.modules.get("ray")
+    was_part = ray is not None and ray.is_initialized()
     connected = connect(address)
     try:
         yield not was_part

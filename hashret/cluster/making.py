@@ -1,26 +1,19 @@
-"""Make a cluster from a source, and change what is in one."""
+"""Make a cluster from a source."""
 
 from __future__ import annotations
 
-import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hashret.cluster.joining import joined
+from hashret.cluster.changing import add_to_cluster
 from hashret.cluster.layout import LEARNED, MOST_SHARDS, Layout
 from hashret.cluster.storage import ClusterStorage
-from hashret.errors import (
-    HashretError,
-    IndexExistsError,
-    IndexNotFoundError,
-    KeyNotFoundError,
-    UsageError,
-)
+from hashret.errors import IndexExistsError, IndexNotFoundError, UsageError
 from hashret.ingest import AddReport, ProgressCallback, no_progress
 from hashret.new_folder import new_folder
 from hashret.store import ItemStore
@@ -267,105 +260,3 @@ def make_shard(storage: ClusterStorage, folder: str) -> None:
         (unfinished / "segments").mkdir()
         ItemStore.create(unfinished / "items.db", settings).close()
     storage.publish(folder)
-
-
-def add_to_cluster(
-    storage: ClusterStorage,
-    layout: Layout,
-    source: OpenedSource,
-    *,
-    address: str | None = None,
-    progress: ProgressCallback = no_progress,
-) -> tuple[AddReport, int]:
-    """Bring a source's items to a cluster; returns what was done, and how many it has now.
-
-    Raises:
-        InputError: the source cannot be read, holds something else, or an item may not take its
-            key.
-        IndexLockedError: someone else is writing to it.
-    """
-    from hashret.cluster.pipeline import (
-        Delivery,
-        items_at_a_time,
-        learned_encoder,
-        run_pipeline,
-    )
-
-    encoder, keeps_vectors = learned_encoder(storage.root, layout.encoder)
-    encoder.check_kind(source.source)
-    most_items = items_at_a_time(layout.shards, encoder, keeps_vectors=keeps_vectors)
-    with joined(address) as ending, _writers(storage, layout, ending=ending) as writers:
-        delivery = Delivery(storage.root, layout, source.parts, tuple(writers), most_items)
-        report = run_pipeline(source, delivery, secrets.token_hex(8), progress)
-        while (count := _finish(writers, source.source.columns_taken)) is None:
-            run_pipeline(source, delivery, secrets.token_hex(8), progress)
-        return report, count
-
-
-def remove_from_cluster(
-    storage: ClusterStorage, keys: Iterable[str], *, address: str | None = None
-) -> tuple[int, int]:
-    """Remove items by their keys; returns how many, and how many are left.
-
-    All keys are looked up before the first is removed. Interrupted between two shards, some are
-    removed and some are not.
-
-    Raises:
-        KeyNotFoundError: a key does not exist; nothing is removed.
-    """
-    from hashret.cluster.failures import asked
-
-    layout = storage.layout()
-    shards: dict[int, list[str]] = {}
-    for key in dict.fromkeys(keys):
-        shards.setdefault(layout.shard_of(key), []).append(key)
-    with joined(address) as ending, _writers(storage, layout, ending=ending) as writers:
-        held = asked([writers[shard].held.remote(own) for shard, own in shards.items()])
-        missing = {key for own in shards.values() for key in own} - {k for ks in held for k in ks}
-        if missing:
-            raise KeyNotFoundError(
-                f"The cluster at {storage.root} has no item with the key "
-                f"{min(missing)!r}; nothing was removed."
-            )
-        removed = sum(asked([writers[shard].remove.remote(own) for shard, own in shards.items()]))
-        if (count := _finish(writers, {})) is None:
-            raise HashretError(
-                "A node died meanwhile, and what it had removed may not be. Remove the keys again "
-                "that are left."
-            )
-        return removed, count
-
-
-@contextmanager
-def _writers(storage: ClusterStorage, layout: Layout, *, ending: bool) -> Iterator[list[Any]]:
-    from hashret.cluster.writing import start_writers, stop_writers
-
-    writers = start_writers(storage.root, layout.folders())
-    try:
-        yield writers
-    except BaseException:
-        # Tasks may be waiting for them still. Where these end with Ray, nobody hears of that.
-        if not ending:
-            stop_writers(writers)
-        raise
-    stop_writers(writers)
-
-
-def _finish(writers: list[Any], columns_taken: Mapping[str, Mapping[str, str]]) -> int | None:
-    """Let every shard know what all know, and show what was written; returns the items there are.
-
-    None where a shard may have lost some with the node it was on: give the source again.
-
-    Raises:
-        InputError: two fields differ only in case.
-    """
-    from hashret.cluster.failures import asked
-
-    if any(asked([writer.lost.remote() for writer in writers])):
-        return None
-    taken = {place: dict(columns) for place, columns in columns_taken.items()}
-    names = {name for own in asked([w.field_names.remote() for w in writers]) for name in own}
-    counts: list[int] = asked([w.finish.remote(sorted(names), taken) for w in writers])
-    if any(asked([writer.lost.remote() for writer in writers])):
-        return None
-    return sum(counts)

@@ -128,6 +128,7 @@ def _paths_of(given: Any, opened: Source) -> list[str] | None:
     if isinstance(given, Source) or any(part.location is None for part in opened.parts):
         return None
     texts = [os.fspath(path) for path in paths]
+    # As a text, for it may end in what is no path: a table inside a file.
     return [text if is_url(text) else os.path.abspath(text) for text in texts]  # noqa: PTH100
 
 
@@ -162,7 +163,7 @@ class _Opening(dict[str, Any]):
     """Keyword arguments that count as the same whatever they are: the others tell them apart."""
 
     def __hash__(self) -> int:  # type: ignore[override]
-        return 0
+        return 0  # a dict has none of its own
 
 
 @lru_cache(maxsize=1)

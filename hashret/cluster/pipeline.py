@@ -309,7 +309,7 @@ def items_at_a_time(shards: int, encoder: TrainedEncoder, *, keeps_vectors: bool
 
 
 @lru_cache(maxsize=2)
-def learned_encoder(root: str, fingerprint: str) -> tuple[TrainedEncoder, bool]:  # noqa: ARG001
+def learned_encoder(root: str, fingerprint: str) -> tuple[TrainedEncoder, bool]:  # noqa: ARG001, of the cache
     """The encoder of a cluster, loaded once by each process, and whether features are kept."""
     folder = ClusterStorage.at(root).learned()
     store = ItemStore.open(folder / "items.db")

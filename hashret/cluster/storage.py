@@ -68,7 +68,7 @@ class ClusterStorage:
         """A folder on this machine with the index without items."""
         return self._folder / LEARNED
 
-    def reading(self, folder: str, *, fresh: bool = False) -> Path:  # noqa: ARG002
+    def reading(self, folder: str, *, fresh: bool = False) -> Path:  # noqa: ARG002, of URLs
         """A folder on this machine with the newest state of a shard, to be read.
 
         Args:

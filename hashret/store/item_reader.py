@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
-from hashret.errors import DamagedIndexError, HashretError, UsageError
+from hashret.errors import DamagedIndexError, UsageError
 from hashret.store.checking import database_problems
 from hashret.store.connection import sqlite_errors
+from hashret.store.facts import StoreFacts
 from hashret.store.items import (
-    RESTORE,
     KnownItem,
     Record,
     StoredItem,
@@ -25,8 +24,9 @@ from hashret.store.items import (
     stored_item,
     stored_items,
 )
+from hashret.store.room import room_for
 from hashret.store.vectors import read_vectors, vector_problems
-from hashret.store.where import indexed_fields, matching_rows
+from hashret.store.where import matching_rows
 
 _ITEM_SQL = """
 select items.row, items.key, items.code, items.fields, items.content_hash, items.checksum,
@@ -47,76 +47,8 @@ class MovedItem(NamedTuple):
     position: int | None
 
 
-HELD_BYTES = 1 << 29
-"""Rows and codes of more bytes than this lie in files, where there is room for them."""
-
-
-def _room_for(count: int, n_bytes: int, room: Path | None) -> tuple[NDArray[np.int64], Codes]:
-    if room is None or count * (8 + n_bytes) <= HELD_BYTES:
-        return np.empty(count, dtype=np.int64), np.empty((count, n_bytes), dtype=np.uint8)
-    try:
-        room.mkdir(parents=True, exist_ok=True)
-        return (
-            _mapped(room / "rows.npy", (count,), np.int64),
-            _mapped(room / "codes.npy", (count, n_bytes), np.uint8),
-        )
-    except OSError as error:
-        raise HashretError(
-            f"{room} has no room for the {count:,} codes ({error.strerror or error}). Nothing was "
-            f"changed; make {count * (8 + n_bytes):,} bytes free and try again."
-        ) from error
-
-
-def _mapped(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    # Writing where the disk has no block left would kill the process.
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
-
-
-class ItemReader:
+class ItemReader(StoreFacts):
     """Items by row and by key, their codes and fields, and what else an index must remember."""
-
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        """Read the database at ``path`` through an open connection."""
-        self.path = path
-        self._connection = connection
-
-    # Settings
-
-    def setting(self, name: str) -> Any:
-        """A setting's JSON value, or None."""
-        found = self._connection.execute(
-            "select value from settings where name = ?", [name]
-        ).fetchone()
-        if found is None:
-            return None
-        try:
-            return json.loads(found[0])
-        except (TypeError, ValueError, RecursionError) as error:
-            raise self._damaged_setting(name) from error
-
-    def _damaged_setting(self, name: str) -> DamagedIndexError:
-        return DamagedIndexError(f"The setting {name!r} in {self.path} is damaged. {RESTORE}")
-
-    def settings(self) -> dict[str, Any]:
-        """All settings by name."""
-        names = [name for (name,) in self._connection.execute("select name from settings")]
-        return {name: self.setting(name) for name in names}
-
-    @property
-    def generation(self) -> int:
-        """A number that grows with every committed change."""
-        number = self.setting("generation") or 0
-        if not isinstance(number, int):
-            raise self._damaged_setting("generation")
-        return number
-
-    @property
-    def commit(self) -> str:
-        """The name of the state that is shown, which no state of any other copy or index has."""
-        return str(self.setting("commit") or self.generation)
 
     # Items
 
@@ -266,7 +198,7 @@ class ItemReader:
                 f"{self.path} holds {mislaid} codes that are not {n_bytes} bytes long; "
                 "`hashret verify` names the items. Restore items.db from a copy."
             )
-        rows, codes = _room_for(count, n_bytes, room)
+        rows, codes = room_for(count, n_bytes, room)
         flat = codes.reshape(-1)
         found = self._connection.execute(
             f"select row, code {where} order by row",
@@ -308,14 +240,6 @@ class ItemReader:
 
     # Kept vectors
 
-    @property
-    def vector_length(self) -> int | None:
-        """How many values a kept feature row has; None where none are kept."""
-        length = self.setting("vector_length")
-        if length is not None and (type(length) is not int or length < 1):
-            raise self._damaged_setting("vector_length")
-        return length
-
     def vectors_of(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """The kept feature rows of items, ``float32``, ``(len(rows), vector_length)``, in order.
 
@@ -326,58 +250,6 @@ class ItemReader:
             return read_vectors(
                 self._connection, [int(row) for row in rows], self.vector_length or 0
             )
-
-    # Sources and field names
-
-    def sources(self) -> dict[int, str]:
-        """The locations of all sources on disk, by number."""
-        return dict(self._connection.execute("select id, location from sources order by id"))
-
-    def field_names(self) -> list[str]:
-        """The names of all fields that an item was ever given, in alphabetical order."""
-        return [name for (name,) in self._connection.execute("select name from fields order by 1")]
-
-    def indexed_fields(self) -> list[str]:
-        """The names of the fields on which conditions are fast, in alphabetical order."""
-        return indexed_fields(self._connection)
-
-    # Segments
-
-    def segments(self) -> list[tuple[str, int, int]]:
-        """Name, first row and last row of every segment, by first row."""
-        found = self._connection.execute(
-            "select name, first_row, last_row from segments order by first_row"
-        ).fetchall()
-        if any(tuple(map(type, one)) != (str, int, int) for one in found):
-            raise DamagedIndexError(f"The list of segments in {self.path} is damaged. {RESTORE}")
-        return found
-
-    def manifest_of(self, segment: str) -> int | None:
-        """The CRC-32 of a segment's manifest; None where it was not noted."""
-        names = self._connection.execute("select name from pragma_table_info('segments')")
-        if ("manifest",) not in names.fetchall():
-            return None
-        found = self._connection.execute("select manifest from segments where name = ?", [segment])
-        (crc32,) = found.fetchone() or (None,)  # in a damaged database, two lists may disagree
-        return crc32 if isinstance(crc32, int) else None
-
-    def last_segment_row(self) -> int:
-        """The last row that a segment covers; later rows are the tail."""
-        found = self._connection.execute("select max(last_row) from segments").fetchone()
-        return int(found[0] or 0)
-
-    def deletions(self) -> NDArray[np.int64]:
-        """Rows, ascending, that stand in a segment and are no longer items."""
-        found = self._connection.execute("select row from deletions order by row").fetchall()
-        return np.fromiter((row for (row,) in found), dtype=np.int64, count=len(found))
-
-    def page_count(self) -> int:
-        """How many pages the database has."""
-        return int(self._connection.execute("pragma page_count").fetchone()[0])
-
-    def free_page_count(self) -> int:
-        """How many pages of the database hold nothing."""
-        return int(self._connection.execute("pragma freelist_count").fetchone()[0])
 
     # Verification
 

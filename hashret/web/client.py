@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from hashret.codes import Codes, to_hex
 from hashret.errors import IndexNotFoundError, KeyNotFoundError, UsageError
 from hashret.ingest import AddReport
-from hashret.queryable import DEFAULT_LIMIT
+from hashret.queries import DEFAULT_LIMIT
 from hashret.result import Result
 from hashret.sources import Skipped, open_source
 from hashret.sources.skipped import SkippedInputs

@@ -103,7 +103,7 @@ def fan_out(ray: Any, cluster: Path, codes: Any, shards: list[int]) -> list[dict
             batches = [
                 seconds(
                     lambda one=asked, start=start: one._search(
-                        codes[start : start + BATCH], None, LIMIT, None, _by_key(), False
+                        codes[start : start + BATCH], None, LIMIT, None, _by_key(), partial=False
                     )
                 )
                 for start in range(0, len(codes), BATCH)
@@ -170,7 +170,7 @@ def bounds_forced(asked: Any, codes: Any) -> list[dict[str, Any]]:
                     times[two].append(
                         seconds(
                             lambda some=some, limit=limit: asked._search(
-                                some, None, limit, None, _by_key(), False
+                                some, None, limit, None, _by_key(), partial=False
                             )
                         )
                     )
