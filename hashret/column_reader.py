@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hashret.codes import Codes
 from hashret.columns import Bounds, HitColumns, Nearest, read_columns, without_later_ties
-from hashret.ordering import Refinement
+from hashret.ordering import Refinement, beyond
 from hashret.reader import Question, Reader
 from hashret.search import CodeIndex, Found, search_many
 
@@ -79,10 +79,14 @@ class ColumnReader(Reader):
             return self.answers(snapshot, where, codes, partial(read, held))
 
     def nearest(self, codes: Codes, radius: int | None, limit: int, where: str | None) -> Nearest:
-        """The nearest items of each code by distance and row, of which none is read."""
+        """The nearest items of each code by distance and row, of which none is read.
+
+        Some more than ``limit``, for the others of the last ring may be asked for next.
+        """
+        most = beyond(limit)
 
         def find(parts: list[CodeIndex], allowed: NDArray[np.uint8] | None) -> list[Found]:
-            return search_many(parts, codes, radius, limit, allowed)
+            return search_many(parts, codes, radius, most, allowed)
 
         with self.snapshot() as snapshot:
-            return Nearest(snapshot.commit, limit, self.answers(snapshot, where, codes, find))
+            return Nearest(snapshot.commit, most, self.answers(snapshot, where, codes, find))

@@ -27,7 +27,7 @@ class KeyOrder:
         self._read = 0
 
     def first(self, store: ItemReader, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        """Those ``count`` of ``rows``, ``int64``, whose keys come first, in the order of keys.
+        """The places in ``rows`` of those ``count`` whose keys come first; ``int64``, ascending.
 
         Keys are compared as texts by code points, as their UTF-8 bytes and SQLite do. Call it while
         ``store`` holds a state.
@@ -35,15 +35,16 @@ class KeyOrder:
         if store.generation < self._generation:  # an older copy was put in its place
             self.__init__()  # type: ignore[misc]
         self._generation = store.generation
-        candidates = self._candidates(rows, count)
-        self._read += len(candidates) - count
+        places = self._candidates(rows, count)
+        self._read += len(places) - count
         if self._read > 0 and self._read * _READING_COST > store.count():
             self._list(store)
-            candidates = self._candidates(rows, count)
-        keys = store.keys_of(candidates)
-        return np.array(
-            sorted(candidates.tolist(), key=lambda row: keys.get(row, ""))[:count], dtype=np.int64
-        )
+            places = self._candidates(rows, count)
+        if len(places) > count:
+            keys = store.keys_of(rows[places])
+            own = [keys.get(row, "") for row in rows[places].tolist()]
+            places = places[sorted(range(len(own)), key=own.__getitem__)[:count]]
+        return np.sort(places)
 
     def ranks(
         self, store: ItemReader, rows: NDArray[np.int64], spared: int
@@ -67,11 +68,12 @@ class KeyOrder:
         return None
 
     def _candidates(self, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        """Rows without a rank, and the first of the others."""
+        """The places of rows without a rank, and of the first of the others."""
         listed = rows < len(self._ranks)
-        ranked, others = rows[listed], rows[~listed]
+        ranked, others = np.flatnonzero(listed), np.flatnonzero(~listed)
         if len(ranked) > count:
-            ranked = ranked[np.argpartition(self._ranks[ranked], count - 1)[:count]]
+            ranks = self._ranks[rows[ranked]]
+            ranked = ranked[np.argpartition(ranks, count - 1)[:count]]
         return np.concatenate([ranked, others])
 
     def _list(self, store: ItemReader) -> None:

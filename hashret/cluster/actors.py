@@ -174,10 +174,12 @@ def _answered(index: Index, question: Question, known: Nearest | None = None) ->
 
 def _nearest(index: Index, question: Question) -> tuple[Reach, Nearest]:
     started = time.perf_counter()
-    found = index.nearest(question.codes, question.radius, question.most or 1, question.where)
+    most = question.most or 1
+    found = index.nearest(question.codes, question.radius, most, question.where)
+    distances = [one.distances[:most] for one in found.founds]
     reach = Reach(
-        np.array([len(one) for one in found.founds], dtype=np.int64),
-        np.concatenate([one.distances for one in found.founds]).astype(np.int16),
+        np.array(list(map(len, distances)), dtype=np.int64),
+        np.concatenate(distances).astype(np.int16),
         time.perf_counter() - started,
     )
     return reach, found
