@@ -1,11 +1,13 @@
 """order="key": hits at one distance by their keys, against brute force."""
 
 import shutil
+import threading
 
 import numpy as np
 import pytest
 
 import hashret
+from hashret import key_order
 from hashret.key_order import KeyOrder
 
 CENTRES = 8
@@ -83,15 +85,39 @@ def test_it_is_that_of_brute_force(index, codes, radius, limit, where):
         assert of(found) == brute_force(index, code, radius, limit, where)
 
 
+def ranks_are_listed(index):
+    listing = index.reader.key_order._listing
+    if listing is not None:
+        listing.join(60)
+        assert index.reader.key_order._listing is None
+
+
+def test_ranks_of_an_older_copy_are_not_taken(index, codes, monkeypatch):
+    """They are listed beside the queries; meanwhile another copy may be put in its place."""
+    order = index.reader.key_order
+    go_on, plain = threading.Event(), key_order.ranks_by_key
+    monkeypatch.setattr(key_order, "ranks_by_key", lambda store: (go_on.wait(60), plain(store))[1])
+    for code in codes[:200]:
+        index.query_code(code, None, 7, order="key")
+        if order._listing is not None:
+            break
+    listing = order._listing
+    order._generation += 1000  # as if what was there before had been newer
+    assert of(index.query_code(codes[0], None, 7, order="key"))
+    go_on.set()
+    listing.join(60)
+    assert not len(order._ranks)
+
+
 def test_it_stays_so_whether_keys_are_read_or_their_ranks_known(index, codes, keys, monkeypatch):
     listed = []
     plain = KeyOrder._list
-    monkeypatch.setattr(
-        KeyOrder, "_list", lambda self, store: (listed.append(1), plain(self, store))
-    )
+    monkeypatch.setattr(KeyOrder, "_list", lambda self, path: (listed.append(1), plain(self, path)))
     for turn, code in enumerate(codes[100:160]):
         assert of(index.query_code(code, None, 7, order="key")) == brute_force(index, code, None, 7)
+        ranks_are_listed(index)
         if turn == 30:  # rows of which no rank is known
+            assert len(index.reader.key_order._ranks) > 2000
             index.add_codes(codes[:300] ^ 1, [f"{key}!" for key in keys[:300]])
     assert listed
 
