@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from os import sysconf
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from hashret.ordering import Refinement
 
 BATCH = 1000
 LIMIT = 10
+WARM = 50
 KINDS: dict[str, dict[str, Any]] = {
     "10 nearest": {"limit": LIMIT},
     "100 nearest": {"limit": 100},
@@ -98,7 +100,13 @@ def fan_out(ray: Any, cluster: Path, codes: Any, shards: list[int]) -> list[dict
             items = len(shard)
             alone = _each(lambda code, one=shard: one.query_code(code, order="key"), codes)
         with hashret.open_cluster(place) as asked:
+            for code in codes[:WARM]:
+                asked.query_code(code)
+            pids = [one["pid"] for one in asked.replicas.processes().values()]
+            before = _processor_seconds(pids)
             single = _each(asked.query_code, codes)
+            after = _processor_seconds(pids)
+            within = _percentiles([_slowest(asked, code) for code in codes])
             trips = _each(lambda _, one=asked: one._all("n_bits"), codes)
             batches = [
                 seconds(
@@ -119,6 +127,10 @@ def fan_out(ray: Any, cluster: Path, codes: Any, shards: list[int]) -> list[dict
                 "shard_alone": alone,
                 "empty_round": trips,
                 "single": single,
+                "in_readers": within,
+                "processor_seconds": {
+                    name: (after[name] - before[name]) / (len(codes) + WARM) for name in after
+                },
                 "batch_seconds": float(np.median(batches)),
                 "batch": len(codes[:BATCH]),
                 "steps": steps,
@@ -144,11 +156,30 @@ def _steps(asked: Any, codes: Any) -> dict[str, float]:
 
 
 def _each(ask: Callable[[Any], Any], codes: Any) -> dict[str, float]:
-    for code in codes[:50]:
+    for code in codes[:WARM]:
         ask(code)
-    times = np.array([seconds(lambda code=code: ask(code)) for code in codes]) * 1e3
+    return _percentiles([seconds(lambda code=code: ask(code)) for code in codes])
+
+
+def _percentiles(times: list[float]) -> dict[str, float]:
     points = {"p50_ms": 50, "p90_ms": 90, "p99_ms": 99, "p999_ms": 99.9}
-    return {name: float(np.percentile(times, share)) for name, share in points.items()}
+    return {name: float(np.percentile(times, share)) * 1e3 for name, share in points.items()}
+
+
+def _slowest(asked: Any, code: Any) -> float:
+    """Seconds that the slowest of the shards takes for a code, as its reader measures them."""
+    question = Question(code[None], None, LIMIT, None, _by_key())
+    return max(one.seconds for one in asked._answers(question, False)[0].values())
+
+
+def _processor_seconds(readers: list[int]) -> dict[str, float]:
+    """What who asks, and the readers, have taken of processors so far."""
+    return {"asking": process_time(), "reading": sum(map(_taken_by, readers))}
+
+
+def _taken_by(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / sysconf("SC_CLK_TCK")
 
 
 def bounds_forced(asked: Any, codes: Any) -> list[dict[str, Any]]:

@@ -98,13 +98,15 @@ def _fanout(facts: dict[str, Any]) -> str:
     rows = [
         f"| {one['shards']} | {one['items_a_shard']:,} | {_times(one['shard_alone'])} | "
         f"{_times(one['empty_round'])} | {_times(one['single'])} | "
+        f"{one['processor_seconds']['asking'] * 1e3:.1f} + "
+        f"{one['processor_seconds']['reading'] * 1e3:.1f} ms | "
         f"{one['batch'] / one['batch_seconds']:,.0f} |"
         for one in facts["fanout"]
     ]
     return _table(
         "| shards | items of each | one shard in process, p50, p99 | a round that asks nothing | "
-        "a query by its code | batches, queries/s |",
-        "|---:|---:|---:|---:|---:|---:|",
+        "a query by its code | of processors, asking + reading | batches, queries/s |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
         rows,
     )
 
