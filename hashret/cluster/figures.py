@@ -20,11 +20,14 @@ class Figures:
     Attributes:
         code_bytes: of codes and tables, for each item.
         item_bytes: of everything on disk, for each item.
-        search: (codes, seconds that half take at most, seconds that 99 of 100 take), by codes.
-        round_seconds: of a round of no shards.
-        shard_seconds: that each shard adds to a round.
-        tail_seconds: of the root of the number of shards, by which 99 of 100 rounds take longer
-            than half of them do at most.
+        search: (codes, seconds that half take at most, seconds that 99 of 100 take), by codes, of
+            queries one after the other in one process.
+        one_codes: of the one shard that queries were put to.
+        one_half: seconds that half of the queries to this shard take at most, all in all.
+        one_most: seconds that 99 of 100 of them take.
+        front_seconds: of a processor, to put a query to one shard and read its answer.
+        shard_seconds: the same, for each shard more.
+        reader_seconds: of a processor, that this shard's reader takes for a query.
         batch_seconds: of a shard, to search for one of many codes, twice: see ``rounds``.
         hit_seconds: of a shard, to read and send a hit of one of many codes.
         merge_seconds: to join the answer to a query.
@@ -33,9 +36,12 @@ class Figures:
     code_bytes: float
     item_bytes: float
     search: tuple[tuple[float, float, float], ...]
-    round_seconds: float
+    one_codes: float
+    one_half: float
+    one_most: float
+    front_seconds: float
     shard_seconds: float
-    tail_seconds: float
+    reader_seconds: float
     batch_seconds: float
     hit_seconds: float
     merge_seconds: float
@@ -49,27 +55,20 @@ class Figures:
         """
         try:
             runs = cluster["fanout"]
-            slope, start = _line(
-                [(one["shards"], one["empty_round"]["p50_ms"] / 1e3) for one in runs]
-            )
-            tails = [
-                (one["empty_round"]["p99_ms"] - one["empty_round"]["p50_ms"])
-                / 1e3
-                / math.sqrt(one["shards"])
-                for one in runs
-            ]
+            one = next(run for run in runs if run["shards"] == 1)
+            asking = [(run["shards"], run["processor_seconds"]["asking"]) for run in runs]
             alone = sorted(
                 (
-                    float(one["items_a_shard"]),
-                    one["shard_alone"]["p50_ms"] / 1e3,
-                    one["shard_alone"]["p99_ms"] / 1e3,
+                    float(run["items_a_shard"]),
+                    run["shard_alone"]["p50_ms"] / 1e3,
+                    run["shard_alone"]["p99_ms"] / 1e3,
                 )
-                for one in runs
+                for run in runs
             )
             large = [
-                (one["codes"], one["p50"], one["p99"])
-                for one in search["searches"]
-                if one["query"] == "10 nearest" and "p99" in one
+                (run["codes"], run["p50"], run["p99"])
+                for run in search["searches"]
+                if run["query"] == "10 nearest" and "p99" in run
             ]
             # Beyond what was searched here, a query reads its hits as it does here.
             reading = alone[-1][1]
@@ -78,13 +77,13 @@ class Figures:
                 for codes, p50, p99 in large
                 if codes > alone[-1][0]
             ]
-            least = min(search["bytes_a_code"], key=lambda one: one["bytes"])
+            least = min(search["bytes_a_code"], key=lambda run: run["bytes"])
             code_bytes = least["bytes"] * bits / least["bits"]
-            steps = [one["steps"] for one in runs]
-            searches = [2 * one["reach"] / run["batch"] for one, run in _pairs(steps, runs)]
+            steps = [run["steps"] for run in runs]
+            searches = [2 * step["reach"] / run["batch"] for step, run in _pairs(steps, runs)]
             hits = [
-                max(one["answer"] - one["reach"], 0.0) * run["shards"] / one["hits"]
-                for one, run in _pairs(steps, runs)
+                max(step["answer"] - step["reach"], 0.0) * run["shards"] / step["hits"]
+                for step, run in _pairs(steps, runs)
             ]
             return cls(
                 # A code of twice the length has twice as many tables.
@@ -93,14 +92,19 @@ class Figures:
                 + (code_bytes - least["bytes"])
                 + (bits - least["bits"]) / 8,
                 search=(*alone, *beyond),
-                round_seconds=max(start, 1e-4),
-                shard_seconds=max(slope, 1e-6),
-                tail_seconds=max(median(tails), 0.0),
+                one_codes=float(one["items_a_shard"]),
+                one_half=one["single"]["p50_ms"] / 1e3,
+                one_most=one["single"]["p99_ms"] / 1e3,
+                front_seconds=one["processor_seconds"]["asking"],
+                shard_seconds=max(_slope(asking), 1e-6),
+                reader_seconds=one["processor_seconds"]["reading"],
                 batch_seconds=median(searches),
                 hit_seconds=median(hits),
-                merge_seconds=min(one["merge"] / run["batch"] for one, run in _pairs(steps, runs)),
+                merge_seconds=min(
+                    step["merge"] / run["batch"] for step, run in _pairs(steps, runs)
+                ),
             )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, StopIteration) as error:
             raise UsageError(
                 f"The measured figures are not whole ({error!r}): run scripts/bench_cluster."
             ) from error
@@ -120,9 +124,22 @@ class Figures:
         half, most = (a * (max(b, 1e-9) / a) ** share for a, b in zip(first, second, strict=True))
         return half, max(half, most)
 
-    def late(self, shards: int) -> float:
-        """Seconds by which 99 of 100 rounds take longer: what delays single calls evens out."""
-        return self.tail_seconds * math.sqrt(shards)
+    def call(self, codes: float) -> tuple[float, float]:
+        """Seconds that half, and 99 of 100, of the queries to one shard of so many codes take.
+
+        That is what those to the measured shard took, and by how much longer a larger one searches.
+        """
+        more = [
+            here - there
+            for here, there in zip(self.shard(codes), self.shard(self.one_codes), strict=True)
+        ]
+        half = max(self.one_half + more[0], self.front_seconds)
+        return half, max(half, self.one_most + more[1])
+
+    def read(self, codes: float) -> float:
+        """Seconds of a processor that a reader of so many codes takes for a query."""
+        more = mean(*self.shard(codes)) - mean(*self.shard(self.one_codes))
+        return max(self.reader_seconds + more, self.reader_seconds / 4)
 
     def batched(self, codes: float, hits: float) -> float:
         """Seconds of a shard for each more code of a batch, of which it reads so many hits.
@@ -179,20 +196,22 @@ class Checked:
 def check(cluster: Mapping[str, Any], figures: Figures) -> list[Checked]:
     """Single queries of 1, 2, 4, ... shards on the machine that they were measured on.
 
-    Predicted from rounds that ask nothing and from shards asked in their own process: the shards
-    share its processors, so that some wait for others.
+    Predicted from those of one shard, and from what the search of smaller ones takes in a process
+    of its own. The shards share the processors of this machine, and so does who asks: what is done
+    for each more keeps them busy for so much longer.
     """
     cores = cluster["machine"]["cores"]
     found = []
     for run in cluster["fanout"]:
-        shards = run["shards"]
-        turns = -(-shards // cores)
-        half, most = figures.shard(run["items_a_shard"])
-        asking = figures.round_seconds + figures.shard_seconds * shards + figures.merge_seconds
-        usual = asking + (turns - 1) * half + slowest_of(half, most, min(shards, cores), 0.5)
-        late = asking + figures.late(shards) + (turns - 1) * mean(half, most)
-        late += slowest_of(half, most, shards, 0.99)
-        for what, predicted in (("p50", usual), ("p99", late)):
+        shards, codes = run["shards"], run["items_a_shard"]
+        work = figures.shard_seconds + figures.read(codes)
+        more = (shards - 1) * max(figures.shard_seconds, work / cores)
+        half, most = figures.call(codes)
+        together = min(shards, cores)
+        for what, predicted in (
+            ("p50", slowest_of(half, most, together, 0.5) + more),
+            ("p99", slowest_of(half, most, shards, 0.99) + more),
+        ):
             measured = run["single"][f"{what}_ms"] / 1e3
             found.append(Checked(shards, what, predicted, measured))
     return found
@@ -202,10 +221,9 @@ def _pairs(steps: Sequence[Any], runs: Sequence[Any]) -> Iterator[tuple[Any, Any
     return zip(steps, runs, strict=True)
 
 
-def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Slope and start of the line nearest to points."""
+def _slope(points: Sequence[tuple[float, float]]) -> float:
+    """That of the line nearest to points."""
     n = len(points)
     middle_x, middle_y = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
     spread = sum((x - middle_x) ** 2 for x, _ in points)
-    slope = sum((x - middle_x) * (y - middle_y) for x, y in points) / spread if spread else 0.0
-    return slope, middle_y - slope * middle_x
+    return sum((x - middle_x) * (y - middle_y) for x, y in points) / spread if spread else 0.0

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hashret.cluster.figures import Figures, mean, slowest_of
+from hashret.cluster.figures import Figures, slowest_of
 from hashret.cluster.layout import MOST_SHARDS
 from hashret.errors import HashretError, UsageError
 
@@ -137,16 +137,17 @@ def _sizes(goal: Goal, node: Node, figures: Figures, largest: float) -> list[Pla
 def _sized(goal: Goal, node: Node, figures: Figures, shards: int, window: float) -> Plan | None:
     """What so many shards take; None where no number of fronts keeps up."""
     codes = goal.items / shards
-    half, most = figures.shard(codes)
+    half, most = figures.call(codes)
     reading = node.disk_read * HITS / shards
     half, most = half + reading, most + reading
-    ask = figures.shard_seconds * shards
+    others = figures.shard_seconds * (shards - 1)
+    ask = figures.front_seconds + others
     fronts = _fronts(goal, figures, ask, window)
     if fronts is None:
         return None
     batch = max(1.0, goal.qps / fronts * window)
     more = (batch - 1) * (figures.batched(codes, HITS * SENT / shards) + reading)
-    call = figures.shard_seconds + mean(half, most) + more
+    call = figures.read(codes) + reading + more
     batches = goal.qps / batch
     readers = max(goal.replicas, math.ceil(batches * call / BUSY))
     memory = goal.items * figures.code_bytes * goal.replicas
@@ -159,11 +160,11 @@ def _sized(goal: Goal, node: Node, figures: Figures, shards: int, window: float)
     )
     load = batches / readers * call
     queue = load / (2 * (1 - load)) * call
-    joining = figures.round_seconds + ask + batch * figures.merge_seconds
+    joining = others + (batch - 1) * figures.merge_seconds
     parts = {
         "gathering": window,
         "network": node.trip,
-        "asking and joining": joining + figures.late(shards),
+        "asking the other shards": joining,
         "waiting for readers": queue * math.log(100),
         "the others of the batch": more,
         "the slowest shard": slowest_of(half, most, shards, 0.99),
