@@ -138,3 +138,7 @@ def error_of(kind: object, message: str) -> HashretError | None:
     if known is UnknownFormatError:
         known = DamagedIndexError
     return known(message)
+
+
+ASKED_WRONGLY = (UsageError, InputError, KeyNotFoundError, EncoderMismatchError)
+"""Errors of a question: whoever else is asked would raise them too."""

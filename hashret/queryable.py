@@ -178,6 +178,13 @@ class QueryableIndex(Queries):
 
     @property
     @_asked_again
+    def knows_sources(self) -> bool:
+        """Whether it is known of some items where their values can be read again."""
+        with self._reader.state():
+            return bool(self._store.sources())
+
+    @property
+    @_asked_again
     def keeps_vectors(self) -> bool:
         """Whether the features of its items are kept, for :meth:`vectors` and re-ranking."""
         with self._reader.state():

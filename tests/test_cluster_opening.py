@@ -140,6 +140,7 @@ def test_a_folder_is_still_opened_as_an_index(cluster):
 
 TELLING = """
 import sys, time
+import hashret
 from hashret.cluster.connecting import connect
 ray = connect(sys.argv[1])
 
@@ -154,12 +155,19 @@ try:
 except ray.exceptions.RayActorError:
     print("died", file=sys.stderr)
 time.sleep(3)  # Ray tells of it by and by
+connect(sys.argv[1])
+connect("auto")
+try:
+    connect("elsewhere:6379")
+except hashret.UsageError as error:
+    print(error, file=sys.stderr)
 print("a result")
 """
 
 
-def test_what_befalls_processes_is_not_among_results(ray_cluster):
+def test_what_befalls_processes_is_not_among_results_and_another_ray_is_refused(ray_cluster):
     command = [sys.executable, "-c", TELLING, ray_cluster.address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "died" in done.stderr
     assert done.stdout == "a result\n"
+    assert f"connected to {ray_cluster.address}" in done.stderr

@@ -1,9 +1,11 @@
 """A cluster answers as one index does, whole or not at all."""
 
 import os
+import shutil
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ from cluster_fixtures import made_index, split, tied_vectors
 
 import hashret
 from hashret.cluster import replicas as replicas_module
+from hashret.cluster.actors import Refusal
+from hashret.cluster.resharding import reshard
+from hashret.cluster.storage import ClusterStorage
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -191,6 +196,72 @@ def test_killed_readers_are_stood_in_for_and_come_back(cluster, index):
     all_readers(cluster)
 
 
+def test_a_reader_that_hangs_is_ended_and_stood_in_for(cluster, index, monkeypatch):
+    monkeypatch.setattr(replicas_module, "SILENT_SECONDS", 3.0)
+    before = all_readers(cluster)
+    shard = cluster.layout.folders()[0]
+    value = np.zeros(6, np.float32)
+    right = hits(index.query(value, limit=20, order="key"))
+    for _ in range(2):  # each replica has answered
+        assert hits(cluster.query(value, limit=20)) == right
+    hung = before[shard, 0]["pid"]
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        for _ in range(4):
+            assert hits(cluster.query(value, limit=20)) == right
+        assert all_readers(cluster)[shard, 0]["pid"] != hung
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(hung, signal.SIGKILL)
+
+
+def test_what_one_reader_cannot_do_another_is_asked(cluster):
+    asked = []
+
+    def ask(reader):
+        asked.append(reader)
+        if len(asked) == 1:
+            return cluster._ray.put(Refusal("HashretError", "The disk is full."))
+        return reader.ask.remote("n_bits")
+
+    assert cluster.replicas.ask({2: ask}) == ({2: 16}, ())
+    assert len(asked) == 2
+    refused = cluster._ray.put(Refusal("HashretError", "The disk is full."))
+    with pytest.raises(hashret.HashretError, match="disk is full"):
+        cluster.replicas.ask({2: lambda _: refused})
+    assert cluster.replicas.ask({2: lambda _: refused}, partial=True)[1] == ("shards-1/00002",)
+
+
+def test_shards_that_were_spread_anew_meanwhile_are_asked(index, tmp_path):
+    place = split(index, tmp_path / "cluster", 2)
+    value = np.zeros(6, np.float32)
+    right = hits(index.query(value, limit=30, order="key"))
+    with hashret.open_cluster(place) as cluster:
+        for shards in (3, 1):
+            assert hits(cluster.query(value, limit=30)) == right
+            reshard(ClusterStorage.at(place), shards)
+            assert hits(cluster.query(value, limit=30)) == right
+            assert (cluster.layout.shards, len(cluster)) == (shards, len(index))
+        replicas_module.stop_readers(cluster._ray, cluster.path)
+
+
+def test_a_cluster_that_was_made_anew_is_not_asked_for_codes_of_the_old(index, tmp_path):
+    place = split(index, tmp_path / "cluster", 2)
+    value = np.zeros(6, np.float32)
+    with hashret.open_cluster(place) as cluster:
+        cluster.query(value)
+        shutil.rmtree(place)
+        items = [(f"v{n}", row) for n, row in enumerate(tied_vectors(seed=3))]
+        with hashret.create(tmp_path / "new", items, 16, epochs=1, random_state=1) as new:
+            split(new, place, 2)
+        for partial in (False, True):
+            with pytest.raises(hashret.IndexNotFoundError, match="made anew"):
+                cluster.query(value, partial=partial)
+    with hashret.open_cluster(place) as cluster:
+        assert len(cluster.query(value)) == 10
+        replicas_module.stop_readers(cluster._ray, cluster.path)
+
+
 def test_a_shard_that_is_nowhere_is_named_or_waited_for(place, index, monkeypatch):
     import ray
 
@@ -207,6 +278,7 @@ def test_a_shard_that_is_nowhere_is_named_or_waited_for(place, index, monkeypatc
         assert error.value.shards == (name,)
         found = cluster.query(value, limit=None, radius=16, partial=True)
         assert found.missing_shards == (name,)
+        assert cluster.fields_of_shards(partial=True) == ["n", "third"]
         assert {hit.key for hit in found} == {
             key for key in index if cluster.layout.shard_of(key) != shard
         }
@@ -220,10 +292,16 @@ def test_a_node_that_dies_while_it_is_asked_costs_no_answer(cluster, index, ray_
     values = tied_vectors(20, seed=12)
     expected = [hits(one) for one in index.query_many(values, order="key")]
     assert [hits(one) for one in cluster.query_many(values)] == expected
+    before = all_readers(cluster)
     node = next(iter(ray_cluster.worker_nodes))
     killer = threading.Timer(0.3, lambda: ray_cluster.remove_node(node, allow_graceful=False))
     killer.start()
     started = time.monotonic()
     while killer.is_alive() or time.monotonic() - started < 2:
         assert [hits(one) for one in cluster.query_many(values)] == expected
+    while len(found := cluster.replicas.processes()) < len(before):
+        assert time.monotonic() - started < 120
+        assert [hits(one) for one in cluster.query_many(values)] == expected
+    for shard in cluster.layout.folders():
+        assert found[shard, 0]["node"] != found[shard, 1]["node"]
     assert [hits(one) for one in cluster.query_many(values)] == expected

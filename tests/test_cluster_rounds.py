@@ -44,7 +44,8 @@ def question_of(index, limit=10, where=None, order="key", rerank=False, shortlis
     encoder = index.encoder.runtime
     logits = encoder.logits(rows) if order == "certainty" else None
     wanted = refined(logits, rows if rerank else None, limit, shortlist, by_key=True)
-    return Question(encoder.encode(rows), None, limit, where, wanted)
+    codes = encoder.encode(rows)
+    return Question(codes, None, limit, where, wanted, encoder=index.fingerprint)
 
 
 def asked(shards, question, known=None):

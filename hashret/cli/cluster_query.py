@@ -52,7 +52,8 @@ def query(
     check_asked(asked)
     warnings_to_stderr()
     with ClusterIndex(storage_named(name), replicas, address) as cluster:
-        write_answers(context, cluster, asked, partial=partial)
+        fields = cluster.fields_of_shards(partial=partial)
+        write_answers(context, cluster, asked, fields=fields, partial=partial)
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -155,6 +155,7 @@ def write_answers(
     asked: Mapping[str, Any],
     *,
     answered: Callable[[Result, str | None], None] = lambda *_: None,
+    fields: Sequence[str] | None = None,
     **more: Any,
 ) -> None:
     """Ask an index, or what has its methods, and write what it answers.
@@ -164,6 +165,7 @@ def write_answers(
         index: is asked.
         asked: the options of :func:`asking_options`, and ``value``.
         answered: told of the one answer, where there is but one, and of what was looked for.
+        fields: names of columns; None for those of all fields of the index.
         more: arguments of the query methods.
     """
     output = Output.of(context)
@@ -179,14 +181,14 @@ def write_answers(
         *(["flipped"] if asked["explain"] else []),
     ]
     failed: list[str] = []
-    fields = index.field_names
+    names = index.field_names if fields is None else list(fields)
     ask = _Asking(index, {**wanted, **more}, explain=asked["explain"])
     if asked["value"] == "-":
-        output.write(ask.lines(stdin_lines(), failed), ["query", *columns], fields)
+        output.write(ask.lines(stdin_lines(), failed), ["query", *columns], names)
     else:
         result, shown = ask.once(asked)
         answered(result, shown)
-        output.write(ask.rows(result), columns, fields)
+        output.write(ask.rows(result), columns, names)
     if failed:
         say(f"{len(failed):,} line{'s' * (len(failed) > 1)} could not be answered.")
         context.exit(1)

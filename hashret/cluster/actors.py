@@ -17,7 +17,12 @@ import numpy as np
 from hashret.cluster.answers import Question, Reach, ShardAnswer
 from hashret.cluster.storage import ClusterStorage
 from hashret.columns import Nearest
-from hashret.errors import DamagedIndexError, HashretError
+from hashret.errors import (
+    ASKED_WRONGLY,
+    DamagedIndexError,
+    HashretError,
+    IndexNotFoundError,
+)
 from hashret.index import Index
 from hashret.search.threads import set_threads
 from hashret.store import StoredItem
@@ -36,10 +41,12 @@ class Refusal:
     Attributes:
         kind: the name of its class in :mod:`hashret.errors`.
         message: what it says.
+        key: that no item has, of a ``KeyNotFoundError``.
     """
 
     kind: str
     message: str
+    key: str | None = None
 
 
 class ShardReader:
@@ -53,6 +60,9 @@ class ShardReader:
         self._folder = folder
         self._index: Index | None = None
         self._reached: tuple[int, Nearest | None] = 0, None
+
+    def alive(self) -> None:
+        """Say so, whatever else it is doing."""
 
     def answer(self, question: Question) -> ShardAnswer | Refusal:
         """The hits of a batch of codes."""
@@ -116,13 +126,16 @@ class ShardReader:
         try:
             try:
                 return ask(self._newest())
-            except DamagedIndexError:
-                # A copy may be damaged where the original is whole.
-                self._storage.discard(self._folder)
+            except ASKED_WRONGLY:
+                raise
+            except HashretError as error:
+                # A copy may be damaged where the original is whole; or another shard lies there.
+                if isinstance(error, DamagedIndexError):
+                    self._storage.discard(self._folder)
                 self._close()
                 return ask(self._newest())
         except HashretError as error:
-            return Refusal(type(error).__name__, str(error))
+            return Refusal(type(error).__name__, str(error), getattr(error, "key", None))
 
     def _newest(self) -> Index:
         path = self._storage.reading(self._folder)
@@ -130,6 +143,7 @@ class ShardReader:
             self._close()
         if self._index is None:
             self._index = Index.open(path)
+            self._index.reader.finds_paths = False
             # What is there stays: looking through it for garbage would take a tenth of the time.
             gc.collect()
             gc.freeze()
@@ -159,6 +173,7 @@ def _patience_for(question: Question) -> AbstractContextManager[None]:
 
 
 def _answered(index: Index, question: Question, known: Nearest | None = None) -> ShardAnswer:
+    _check_encoder(index, question)
     started = time.perf_counter()
     columns = index.search_columns(
         question.codes,
@@ -173,6 +188,7 @@ def _answered(index: Index, question: Question, known: Nearest | None = None) ->
 
 
 def _nearest(index: Index, question: Question) -> tuple[Reach, Nearest]:
+    _check_encoder(index, question)
     started = time.perf_counter()
     most = question.most or 1
     found = index.nearest(question.codes, question.radius, most, question.where)
@@ -185,9 +201,19 @@ def _nearest(index: Index, question: Question) -> tuple[Reach, Nearest]:
     return reach, found
 
 
+def _check_encoder(index: Index, question: Question) -> None:
+    if index.fingerprint != question.encoder:
+        raise IndexNotFoundError(
+            f"{index.path} is of another encoder ({index.fingerprint}) than the cluster that was "
+            f"opened ({question.encoder}): it was made anew meanwhile. Open it again."
+        )
+
+
 @cache
 def remote_reader() -> Any:
     """:class:`ShardReader` as a class of actors, which Ray starts again when they die."""
     import ray
 
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)(ShardReader)
+    return ray.remote(
+        num_cpus=0, max_restarts=-1, max_task_retries=0, concurrency_groups={"alive": 1}
+    )(ShardReader)

@@ -32,6 +32,7 @@ class Question:
         patience: seconds after which the condition is given up; None for never.
         bounds: of each code, where it is known how far its last hit is.
         name: of a question that is asked for distances first, by which a reader knows it again.
+        encoder: the fingerprint of that which made the codes.
     """
 
     codes: Codes
@@ -42,6 +43,7 @@ class Question:
     patience: float | None = None
     bounds: Bounds | None = None
     name: int = 0
+    encoder: str = ""
 
     @property
     def most(self) -> int | None:
@@ -194,6 +196,8 @@ def _costs(
     query: NDArray[np.int64],
     logits: NDArray[np.float32],
 ) -> NDArray[np.float64]:
+    if not shards:
+        return np.empty(0)
     found = np.concatenate([one.codes for one in shards])
     costs = np.empty(len(query))
     for q in range(len(codes)):

@@ -18,7 +18,7 @@ from hashret.cluster.replicas import Ask, Replicas
 from hashret.cluster.rounds import Rounds
 from hashret.cluster.storage import ClusterStorage
 from hashret.codes import Codes
-from hashret.errors import KeyNotFoundError, UsageError
+from hashret.errors import IndexNotFoundError, KeyNotFoundError, UsageError
 from hashret.index import Index
 from hashret.ingest import ProgressCallback, no_progress
 from hashret.ordering import Refinement
@@ -105,7 +105,7 @@ class ClusterIndex(Queries):
 
     def __contains__(self, key: object) -> bool:
         """Whether an item has this key."""
-        return isinstance(key, str) and bool(self._own(key, "__contains__", key))
+        return isinstance(key, str) and bool(self._own(key, _named("__contains__", key)))
 
     def __getitem__(self, key: str) -> StoredItem:
         """The item with this key; its row is that in its shard.
@@ -123,12 +123,8 @@ class ClusterIndex(Queries):
         return self._items(limit, where, None)
 
     def _items(self, limit: int | None, where: str | None, after: str | None) -> list[StoredItem]:
-        answers = self._ask(
-            dict.fromkeys(
-                range(self.layout.shards), lambda one: one.items.remote(limit, where, after)
-            )
-        )
-        return sorted((item for some in answers.values() for item in some), key=_key)[:limit]
+        answers = self._all_answers(lambda one: one.items.remote(limit, where, after))
+        return sorted((item for some in answers for item in some), key=_key)[:limit]
 
     def __iter__(self) -> Iterator[str]:
         """The keys in their own order; what is changed meanwhile may be among them."""
@@ -140,7 +136,17 @@ class ClusterIndex(Queries):
     @property
     def field_names(self) -> list[str]:
         """The names of all fields that an item was ever given, in alphabetical order."""
-        return sorted({name for names in self._all("field_names") for name in names})
+        return self.fields_of_shards()
+
+    def fields_of_shards(self, *, partial: bool = False) -> list[str]:
+        """The same; ``partial`` leaves out what only shards know that cannot be reached."""
+        names = self._all("field_names", partial=partial)
+        return sorted({name for own in names for name in own})
+
+    @property
+    def knows_sources(self) -> bool:
+        """Whether it is known of some items where their values can be read again."""
+        return any(self._all("knows_sources"))
 
     @property
     def keeps_vectors(self) -> bool:
@@ -175,6 +181,7 @@ class ClusterIndex(Queries):
             if found is not None:
                 found.close()
             found = self._shards[shard] = Index.open(path)
+            found.reader.finds_paths = False
         return found
 
     def outliers(
@@ -237,7 +244,9 @@ class ClusterIndex(Queries):
         if not len(codes):
             return []
         started = time.perf_counter()
-        question = Question(codes, radius, limit, where, refinement, patience_left())
+        question = Question(
+            codes, radius, limit, where, refinement, patience_left(), encoder=self.fingerprint
+        )
         if self.rounds.bounds_pay(question):
             bounded = self._bounded(replace(question, name=secrets.randbits(62) + 1), partial)
             answers, missing = self._answers(bounded, partial)
@@ -296,10 +305,9 @@ class ClusterIndex(Queries):
     ) -> tuple[dict[int, Any], tuple[str, ...]]:
         large = question.codes.nbytes >= _SENT_BYTES
         sent: Any = self._ray.put(question) if large else question
-        return self.replicas.ask(
-            dict.fromkeys(
-                range(self.layout.shards), lambda reader: getattr(reader, name).remote(sent)
-            ),
+        return self._asked(
+            lambda: range(self.layout.shards),
+            lambda reader: getattr(reader, name).remote(sent),
             partial=partial,
             again=question.bounds is not None,
         )
@@ -307,12 +315,11 @@ class ClusterIndex(Queries):
     # Shards
 
     def _item(self, key: str, *, with_vector: bool = False) -> Any:
-        shard = self._shard_of(key)
-        return self._ask({shard: lambda one: one.item.remote(key, with_vector=with_vector)})[shard]
+        return self._own(key, lambda one: one.item.remote(key, with_vector=with_vector))
 
-    def _own(self, key: str, name: str, *arguments: Any) -> Any:
-        shard = self._shard_of(key)
-        return self._ask({shard: _named(name, *arguments)})[shard]
+    def _own(self, key: str, ask: Ask) -> Any:
+        answers, _ = self._asked(lambda: [self._shard_of(key)], ask)
+        return next(iter(answers.values()))
 
     def _shard_of(self, key: object) -> int:
         if not isinstance(key, str):
@@ -324,13 +331,33 @@ class ClusterIndex(Queries):
                 f"No item has the key {key!r}, which is no Unicode text."
             ) from None
 
-    def _all(self, name: str, *arguments: Any) -> list[Any]:
-        asked = dict.fromkeys(range(self.layout.shards), _named(name, *arguments))
-        answers = self._ask(asked)
-        return [answers[shard] for shard in range(self.layout.shards)]
+    def _all(self, name: str, *, partial: bool = False) -> list[Any]:
+        return self._all_answers(_named(name), partial=partial)
 
-    def _ask(self, questions: dict[int, Ask]) -> dict[int, Any]:
-        return self.replicas.ask(questions)[0]
+    def _all_answers(self, ask: Ask, *, partial: bool = False) -> list[Any]:
+        answers, _ = self._asked(lambda: range(self.layout.shards), ask, partial=partial)
+        return [answers[shard] for shard in sorted(answers)]
+
+    def _asked(
+        self, shards: Callable[[], Iterable[int]], ask: Ask, **how: bool
+    ) -> tuple[dict[int, Any], tuple[str, ...]]:
+        """Ask the shards that there are now: others, where the items were spread anew."""
+        try:
+            return self.replicas.ask(dict.fromkeys(shards(), ask), **how)
+        except IndexNotFoundError:
+            if not self._spread_anew():
+                raise
+            return self.replicas.ask(dict.fromkeys(shards(), ask), **how)
+
+    def _spread_anew(self) -> bool:
+        """Turn to other shards of the same encoder, where there are others now."""
+        layout = self._storage.layout()
+        if layout == self.layout or layout.encoder != self.layout.encoder:
+            return False
+        self.replicas.end()
+        self.layout, self.rounds = layout, Rounds(layout.shards)
+        self.replicas = self.replicas.of(layout.folders())
+        return True
 
 
 def _key(item: StoredItem) -> str:

@@ -13,6 +13,8 @@ NAMESPACE = "hashret"
 CLIENT = "ray://"
 
 _connecting = threading.Lock()
+_ours: tuple[str, str] | None = None
+"""The job that this process is on the Ray that it connected to, and the address of that."""
 
 
 def connect(address: str | None) -> Any:
@@ -25,13 +27,28 @@ def connect(address: str | None) -> Any:
 
     Raises:
         UsageError: Ray is not installed.
+        UsageError: this process is part of another Ray than that at the address.
         HashretError: there is no Ray at the address.
     """
+    global _ours
     with _connecting:
         ray = _imported()
         if not ray.is_initialized():
-            _start(ray, address or os.environ.get("RAY_ADDRESS"))
+            address = address or os.environ.get("RAY_ADDRESS")
+            _start(ray, address)
+            _ours = _job(ray), address or ""
+        elif address not in (None, "auto") and _ours is not None:
+            job, connected_to = _ours
+            if job == _job(ray) and connected_to not in (address, "auto"):
+                raise UsageError(
+                    f"This process is connected to {connected_to or 'a Ray of its own'}, and can "
+                    f"be to one Ray at a time: call ray.shutdown() before it asks at {address}."
+                )
     return ray
+
+
+def _job(ray: Any) -> str:
+    return str(ray.get_runtime_context().get_job_id())
 
 
 def _imported() -> Any:

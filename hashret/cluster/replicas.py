@@ -11,7 +11,14 @@ from typing import Any
 
 from hashret.cluster.actors import Refusal, remote_reader
 from hashret.cluster.connecting import NAMESPACE, first_line
-from hashret.errors import HashretError, ShardUnavailableError, error_of
+from hashret.errors import (
+    ASKED_WRONGLY,
+    HashretError,
+    IndexNotFoundError,
+    KeyNotFoundError,
+    ShardUnavailableError,
+    error_of,
+)
 
 RECOVERY_SECONDS = 60.0
 """How long a shard that answers nowhere is waited for, until Ray has started a reader again."""
@@ -20,6 +27,9 @@ _PAUSE_SECONDS = 0.25
 _TOLD_SECONDS = 10.0
 _UNWELL_SECONDS = 5.0
 """A reader that failed is asked last for so long."""
+
+SILENT_SECONDS = 30.0
+"""Who is silent for so long is asked whether it is alive, and has as long to say so."""
 
 Ask = Callable[[Any], Any]
 """A reader -> the reference of what it will answer."""
@@ -49,15 +59,32 @@ class Replicas:
         self._count = replicas
         self._turn = 0
         self._unwell: dict[tuple[int, int], float] = defaultdict(float)
+        self._heard: set[tuple[int, int]] = set()
+        self._nodes: dict[tuple[int, int], str] = {}
+        nodes = self._living_nodes()
         self._readers = {
-            (shard, replica): self._reader(shard, replica)
+            (shard, replica): self._reader(shard, replica, nodes)
             for shard in range(len(folders))
             for replica in range(replicas)
         }
 
-    def _reader(self, shard: int, replica: int) -> Any:
-        nodes = sorted(node["NodeID"] for node in self._ray.nodes() if node["Alive"])
-        node = nodes[(shard + replica) % len(nodes)]
+    def of(self, folders: Sequence[str]) -> Replicas:
+        """As many readers of other shards of the cluster."""
+        return Replicas(self._ray, self._root, folders, self._count)
+
+    def end(self) -> None:
+        """End the readers, whoever else asks them."""
+        for reader in self._readers.values():
+            self._ray.kill(reader)
+
+    def _living_nodes(self) -> list[str]:
+        return sorted(node["NodeID"] for node in self._ray.nodes() if node["Alive"])
+
+    def _reader(self, shard: int, replica: int, nodes: Sequence[str]) -> Any:
+        others = {self._nodes.get((shard, one)) for one in range(self._count) if one != replica}
+        turned = [nodes[(shard + replica + step) % len(nodes)] for step in range(len(nodes))]
+        node = next((one for one in turned if one not in others), turned[0])
+        self._nodes[shard, replica] = node
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         share = -(-len(self.names) * self._count // len(nodes))
@@ -80,8 +107,8 @@ class Replicas:
     ) -> tuple[dict[int, Any], tuple[str, ...]]:
         """Put a question to one reader of each of some shards, all at the same time.
 
-        A reader that is gone is asked again elsewhere; where there is no other, until Ray has
-        started it again.
+        A reader that is gone or fails is stood in for by another; where there is no other, it is
+        waited for until Ray has started it again. One that hangs is ended.
 
         Args:
             questions: by the number of the shard.
@@ -94,7 +121,7 @@ class Replicas:
 
         Raises:
             ShardUnavailableError: a shard does not answer, and ``partial`` is False.
-            HashretError: what a shard refused, for it would refuse it elsewhere too.
+            HashretError: what is wrong with the question, or what all readers of a shard say.
         """
         answers: dict[int, Any] = {}
         missing: list[int] = []
@@ -106,31 +133,35 @@ class Replicas:
             self._send(shard, questions[shard], tried, waiting)
         failure: Exception | None = None
         while waiting:
-            done, _ = self._ray.wait(list(waiting), num_returns=1)
+            done, _ = self._ray.wait(list(waiting), num_returns=1, timeout=SILENT_SECONDS)
+            if not done:
+                self._end_hung(list(waiting.values()))
             for reference in done:
                 shard, replica = waiting.pop(reference)
                 try:
-                    answer = self._ray.get(reference)
-                except self._ray.exceptions.RayTaskError as error:
-                    raise HashretError(
-                        f"{self.names[shard]} met an error it does not know: {error.cause!r}."
-                    ) from error
+                    answers[shard] = self._answer(shard, reference)
+                    self._heard.add((shard, replica))
+                    continue
+                except ASKED_WRONGLY:
+                    raise
                 except self._ray.exceptions.RayError as error:
                     failure = error
-                    self.retried += 1
-                    self._unwell[shard, replica] = time.monotonic() + _UNWELL_SECONDS
-                    if len(tried[shard]) >= self._count:
-                        if partial or time.monotonic() > latest:
-                            missing.append(shard)
-                            continue
-                        tried[shard].clear()
-                        time.sleep(_PAUSE_SECONDS)
                     self._revive(shard, replica, error)
-                    self._send(shard, questions[shard], tried, waiting)
-                    continue
-                if isinstance(answer, Refusal):
-                    raise error_of(answer.kind, answer.message) or HashretError(answer.message)
-                answers[shard] = answer
+                except HashretError as error:
+                    failure = error
+                self.retried += 1
+                self._unwell[shard, replica] = time.monotonic() + _UNWELL_SECONDS
+                if len(tried[shard]) >= self._count:
+                    if isinstance(failure, IndexNotFoundError):
+                        raise failure  # it is not out of reach, but elsewhere or gone
+                    if partial or time.monotonic() > latest:
+                        missing.append(shard)
+                        continue
+                    if isinstance(failure, HashretError):
+                        raise failure
+                    tried[shard].clear()
+                    time.sleep(_PAUSE_SECONDS)
+                self._send(shard, questions[shard], tried, waiting)
         names = tuple(self.names[shard] for shard in sorted(missing))
         if names and not partial:
             told = first_line(failure) if failure else "no answer"
@@ -141,6 +172,37 @@ class Replicas:
                 names,
             ) from failure
         return answers, names
+
+    def _answer(self, shard: int, reference: Any) -> Any:
+        try:
+            answer = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            raise HashretError(
+                f"{self.names[shard]} met an error it does not know: {error.cause!r}."
+            ) from error
+        if isinstance(answer, Refusal):
+            refusal = error_of(answer.kind, answer.message) or HashretError(answer.message)
+            if isinstance(refusal, KeyNotFoundError):
+                refusal.key = answer.key
+            raise refusal
+        return answer
+
+    def _end_hung(self, asked: Sequence[tuple[int, int]]) -> None:
+        """End those that have answered before and do not even say that they are alive.
+
+        Ray then fails what they were asked, and starts them again.
+        """
+        told = {
+            self._readers[one].alive.options(concurrency_group="alive").remote(): one
+            for one in asked
+            if one in self._heard
+        }
+        if told:
+            _, silent = self._ray.wait(
+                list(told), num_returns=len(told), timeout=SILENT_SECONDS, fetch_local=False
+            )
+            for reference in silent:
+                self._ray.kill(self._readers[told[reference]], no_restart=False)
 
     def _send(
         self,
@@ -164,7 +226,8 @@ class Replicas:
         """Start a reader anew that Ray has given up; one that is being restarted is left to it."""
         raised = self._ray.exceptions
         if isinstance(error, raised.ActorDiedError | raised.ActorUnschedulableError):
-            self._readers[shard, replica] = self._reader(shard, replica)
+            self._heard.discard((shard, replica))
+            self._readers[shard, replica] = self._reader(shard, replica, self._living_nodes())
 
     def processes(self) -> dict[tuple[str, int], dict[str, Any]]:
         """What each reader tells of its process, by shard and replica; those gone are left out."""

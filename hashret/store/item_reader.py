@@ -125,14 +125,15 @@ class ItemReader(StoreFacts):
             after: None begins with the first key.
         """
         if where is None:
+            later = "" if after is None else "where items.key > ?"  # an `or` would scan all keys
             found = self._connection.execute(
-                f"{_ITEM_SQL} where items.key > ? or ? order by items.key limit ?",
-                [after or "", after is None, -1 if limit is None else limit],
+                f"{_ITEM_SQL} {later} order by items.key limit ?",
+                [*([] if after is None else [after]), -1 if limit is None else limit],
             )
             return [stored_item(record) for record in found]
         keys = self.keys_of(self.rows_where(where))
-        later = (row for row, key in keys.items() if after is None or key > after)
-        rows = sorted(later, key=keys.__getitem__)[:limit]
+        wanted = (row for row, key in keys.items() if after is None or key > after)
+        rows = sorted(wanted, key=keys.__getitem__)[:limit]
         items = self.items_of(rows)
         return [items[row] for row in rows]
 

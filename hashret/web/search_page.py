@@ -73,14 +73,7 @@ def described(index: Index, name: str) -> dict[str, Any]:
 
 
 def _has_pictures(index: Index) -> bool:
-    if index.kind != "images":
-        return False
-    for shard, _ in index.shards_with():
-        with shard.reader.state():
-            store = shard.reader.store
-            if store.vector_length is not None or store.sources():
-                return True
-    return False
+    return index.kind == "images" and (index.keeps_vectors or index.knows_sources)
 
 
 def _reconstruction(index: Index, result: Result) -> dict[str, Any] | None:

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hashret.errors import (
-    EncoderMismatchError,
+    ASKED_WRONGLY,
     HashretError,
-    InputError,
-    KeyNotFoundError,
-    UsageError,
+    ShardUnavailableError,
 )
 from hashret.index import Index
 from hashret.store.patience import patience
@@ -25,9 +23,8 @@ from hashret.web.settings import Settings
 
 _T = TypeVar("_T")
 
-_ASKED_WRONGLY = (UsageError, InputError, KeyNotFoundError, EncoderMismatchError, Problem)
+_ASKED_WRONGLY = (*ASKED_WRONGLY, Problem)
 """Errors after which a reader is as good as before."""
-
 
 _AT_ONCE_SECONDS = 0.02
 """What the event loop may be held up by, as a rule."""
@@ -115,7 +112,7 @@ class ServedIndex:
         try:
             with self.reader() as index:
                 return question(index)
-        except _ASKED_WRONGLY:
+        except (*_ASKED_WRONGLY, ShardUnavailableError):
             raise
         except HashretError:
             self.close()

@@ -82,7 +82,7 @@ def outliers_view(index: Index, progress: ProgressCallback) -> dict[str, Any]:
     try:
         found = index.outliers(limit=MOST_OUTLIERS, progress=progress)
     except InputError as error:
-        if not any(_has_sources(shard) for shard, _ in index.shards_with()):
+        if not index.knows_sources:
             raise
         _log.warning("outliers: %s", error)  # which says where on this machine the files lie
         raise InputError(
@@ -99,11 +99,6 @@ def outliers_view(index: Index, progress: ProgressCallback) -> dict[str, Any]:
         "outliers": outliers,
         "texts": texts_of(index, [one.key for one in found]),
     }
-
-
-def _has_sources(index: Index) -> bool:
-    with index.reader.state():
-        return bool(index.reader.store.sources())
 
 
 def codes_view(index: Index) -> dict[str, Any]:

@@ -142,7 +142,9 @@ def fan_out(ray: Any, cluster: Path, codes: Any, shards: list[int]) -> list[dict
 
 def _steps(asked: Any, codes: Any) -> dict[str, float]:
     """Seconds of the steps of a batch that asks for distances first; the least of a few."""
-    question = Question(codes[:BATCH], None, LIMIT, None, _by_key(), name=1)
+    question = Question(
+        codes[:BATCH], None, LIMIT, None, _by_key(), name=1, encoder=asked.fingerprint
+    )
     found: dict[str, list[float]] = {"reach": [], "answer": [], "merge": [], "hits": []}
     for _ in range(5):
         reaches, _ = asked._round("reach", question, False)
@@ -168,7 +170,7 @@ def _percentiles(times: list[float]) -> dict[str, float]:
 
 def _slowest(asked: Any, code: Any) -> float:
     """Seconds that the slowest of the shards takes for a code, as its reader measures them."""
-    question = Question(code[None], None, LIMIT, None, _by_key())
+    question = Question(code[None], None, LIMIT, None, _by_key(), encoder=asked.fingerprint)
     return max(one.seconds for one in asked._answers(question, False)[0].values())
 
 
