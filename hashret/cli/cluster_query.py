@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -85,9 +86,13 @@ def info(context: click.Context, name: str | None, address: str | None) -> None:
 @cluster_option
 @address_option
 def stop(name: str | None, address: str | None) -> None:
-    """End the readers of a cluster, which stay on Ray otherwise."""
+    """End the readers of a cluster, which stay on Ray otherwise.
+
+    Without --address, on the Ray of this machine.
+    """
     from hashret.cluster.connecting import connect
     from hashret.cluster.replicas import stop_readers
 
-    ended = stop_readers(connect(address), storage_named(name).root)
+    root = storage_named(name).root
+    ended = stop_readers(connect(address or os.environ.get("RAY_ADDRESS") or "auto"), root)
     say(f"{ended:,} reader{'s' * (ended != 1)} ended")

@@ -303,7 +303,9 @@ class ClusterIndex(Queries):
     def _round(
         self, name: str, question: Question, partial: bool
     ) -> tuple[dict[int, Any], tuple[str, ...]]:
-        large = question.codes.nbytes >= _SENT_BYTES
+        wanted = question.refinement
+        arrays = (question.codes, wanted.logits, wanted.vectors)
+        large = sum(one.nbytes for one in arrays if one is not None) >= _SENT_BYTES
         sent: Any = self._ray.put(question) if large else question
         return self._asked(
             lambda: range(self.layout.shards),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashret.cluster.connecting import CLIENT, connect, split_address
+from hashret.cluster.failures import ray_failures
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import HashretError, error_of
 from hashret.index import Index
@@ -62,7 +65,8 @@ def open_cluster(
 
 def _fetched(ray: Any, name: str) -> ClusterStorage:
     """The storage of a cluster that this machine may not see, with what it takes to encode."""
-    place, found = ray.get(ray.remote(num_cpus=0)(_packed).remote(name))
+    with ray_failures():
+        place, found = ray.get(ray.remote(num_cpus=0)(_packed).remote(name))
     if isinstance(found, tuple):
         kind, message = found
         raise error_of(kind, message) or HashretError(message)
@@ -96,4 +100,11 @@ class _Fetched(ClusterStorage):
 
     def __init__(self, root: str, folder: Path) -> None:
         super().__init__(str(folder))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.root = root
+
+    def reading(self, folder: str, *, fresh: bool = False) -> Path:  # noqa: ARG002, of URLs
+        raise HashretError(
+            f"This reads the files of {self.root}/{folder}, which this machine does not see: run "
+            "it on a node of that Ray."
+        )
