@@ -17,6 +17,9 @@ from hashret.search import CodeIndex, Found, search_many
 SPARE_HITS = 16
 """Reading so many takes as long as to find out, in a shard, which of a ring come first by key."""
 
+RANKED_HITS = 1024
+"""So many of a ring are left for :func:`without_later_ties`, where ranks by key are known."""
+
 
 class ColumnReader(Reader):
     """A reader that also answers in columns."""
@@ -54,12 +57,14 @@ class ColumnReader(Reader):
             left = np.setdiff1d(np.arange(len(codes)), list(held))
             founds = dict(held)
             held.clear()  # what is wrong with it is not to be met again
+            ranked = bounds is not None and refinement.logits is None and self.key_order.is_listed
+            spare = RANKED_HITS if ranked else SPARE_HITS
             radii = None if bounds is None else bounds.distances[left]
             for bound in [radius] if radii is None else np.unique(radii).tolist():
                 own = left if radii is None else left[radii == bound]
                 logits = None if refinement.logits is None else refinement.logits[own]
                 question = Question(codes[own], bound, limit, logits, by_key=True)
-                cuts = (cut for cut, _ in self.cut(question, parts, allowed, SPARE_HITS))
+                cuts = (cut for cut, _ in self.cut(question, parts, allowed, spare))
                 founds |= zip(own.tolist(), cuts, strict=True)
             in_order = [founds[q] for q in range(len(codes))]
             if bounds is not None and refinement.logits is None:

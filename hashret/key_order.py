@@ -39,6 +39,11 @@ class KeyOrder:
         self._read = 0
         self._listing: Thread | None = None
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether the ranks of most rows are known."""
+        return len(self._ranks) > 0
+
     def first(self, store: ItemReader, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """The places in ``rows`` of those ``count`` whose keys come first; ``int64``, ascending.
 
