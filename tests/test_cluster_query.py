@@ -242,7 +242,10 @@ def test_shards_that_were_spread_anew_meanwhile_are_asked(index, tmp_path):
             reshard(ClusterStorage.at(place), shards)
             assert hits(cluster.query(value, limit=30)) == right
             assert (cluster.layout.shards, len(cluster)) == (shards, len(index))
-        replicas_module.stop_readers(cluster._ray, cluster.path)
+        reshard(ClusterStorage.at(place), 2)
+    with hashret.open_cluster(place) as cluster:  # ends the reader of the one shard there was
+        assert hits(cluster.query(value, limit=30)) == right
+        assert replicas_module.stop_readers(cluster._ray, cluster.path) == 2
 
 
 def test_a_cluster_that_was_made_anew_is_not_asked_for_codes_of_the_old(index, tmp_path):

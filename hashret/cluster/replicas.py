@@ -61,6 +61,7 @@ class Replicas:
         self._unwell: dict[tuple[int, int], float] = defaultdict(float)
         self._heard: set[tuple[int, int]] = set()
         self._nodes: dict[tuple[int, int], str] = {}
+        self._end_older()
         nodes = self._living_nodes()
         self._readers = {
             (shard, replica): self._reader(shard, replica, nodes)
@@ -76,6 +77,13 @@ class Replicas:
         """End the readers, whoever else asks them."""
         for reader in self._readers.values():
             self._ray.kill(reader)
+
+    def _end_older(self) -> None:
+        """End the readers of shards whose items were spread anew: they hold on to their files."""
+        own = _generation(self.names[0])
+        for name in _names(self._ray, self._root):
+            if _generation(name.removeprefix(_prefix(self._root))) < own:
+                _end(self._ray, name)
 
     def _living_nodes(self) -> list[str]:
         return sorted(node["NodeID"] for node in self._ray.nodes() if node["Alive"])
@@ -243,15 +251,28 @@ class Replicas:
 
 def stop_readers(ray: Any, root: str) -> int:
     """End all readers of the cluster at ``root``, whoever started them; returns how many."""
-    names = [
+    names = _names(ray, root)
+    for name in names:
+        _end(ray, name)
+    return len(names)
+
+
+def _names(ray: Any, root: str) -> list[str]:
+    return [
         one["name"]
         for one in ray.util.list_named_actors(all_namespaces=True)
         if one["namespace"] == NAMESPACE and one["name"].startswith(_prefix(root))
     ]
-    for name in names:
-        with suppress(ValueError):  # it has just ended
-            ray.kill(ray.get_actor(name, NAMESPACE))
-    return len(names)
+
+
+def _end(ray: Any, name: str) -> None:
+    with suppress(ValueError):  # it has just ended
+        ray.kill(ray.get_actor(name, NAMESPACE))
+
+
+def _generation(folder: str) -> int:
+    """Of the set of shards that a folder belongs to, ``shards-2/00017``."""
+    return int(folder.partition("/")[0].rpartition("-")[2])
 
 
 def _prefix(root: str) -> str:
