@@ -55,8 +55,11 @@ class PublishedStorage(ClusterStorage):
         """In another process or on another machine, it has that one's copies."""
         return type(self), (self.root,)
 
-    def layout(self) -> Layout:
+    def layout(self, *, certain: bool = False) -> Layout:
         """What ``cluster.json`` tells; where it cannot be reached, what it told before.
+
+        Args:
+            certain: where it cannot be reached, fail.
 
         Raises:
             IndexNotFoundError: there is none.
@@ -67,6 +70,8 @@ class PublishedStorage(ClusterStorage):
         try:
             content = self._remote.read(LAYOUT_FILE)
         except UnreachableError as error:
+            if certain:
+                raise
             with suppress(OSError):
                 layout = Layout.from_json(kept.read_bytes(), str(kept))
                 _log.warning("%s It is taken to be as it was.", error)
@@ -148,6 +153,14 @@ class PublishedStorage(ClusterStorage):
         """
         self._working(folder).publish(whole=whole)
         self._shard(folder).look_again()
+
+    def is_newest(self, folder: str) -> bool:
+        """Whether nobody else published a shard since :meth:`writing` or :meth:`publish` had it.
+
+        Raises:
+            HashretError: nobody can tell.
+        """
+        return self._working(folder).is_newest()
 
     def remove(self, folder: str) -> None:
         """Remove a shard, or a whole generation of them; those who read them have copies.

@@ -44,8 +44,11 @@ class ClusterStorage:
             return PublishedStorage(place)
         return ClusterStorage(str(index_folder(place)))
 
-    def layout(self) -> Layout:
+    def layout(self, *, certain: bool = False) -> Layout:  # noqa: ARG002, of URLs
         """What ``cluster.json`` tells.
+
+        Args:
+            certain: behind a URL that cannot be reached, fail rather than tell what it told before.
 
         Raises:
             IndexNotFoundError: there is none.
@@ -94,6 +97,14 @@ class ClusterStorage:
             folder: that of the shard, as the layout names it.
             whole: behind a URL, send also what is there already, which may be damaged.
         """
+
+    def is_newest(self, folder: str) -> bool:  # noqa: ARG002, of URLs
+        """Whether nobody else published a shard since :meth:`writing` or :meth:`publish` had it.
+
+        Raises:
+            HashretError: nobody can tell.
+        """
+        return True
 
     def remove(self, folder: str) -> None:
         """Remove a shard, or a whole generation of them, that the layout does not name any more.

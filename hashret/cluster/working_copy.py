@@ -105,6 +105,16 @@ class WorkingCopy:
         if before is not None:
             self._sweep(before, after)
 
+    def is_newest(self) -> bool:
+        """Whether nobody else has published the shard since this was up to date, or published.
+
+        Raises:
+            UnreachableError: nobody can tell.
+            DamagedIndexError: what tells it is damaged.
+        """
+        origin = self._origin()
+        return origin is not None and origin.leads_to(self._current())
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         with writing_cache(self._cache), locked(self._cache / "lock"):
