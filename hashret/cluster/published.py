@@ -12,7 +12,7 @@ from hashret.cluster.cache import cache_of, remove_at_once
 from hashret.cluster.cached_shard import CachedShard
 from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
 from hashret.cluster.remote_folder import RemoteFolder, UnreachableError
-from hashret.cluster.storage import ClusterStorage, no_cluster
+from hashret.cluster.storage import UNFINISHED_FILE, ClusterStorage, no_cluster
 from hashret.cluster.versions import CURRENT_FILE
 from hashret.cluster.working_copy import WorkingCopy
 from hashret.files import write_durably
@@ -88,6 +88,27 @@ class PublishedStorage(ClusterStorage):
     def write_layout(self, layout: Layout) -> None:
         """Replace ``cluster.json``; the last step of making or resharding a cluster."""
         self._remote.write(LAYOUT_FILE, layout.to_json())
+
+    def entries(self) -> list[str]:
+        """The names of what lies directly at the URL.
+
+        Raises:
+            UnreachableError: nobody can tell.
+        """
+        return self._remote.entries()
+
+    def is_unfinished(self) -> bool:
+        """Whether a run began to make a cluster here, and did not end."""
+        return self._remote.read(UNFINISHED_FILE) is not None
+
+    def note_unfinished(self) -> None:
+        """Note that a run makes a cluster here."""
+        self._remote.write(UNFINISHED_FILE, b"\n")  # some stores have no empty objects
+
+    def note_whole(self) -> None:
+        """Note that the run has ended."""
+        with suppress(UnreachableError):
+            self._remote.remove([UNFINISHED_FILE])
 
     def learned(self) -> Path:
         """A folder on this machine with the index without items; see :meth:`reading`."""

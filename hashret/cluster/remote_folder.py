@@ -110,6 +110,21 @@ class RemoteFolder:
         except OSError:
             return False
 
+    def entries(self) -> list[str]:
+        """The names of files and folders directly in it, but for unfinished files.
+
+        Raises:
+            UnreachableError: nobody can tell.
+        """
+        try:
+            with self._reached("", "listed"):
+                self._system.invalidate_cache()
+                found = [str(one).rstrip("/") for one in self._system.ls(self._root, detail=False)]
+        except FileNotFoundError:
+            return []
+        names = {one[len(self._root) :].strip("/") for one in found if one != self._root}
+        return sorted(name for name in names if not name.endswith(UNFINISHED))
+
     def names(self, folder: str) -> list[str]:
         """The files below a folder, relative to it.
 
