@@ -28,6 +28,7 @@ from hashret.errors import (
     IndexNotFoundError,
     UsageError,
 )
+from hashret.store import WriterLock
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -521,6 +522,42 @@ def test_a_shard_that_is_gone_is_not_answered_from_a_copy(node, url, end, monkey
         for fresh in (False, True, False):
             with pytest.raises(IndexNotFoundError, match=r"00003/current\.json.*Open the cluster"):
                 storage.reading(SHARD, fresh=fresh)
+
+
+def test_copies_of_shards_that_were_replaced_are_removed_unless_someone_uses_them(node, tmp_path):
+    writer, reader = node("a"), node("b")
+    writer.write_layout(LAYOUT)
+    put(writer, CODES)
+    next_one = SHARD.replace("1", "2", 1)
+    changed = reader.writing(SHARD)
+    hashret.create_from_codes(reader.writing(next_one), CODES).close()
+    reader.publish(next_one)
+    reader.reading(SHARD)
+    reader.reading(next_one)
+    moved_on(writer, None)
+    caches = tmp_path / "caches/b/clusters"
+
+    def copies():
+        return sorted(f"{path.parent.name}/{path.name}" for path in caches.glob("*/*/shards-*"))
+
+    with WriterLock(changed):
+        reader.layout()
+    assert copies() == [f"{use}/shards-{n}" for use in ("reading", "writing") for n in (1, 2)]
+    reader.layout()  # which still holds the copy that it has read
+    assert copies() == ["reading/shards-1", "reading/shards-2", "writing/shards-2"]
+    del reader
+    node("b").layout()
+    assert copies() == ["reading/shards-2", "writing/shards-2"]
+
+
+def test_copies_of_the_shards_to_come_stay(node):
+    storage = node("a")
+    storage.write_layout(LAYOUT)
+    next_one = SHARD.replace("1", "2", 1)
+    hashret.create_from_codes(storage.writing(next_one), CODES).close()
+    storage.layout()
+    storage.publish(next_one)
+    assert storage.reading(next_one).is_dir()
 
 
 def test_a_shard_that_is_back_is_read_again(node):

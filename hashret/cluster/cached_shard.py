@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hashret.cluster.cache import (
+    FETCH_LOCK,
     Held,
     locked,
     remove_at_once,
@@ -98,7 +99,7 @@ class CachedShard:
         with self._lock:
             held, self._held = self._held, None
             if held is not None:
-                with suppress(OSError), locked(self._cache / "fetch.lock"):
+                with suppress(OSError), locked(self._cache / FETCH_LOCK):
                     if held.is_there():
                         remove_at_once(held.folder)
                 held.release()
@@ -201,7 +202,7 @@ class CachedShard:
 
     def _fetch(self, version: Version, folder: Path) -> None:
         if not folder.is_dir():
-            with writing_cache(self._cache), locked(self._cache / "fetch.lock"):
+            with writing_cache(self._cache), locked(self._cache / FETCH_LOCK):
                 if not folder.is_dir():
                     near = [self._near, *(path for path in self._cache.iterdir() if path.is_dir())]
                     with unfinished_beside(folder) as unfinished:

@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hashret.cluster.cache import cache_of, remove_at_once
+from hashret.cluster.cache import cache_of, remove_at_once, remove_copies
 from hashret.cluster.cached_shard import CachedShard
 from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
 from hashret.cluster.remote_folder import RemoteFolder, UnreachableError
 from hashret.cluster.storage import UNFINISHED_FILE, ClusterStorage, no_cluster
 from hashret.cluster.versions import CURRENT_FILE
-from hashret.cluster.working_copy import WorkingCopy
+from hashret.cluster.working_copy import WorkingCopy, remove_working_copy
 from hashret.files import write_durably
 
 _log = logging.getLogger("hashret")
@@ -83,6 +83,7 @@ class PublishedStorage(ClusterStorage):
         with suppress(OSError):
             self._cache.mkdir(parents=True, exist_ok=True)
             write_durably(kept, content)
+            self._sweep(layout)
         return layout
 
     def write_layout(self, layout: Layout) -> None:
@@ -196,6 +197,18 @@ class PublishedStorage(ClusterStorage):
         named = [name for name in names if name.endswith(f"/{CURRENT_FILE}")]
         self._remote.remove(named)
         self._remote.remove([name for name in names if name not in named])
+
+    def _sweep(self, layout: Layout) -> None:
+        """Remove the copies of shards that were replaced, which nobody reads or writes."""
+        for use, remove in (("reading", remove_copies), ("writing", remove_working_copy)):
+            for place in (self._cache / use).glob("shards-*"):
+                number = place.name.removeprefix("shards-")
+                # Those of the next generation may be in the making.
+                if number.isdecimal() and int(number) < layout.generation:
+                    for shard in list(place.iterdir()):
+                        remove(shard)
+                    with suppress(OSError):
+                        place.rmdir()
 
     def _shard(self, folder: str) -> CachedShard:
         with self._lock:
