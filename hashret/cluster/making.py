@@ -70,7 +70,8 @@ def create_cluster(
 
     Its codes are learned once, from a sample; the items then go through Ray to their shards.
     Interrupted, by whatever it may be, the same call goes on where it ended: what is stored is
-    neither encoded nor stored again.
+    neither encoded nor stored again. Behind a URL, what a node stored and did not publish, which is
+    done when a run ends, goes with that node.
 
     Args:
         path: the folder of the cluster, which all nodes see, or its URL.
