@@ -1,5 +1,8 @@
 """Another number of shards: everything is kept, whatever interrupts it."""
 
+import shutil
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -9,7 +12,7 @@ from hashret.cluster.layout import shard_of
 from hashret.cluster.making import Learning, make_cluster, open_source_for
 from hashret.cluster.storage import ClusterStorage
 from hashret.encoder import SemanticHasher
-from hashret.errors import IndexLockedError
+from hashret.errors import HashretError, IndexChangedError, IndexLockedError
 from hashret.ingest import no_progress
 from hashret.store import WriterLock
 
@@ -40,8 +43,6 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def storage(made, tmp_path):
-    import shutil
-
     return ClusterStorage.at(shutil.copytree(made.root, tmp_path / "c"))
 
 
@@ -131,3 +132,124 @@ def test_nobody_may_be_writing(storage):
     with WriterLock(storage.writing("shards-1/00001")), pytest.raises(IndexLockedError):
         resharding.reshard(storage, 3)
     assert folders(storage) == ["shards-1"]
+
+
+# Others, meanwhile
+
+
+@pytest.fixture
+def node(made, tmp_path, monkeypatch):
+    """The storage of a cluster behind a URL, as a machine of this name has it."""
+    url = f"file://{tmp_path}/mnt/c"
+
+    def storage(name):
+        monkeypatch.setenv("HASHRET_CACHE", str(tmp_path / "caches" / name))
+        return ClusterStorage.at(url)
+
+    first = storage("first")
+    for folder in ("learned", *made.layout().folders()):
+        shutil.copytree(made.reading(folder), first.writing(folder))
+        first.publish(folder)
+    first.write_layout(made.layout())
+    return storage
+
+
+def meanwhile(monkeypatch, name, do, *, after=False):
+    """Something happens once when resharding calls a function of its own, or has called it."""
+    called = getattr(resharding, name)
+    left = [do]
+
+    def call(*arguments):
+        if not after and left:
+            left.pop()()
+        result = called(*arguments)
+        if after and left:
+            left.pop()()
+        return result
+
+    monkeypatch.setattr(resharding, name, call)
+
+
+@pytest.mark.parametrize("shards", [2, 3, 4])
+def test_who_comes_second_does_not_touch_what_the_first_one_made(storage, shards, monkeypatch):
+    before = held(storage)
+    lock = resharding.WriterLock
+    first = [lambda: resharding.reshard(storage, 3)]
+
+    def late(folder):
+        if first:
+            first.pop()()
+        return lock(folder)
+
+    monkeypatch.setattr(resharding, "WriterLock", late)
+    with pytest.raises(IndexChangedError, match="another run changed it"):
+        resharding.reshard(storage, shards)
+    assert folders(storage) == ["shards-2"]
+    assert held(storage) == before
+
+
+MOMENTS = [
+    ("_remove_others", False),
+    ("_make", False),
+    ("_make", True),
+    ("_move", False),
+    ("_move", True),
+    ("_replace_layout", False),
+]
+
+
+@pytest.mark.parametrize(("moment", "after"), MOMENTS)
+def test_two_nodes_that_reshard_at_once_leave_one_whole_cluster(node, moment, after, monkeypatch):
+    before = held(node("first"))
+    one, other = node("one"), node("other")
+
+    def reshard_there():
+        with suppress(HashretError):
+            resharding.reshard(other, 3)
+
+    meanwhile(monkeypatch, moment, reshard_there, after=after)
+    with suppress(HashretError):
+        resharding.reshard(one, 4)
+    assert held(node("reader")) == before
+    resharding.reshard(node("one"), 5)
+    assert held(node("reader")) == before
+
+
+def test_what_another_node_publishes_meanwhile_is_kept(node, tmp_path, monkeypatch):
+    before = held(node("first"))
+    extra = str(next(n for n in range(2000, 3000) if shard_of(str(n), 2) == 1))
+    one, other = node("one"), node("other")
+
+    def add():
+        with hashret.open(other.writing("shards-1/00001")) as index:
+            index.add([(extra, np.ones(8, np.float32), {"n": 1})])
+        other.publish("shards-1/00001")
+
+    with monkeypatch.context() as patch:
+        meanwhile(patch, "_move", add, after=True)
+        with pytest.raises(IndexChangedError, match=r"00001 was changed by another run"):
+            resharding.reshard(one, 3)
+    assert {path.name for path in tmp_path.glob("mnt/c/shards-*")} == {"shards-1"}
+    assert set(held(node("reader"))) == {*before, extra}
+    resharding.reshard(one, 3)
+    assert set(held(node("reader"))) == {*before, extra}
+
+
+def test_what_is_published_in_the_last_moment_is_kept_too(node, monkeypatch):
+    before = held(node("first"))
+    extra = str(next(n for n in range(2000, 3000) if shard_of(str(n), 2) == 1))
+    one, other = node("one"), node("other")
+    write = type(one).write_layout
+
+    def late(storage, layout):
+        write(storage, layout)
+        if layout.generation == 2:
+            other.publish("shards-1/00001")
+
+    with hashret.open(other.writing("shards-1/00001")) as index:
+        index.add([(extra, np.ones(8, np.float32), {"n": 1})])
+    with monkeypatch.context() as patch:
+        patch.setattr(type(one), "write_layout", late)
+        with pytest.raises(IndexChangedError):
+            resharding.reshard(one, 3)
+    assert set(held(node("reader"))) == {*before, extra}

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
@@ -27,6 +28,7 @@ from hashret.errors import (
     IndexNotFoundError,
     UsageError,
 )
+from hashret.store import WriterLock
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -322,6 +324,40 @@ def test_a_store_that_does_not_answer_holds_up_no_reader(node, monkeypatch):
     assert reader.reading(SHARD, fresh=True) == folder
 
 
+def test_after_an_idle_time_the_first_answer_is_of_the_newest_version(node, monkeypatch):
+    put(node("a"), CODES[:50])
+    reader = node("b")
+    assert count(reader) == 50
+    put(node("a"), CODES[50:], [f"n{row}" for row in range(70)])
+    now = time.monotonic() + 20.1
+    monkeypatch.setattr(cached_shard.time, "monotonic", lambda: now)
+    assert count(reader) == 120
+
+
+def test_after_an_idle_time_a_store_that_does_not_answer_is_waited_for_once(node, monkeypatch):
+    put(node("a"), CODES)
+    reader = node("b")
+    folder = reader.reading(SHARD)
+    answer, waited = threading.Event(), []
+
+    def wait():
+        waited.append(answer.wait(20))
+        broken()
+
+    SCRIPT.break_at(1, wait)
+    monkeypatch.setattr(cached_shard, "PATIENCE_SECONDS", 0.01)
+    now = time.monotonic() + 20.1
+    monkeypatch.setattr(cached_shard.time, "monotonic", lambda: now)
+    assert reader.reading(SHARD) == folder
+    monkeypatch.setattr(cached_shard, "PATIENCE_SECONDS", 60.0)
+    for _ in range(3):
+        assert reader.reading(SHARD) == folder
+    assert waited == []
+    answer.set()
+    wait_until(lambda: "hashret-refresh" not in [thread.name for thread in threading.enumerate()])
+    assert reader.reading(SHARD) == folder
+
+
 def test_who_publishes_sees_it_at_once(node):
     storage = node("a")
     put(storage, CODES[:50])
@@ -455,6 +491,119 @@ def test_removed_shards_are_gone(node, url):
     assert not storage.writing(SHARD).exists()
     with pytest.raises(IndexNotFoundError, match=r"00003/current\.json"):
         node("b", url).reading(SHARD)
+
+
+def moved_on(storage, _):
+    """The cluster has other shards by now, or is removed with all it had."""
+    storage.write_layout(LAYOUT.resharded(4))
+    storage.remove("shards-1")
+
+
+def removed(_, url):
+    system, path = fsspec.url_to_fs(url)
+    system.rm(path, recursive=True)
+
+
+@pytest.mark.parametrize("end", [moved_on, removed])
+def test_a_shard_that_is_gone_is_not_answered_from_a_copy(node, url, end, monkeypatch, tmp_path):
+    (tmp_path / "mnt").mkdir()
+    (tmp_path / "mnt/other").touch()
+    writer, reader = node("a", url), node("b", url)
+    writer.write_layout(LAYOUT)
+    put(writer, CODES)
+    reader.reading(SHARD)
+    end(writer, url)
+    now = time.monotonic() + 10.1
+    monkeypatch.setattr(cached_shard.time, "monotonic", lambda: now)
+    with suppress(IndexNotFoundError):  # a thread looks, and may be quick
+        reader.reading(SHARD)
+    wait_until(lambda: "hashret-refresh" not in [thread.name for thread in threading.enumerate()])
+    for storage in (reader, node("b", url)):  # the same process, and one that starts now
+        for fresh in (False, True, False):
+            with pytest.raises(IndexNotFoundError, match=r"00003/current\.json.*Open the cluster"):
+                storage.reading(SHARD, fresh=fresh)
+
+
+def test_copies_of_shards_that_were_replaced_are_removed_unless_someone_uses_them(node, tmp_path):
+    writer, reader = node("a"), node("b")
+    writer.write_layout(LAYOUT)
+    put(writer, CODES)
+    next_one = SHARD.replace("1", "2", 1)
+    changed = reader.writing(SHARD)
+    hashret.create_from_codes(reader.writing(next_one), CODES).close()
+    reader.publish(next_one)
+    reader.reading(SHARD)
+    reader.reading(next_one)
+    moved_on(writer, None)
+    caches = tmp_path / "caches/b/clusters"
+
+    def copies():
+        return sorted(f"{path.parent.name}/{path.name}" for path in caches.glob("*/*/shards-*"))
+
+    with WriterLock(changed):
+        reader.layout()
+    assert copies() == [f"{use}/shards-{n}" for use in ("reading", "writing") for n in (1, 2)]
+    reader.layout()  # which still holds the copy that it has read
+    assert copies() == ["reading/shards-1", "reading/shards-2", "writing/shards-2"]
+    del reader
+    node("b").layout()
+    assert copies() == ["reading/shards-2", "writing/shards-2"]
+
+
+def test_copies_of_the_shards_to_come_stay(node):
+    storage = node("a")
+    storage.write_layout(LAYOUT)
+    next_one = SHARD.replace("1", "2", 1)
+    hashret.create_from_codes(storage.writing(next_one), CODES).close()
+    storage.layout()
+    storage.publish(next_one)
+    assert storage.reading(next_one).is_dir()
+
+
+def test_a_shard_that_is_back_is_read_again(node):
+    writer, reader = node("a"), node("b")
+    put(writer, CODES)
+    reader.reading(SHARD)
+    writer.remove(SHARD)
+    with pytest.raises(IndexNotFoundError):
+        reader.reading(SHARD, fresh=True)
+    put(writer, CODES[:50])
+    assert count(reader, fresh=True) == count(reader) == 50
+
+
+def test_a_store_that_cannot_be_reached_does_not_bring_back_what_is_gone(node, monkeypatch):
+    writer, reader = node("a"), node("b")
+    put(writer, CODES)
+    reader.reading(SHARD)
+    writer.remove(SHARD)
+    with pytest.raises(IndexNotFoundError):
+        reader.reading(SHARD, fresh=True)
+    monkeypatch.setattr(ScriptedMemory, "cat_file", lambda *_: broken())
+    with pytest.raises(HashretError, match="the cable was pulled"):
+        reader.reading(SHARD, fresh=True)
+
+
+def test_a_disk_that_is_not_mounted_leaves_what_is_here(node, tmp_path, caplog):
+    url = f"file://{tmp_path}/mnt/cluster"
+    writer, reader = node("a", url), node("b", url)
+    put(writer, CODES)
+    writer.write_layout(LAYOUT)
+    folder = reader.reading(SHARD)
+    (tmp_path / "mnt").rename(tmp_path / "unmounted")
+    assert reader.reading(SHARD, fresh=True) == folder
+    (tmp_path / "mnt").mkdir()
+    assert reader.reading(SHARD, fresh=True) == folder
+    assert node("b", url).reading(SHARD) == folder
+    assert f"go on with version {folder.name}" in caplog.text
+
+
+def test_a_shard_that_the_cluster_still_names_is_not_gone(node):
+    writer, reader = node("a"), node("b")
+    put(writer, CODES)
+    writer.write_layout(LAYOUT)
+    folder = reader.reading(SHARD)
+    writer.remove(SHARD)
+    assert reader.reading(SHARD, fresh=True) == folder
 
 
 # Damage

@@ -18,6 +18,9 @@ from hashret.files import flush_folder
 CACHE_VARIABLE = "HASHRET_CACHE"
 """Environment: another folder for the copies."""
 
+FETCH_LOCK = "fetch.lock"
+"""Held by whoever brings a version to the folder of a shard."""
+
 _UNFINISHED = ".unfinished-"
 
 
@@ -67,6 +70,18 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def locked_at_once(path: Path) -> Iterator[None]:
+    """As :func:`locked`, but without waiting.
+
+    Raises:
+        OSError: someone else has the lock, or it cannot be made.
+    """
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 
@@ -159,3 +174,13 @@ def remove_at_once(folder: Path) -> None:
         removed = _unfinished_name(folder)
         folder.rename(removed)
         shutil.rmtree(removed, ignore_errors=True)
+
+
+def remove_copies(folder: Path) -> None:
+    """Remove the copies of the versions of a shard, and all else of it, if nobody reads one."""
+    with suppress(OSError), locked_at_once(folder / FETCH_LOCK):
+        versions = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
+        for version in versions:
+            remove_unless_held(version)
+        if not any(version.exists() for version in versions):
+            remove_at_once(folder)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hashret.cluster.cache import (
+    FETCH_LOCK,
     Held,
     locked,
     remove_at_once,
@@ -17,6 +18,7 @@ from hashret.cluster.cache import (
     writing_cache,
 )
 from hashret.cluster.fetching import fetch
+from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
 from hashret.cluster.remote_folder import GoneError, RemoteFolder
 from hashret.cluster.versions import CURRENT_FILE, Version
 from hashret.errors import DamagedIndexError, HashretError, IndexNotFoundError
@@ -27,6 +29,9 @@ REFRESH_SECONDS = 10.0
 
 KEPT_SECONDS = 600.0
 """A version stays at least so long after :meth:`CachedShard.newest` has given a newer one."""
+
+PATIENCE_SECONDS = 5.0
+"""So long a query waits for the store, after nobody has asked for some time."""
 
 _ATTEMPTS = 3
 _AT_ONCE = float("-inf")
@@ -50,30 +55,40 @@ class CachedShard:
         self._lock = threading.Lock()
         self._held: Held | None = None
         self._replaced: list[tuple[float, Held]] = []
+        self._gone = ""
         self._look_again = _AT_ONCE
+        self._looked = self._wait_again = 0.0
         self._said = ""
 
     def newest(self, *, fresh: bool = False) -> Path:
-        """The folder of the newest version that is here, without waiting where there is one.
+        """The folder of the newest version that is here, mostly without waiting where there is one.
 
         Where the last look at the store is too old, a thread has another one, and fetches what is
-        new: a store that cannot be reached holds up nobody.
+        new. That one is waited for, but not long, where the last one ended so long ago that what is
+        here may be old: a store that does not answer holds up one query in a while.
 
         Args:
             fresh: look now, and wait for what is new.
 
         Raises:
+            IndexNotFoundError: the cluster does not have the shard, or not any more.
             HashretError: there is none here, and none can be had.
         """
-        held = self._held
-        if held is None or fresh or self._look_again == _AT_ONCE:
-            with self._lock:
-                if self._held is None or fresh or self._look_again == _AT_ONCE:
-                    self._held = self._looked_for()
-                return self._held.folder
-        if time.monotonic() >= self._look_again and self._lock.acquire(blocking=False):
-            threading.Thread(target=self._look, name="hashret-refresh", daemon=True).start()
-        return held.folder
+        if not fresh and self._held is not None and self._look_again != _AT_ONCE:
+            now = time.monotonic()
+            if now >= self._look_again and self._lock.acquire(blocking=False):
+                threading.Thread(target=self._look, name="hashret-refresh", daemon=True).start()
+            if now >= max(self._looked + 2 * REFRESH_SECONDS, self._wait_again):
+                self._wait()
+            held = self._held
+            if held is not None:
+                return held.folder
+        with self._lock:
+            if self._gone and not fresh and time.monotonic() < self._look_again:
+                raise IndexNotFoundError(self._gone)
+            if self._held is None or fresh or self._look_again == _AT_ONCE:
+                self._held = self._looked_for()
+            return self._held.folder
 
     def look_again(self) -> None:
         """Look for a newer version the next time, and wait for it."""
@@ -84,10 +99,17 @@ class CachedShard:
         with self._lock:
             held, self._held = self._held, None
             if held is not None:
-                with suppress(OSError), locked(self._cache / "fetch.lock"):
+                with suppress(OSError), locked(self._cache / FETCH_LOCK):
                     if held.is_there():
                         remove_at_once(held.folder)
                 held.release()
+
+    def _wait(self) -> None:
+        """Wait for the look that is going on; where it takes long, not again for a while."""
+        if self._lock.acquire(timeout=PATIENCE_SECONDS):
+            self._lock.release()
+        else:
+            self._wait_again = time.monotonic() + REFRESH_SECONDS
 
     def _look(self) -> None:
         """What the thread does, which has the lock."""
@@ -98,11 +120,21 @@ class CachedShard:
             self._lock.release()
 
     def _looked_for(self) -> Held:
+        try:
+            return self._newest()
+        finally:
+            self._looked = time.monotonic()
+
+    def _newest(self) -> Held:
         self._look_again = time.monotonic() + REFRESH_SECONDS
+        self._let_go()
         try:
             version, held = self._brought()
         except HashretError as error:
-            known = self._known()
+            if isinstance(error, IndexNotFoundError) and self._is_gone():
+                self._forget(str(error))
+                raise
+            known = None if self._gone else self._known()
             if known is None:
                 raise
             if str(error) != self._said:
@@ -114,7 +146,7 @@ class CachedShard:
                     known.folder.name,
                 )
             return known
-        self._said = ""
+        self._said = self._gone = ""
         if self._held is not None and self._held is not held:
             self._replaced.append((time.monotonic(), self._held))
         self._sweep(version)
@@ -143,15 +175,34 @@ class CachedShard:
         content = self._remote.read(name)
         if content is None:
             raise IndexNotFoundError(
-                f"There is no {self._remote.place(name)}: the shard was never published, or the "
-                "file system is not mounted here. `hashret cluster index SOURCE -i NAME` makes a "
-                "cluster, and goes on where it was interrupted."
+                f"There is no {self._remote.place(name)}: the shard was never published, the "
+                "cluster was removed or has other shards by now, or the file system is not mounted "
+                "here. Open the cluster again; `hashret cluster index SOURCE -i NAME` makes one, "
+                "and goes on where it was interrupted."
             )
         return Version.from_json(content, self._remote.place(name))
 
+    def _is_gone(self) -> bool:
+        """Whether the store tells, for sure, that the cluster does not have this shard any more."""
+        try:
+            content = self._remote.read(LAYOUT_FILE)
+            if content is None:
+                return self._remote.is_mounted()
+            layout = Layout.from_json(content, self._remote.place(LAYOUT_FILE))
+        except HashretError:
+            return False
+        return self._shard not in (LEARNED, *layout.folders())
+
+    def _forget(self, reason: str) -> None:
+        """Tell from now on that there is no such shard; who reads a copy may finish."""
+        self._gone = reason
+        if self._held is not None:
+            self._replaced.append((time.monotonic(), self._held))
+            self._held = None
+
     def _fetch(self, version: Version, folder: Path) -> None:
         if not folder.is_dir():
-            with writing_cache(self._cache), locked(self._cache / "fetch.lock"):
+            with writing_cache(self._cache), locked(self._cache / FETCH_LOCK):
                 if not folder.is_dir():
                     near = [self._near, *(path for path in self._cache.iterdir() if path.is_dir())]
                     with unfinished_beside(folder) as unfinished:
@@ -174,13 +225,16 @@ class CachedShard:
         noted = self._noted()
         return None if noted is None else Held.take(self._cache / noted.name)
 
-    def _sweep(self, newest: Version) -> None:
-        """Let go of what was replaced long ago, and remove what nobody holds."""
+    def _let_go(self) -> None:
+        """Let what was replaced long ago be removed."""
         now = time.monotonic()
         for since, held in self._replaced:
             if now - since >= KEPT_SECONDS:
                 held.release()
         self._replaced = [(at, held) for at, held in self._replaced if now - at < KEPT_SECONDS]
+
+    def _sweep(self, newest: Version) -> None:
+        """Remove what nobody holds."""
         with suppress(OSError):
             for path in self._cache.iterdir():
                 if path.is_dir() and path.name[0] != "." and path.name != newest.name:

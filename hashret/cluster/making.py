@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -70,7 +70,8 @@ def create_cluster(
 
     Its codes are learned once, from a sample; the items then go through Ray to their shards.
     Interrupted, by whatever it may be, the same call goes on where it ended: what is stored is
-    neither encoded nor stored again.
+    neither encoded nor stored again. Behind a URL, what a node stored and did not publish, which is
+    done when a run ends, goes with that node.
 
     Args:
         path: the folder of the cluster, which all nodes see, or its URL.
@@ -201,15 +202,19 @@ def make_cluster(
 
     _clear_unfinished(storage)
     learned = storage.writing(LEARNED)
-    learn_index(
-        learned,
-        source.source,
-        hasher=learning.hasher,
-        progress=progress,
-        keep_vectors=learning.keep_vectors,
-        metric=learning.metric,
-        features=learning.features,
-    )
+    try:
+        learn_index(
+            learned,
+            source.source,
+            hasher=learning.hasher,
+            progress=progress,
+            keep_vectors=learning.keep_vectors,
+            metric=learning.metric,
+            features=learning.features,
+        )
+    except BaseException:
+        storage.note_whole()  # there is nothing yet
+        raise
     storage.publish(LEARNED)
     with _store_in(learned) as store:
         settings = store.settings()
@@ -224,7 +229,9 @@ def make_cluster(
     )
     for folder in layout.folders():
         make_shard(storage, folder)
+    _refuse_made(storage)
     storage.write_layout(layout)
+    storage.note_whole()
     return layout
 
 
@@ -232,20 +239,29 @@ def _clear_unfinished(storage: ClusterStorage) -> None:
     """Remove what a run has left that ended before there was a cluster, and nothing else.
 
     Raises:
-        IndexExistsError: there is something else.
+        IndexExistsError: there is something else, or a cluster by now.
     """
-    home = Path(storage.root)
-    if home.is_dir():
-        own = {LEARNED, "shards-1"}
-        others = [one.name for one in home.iterdir() if one.name not in own]
-        others = [name for name in others if not name.startswith(".")]
-        if others:
-            raise IndexExistsError(
-                f"{storage.root} is not empty and holds no cluster, but {min(others)!r}; choose "
-                "another place, so that none of your files are mixed with those of the cluster."
-            )
+    own = (LEARNED, "shards-1") if storage.is_unfinished() else ()
+    others = [name for name in storage.entries() if name not in own and name[0] != "."]
+    if others:
+        _refuse_made(storage)
+        raise IndexExistsError(
+            f"{storage.root} is not empty and holds no cluster, but {min(others)!r}; choose "
+            "another place, so that none of your files are mixed with those of the cluster."
+        )
+    storage.note_unfinished()
     for name in (LEARNED, "shards-1"):
+        _refuse_made(storage)
         storage.remove(name)
+
+
+def _refuse_made(storage: ClusterStorage) -> None:
+    with suppress(IndexNotFoundError):
+        storage.layout(certain=True)
+        raise IndexExistsError(
+            f"There is a cluster at {storage.root} by now, which another run has made. Give the "
+            "same command again to add to it."
+        )
 
 
 def make_shard(storage: ClusterStorage, folder: str) -> None:

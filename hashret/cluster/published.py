@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hashret.cluster.cache import cache_of, remove_at_once
+from hashret.cluster.cache import cache_of, remove_at_once, remove_copies
 from hashret.cluster.cached_shard import CachedShard
 from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
 from hashret.cluster.remote_folder import RemoteFolder, UnreachableError
-from hashret.cluster.storage import ClusterStorage, no_cluster
+from hashret.cluster.storage import UNFINISHED_FILE, ClusterStorage, no_cluster
 from hashret.cluster.versions import CURRENT_FILE
-from hashret.cluster.working_copy import WorkingCopy
+from hashret.cluster.working_copy import WorkingCopy, remove_working_copy
 from hashret.files import write_durably
 
 _log = logging.getLogger("hashret")
@@ -55,8 +55,11 @@ class PublishedStorage(ClusterStorage):
         """In another process or on another machine, it has that one's copies."""
         return type(self), (self.root,)
 
-    def layout(self) -> Layout:
+    def layout(self, *, certain: bool = False) -> Layout:
         """What ``cluster.json`` tells; where it cannot be reached, what it told before.
+
+        Args:
+            certain: where it cannot be reached, fail.
 
         Raises:
             IndexNotFoundError: there is none.
@@ -67,6 +70,8 @@ class PublishedStorage(ClusterStorage):
         try:
             content = self._remote.read(LAYOUT_FILE)
         except UnreachableError as error:
+            if certain:
+                raise
             with suppress(OSError):
                 layout = Layout.from_json(kept.read_bytes(), str(kept))
                 _log.warning("%s It is taken to be as it was.", error)
@@ -78,11 +83,33 @@ class PublishedStorage(ClusterStorage):
         with suppress(OSError):
             self._cache.mkdir(parents=True, exist_ok=True)
             write_durably(kept, content)
+            self._sweep(layout)
         return layout
 
     def write_layout(self, layout: Layout) -> None:
         """Replace ``cluster.json``; the last step of making or resharding a cluster."""
         self._remote.write(LAYOUT_FILE, layout.to_json())
+
+    def entries(self) -> list[str]:
+        """The names of what lies directly at the URL.
+
+        Raises:
+            UnreachableError: nobody can tell.
+        """
+        return self._remote.entries()
+
+    def is_unfinished(self) -> bool:
+        """Whether a run began to make a cluster here, and did not end."""
+        return self._remote.read(UNFINISHED_FILE) is not None
+
+    def note_unfinished(self) -> None:
+        """Note that a run makes a cluster here."""
+        self._remote.write(UNFINISHED_FILE, b"\n")  # some stores have no empty objects
+
+    def note_whole(self) -> None:
+        """Note that the run has ended."""
+        with suppress(UnreachableError):
+            self._remote.remove([UNFINISHED_FILE])
 
     def learned(self) -> Path:
         """A folder on this machine with the index without items; see :meth:`reading`."""
@@ -149,6 +176,14 @@ class PublishedStorage(ClusterStorage):
         self._working(folder).publish(whole=whole)
         self._shard(folder).look_again()
 
+    def is_newest(self, folder: str) -> bool:
+        """Whether nobody else published a shard since :meth:`writing` or :meth:`publish` had it.
+
+        Raises:
+            HashretError: nobody can tell.
+        """
+        return self._working(folder).is_newest()
+
     def remove(self, folder: str) -> None:
         """Remove a shard, or a whole generation of them; those who read them have copies.
 
@@ -162,6 +197,18 @@ class PublishedStorage(ClusterStorage):
         named = [name for name in names if name.endswith(f"/{CURRENT_FILE}")]
         self._remote.remove(named)
         self._remote.remove([name for name in names if name not in named])
+
+    def _sweep(self, layout: Layout) -> None:
+        """Remove the copies of shards that were replaced, which nobody reads or writes."""
+        for use, remove in (("reading", remove_copies), ("writing", remove_working_copy)):
+            for place in (self._cache / use).glob("shards-*"):
+                number = place.name.removeprefix("shards-")
+                # Those of the next generation may be in the making.
+                if number.isdecimal() and int(number) < layout.generation:
+                    for shard in list(place.iterdir()):
+                        remove(shard)
+                    with suppress(OSError):
+                        place.rmdir()
 
     def _shard(self, folder: str) -> CachedShard:
         with self._lock:

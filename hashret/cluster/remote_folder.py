@@ -97,6 +97,34 @@ class RemoteFolder:
         with self._reached(name, "written"), self._written(name) as target:
             self._system.pipe_file(target, content)
 
+    def is_mounted(self) -> bool:
+        """Whether a file that is not found is not there, and not on a disk that is missing.
+
+        Where nothing is mounted, there is an empty folder, or none.
+        """
+        if not self._is_mounted:
+            return True  # a store that answered
+        try:
+            root = Path(self._root)
+            return any((root if root.is_dir() else root.parent).iterdir())
+        except OSError:
+            return False
+
+    def entries(self) -> list[str]:
+        """The names of files and folders directly in it, but for unfinished files.
+
+        Raises:
+            UnreachableError: nobody can tell.
+        """
+        try:
+            with self._reached("", "listed"):
+                self._system.invalidate_cache()
+                found = [str(one).rstrip("/") for one in self._system.ls(self._root, detail=False)]
+        except FileNotFoundError:
+            return []
+        names = {one[len(self._root) :].strip("/") for one in found if one != self._root}
+        return sorted(name for name in names if not name.endswith(UNFINISHED))
+
     def names(self, folder: str) -> list[str]:
         """The files below a folder, relative to it.
 

@@ -11,7 +11,7 @@ import numpy as np
 from hashret.cluster.layout import MOST_SHARDS, Layout
 from hashret.cluster.making import make_shard
 from hashret.cluster.storage import ClusterStorage
-from hashret.errors import UsageError
+from hashret.errors import HashretError, IndexChangedError, IndexExistsError, UsageError
 from hashret.ingest import Progress, ProgressCallback, no_progress
 from hashret.snapshot import publish_due
 from hashret.store import ItemStore, ItemWriter, NewItem, WriterLock
@@ -37,30 +37,93 @@ def reshard(
 
     Raises:
         IndexLockedError: someone is writing to a shard.
+        IndexChangedError: another run has changed the cluster meanwhile; its shards stay.
         UsageError: an impossible number.
     """
     if isinstance(shards, bool) or not isinstance(shards, int) or not 1 <= shards <= MOST_SHARDS:
         raise UsageError(f"shards must be a number from 1 to {MOST_SHARDS:,}, not {shards!r}.")
-    layout = storage.layout()
+    layout = storage.layout(certain=True)
     with ExitStack() as locks:
         olds = [storage.writing(folder) for folder in layout.folders()]
-        for old in olds:
-            locks.enter_context(WriterLock(old))
+        try:
+            for old in olds:
+                locks.enter_context(WriterLock(old))
+        except HashretError:
+            _check_layout(storage, layout)
+            raise
         _remove_others(storage, layout)
         if shards == layout.shards:
             return layout
         after = layout.resharded(shards)
+        try:
+            _make(storage, after)
+            _move(storage, olds, after, progress)
+            _replace_layout(storage, layout, after)
+        except IndexChangedError:
+            _undo(storage, layout, after)
+            raise
+        _remove_others(storage, after)  # before someone who waits for the locks gets them
+    return after
+
+
+def _make(storage: ClusterStorage, after: Layout) -> None:
+    try:
         for folder in after.folders():
             make_shard(storage, folder)
-        _move(storage, olds, after, progress)
-        storage.write_layout(after)
-    _remove_others(storage, after)
-    return after
+    except IndexExistsError as error:
+        raise IndexChangedError(
+            f"{storage.root} is being resharded by another run, too. Its shards stay as they are; "
+            "reshard again when that run has ended."
+        ) from error
+
+
+def _replace_layout(storage: ClusterStorage, layout: Layout, after: Layout) -> None:
+    """Name the new shards, if nobody has changed anything since the old ones were read.
+
+    Behind a URL, no lock holds from one machine to another. Who publishes a shard looks at what is
+    there just before; we do so just before and just after.
+    """
+    folders = [*layout.folders(), *after.folders()]
+    _check_layout(storage, layout)
+    _check_published(storage, folders)
+    storage.write_layout(after)
+    try:
+        _check_published(storage, folders)
+    except IndexChangedError:
+        _check_layout(storage, after)
+        storage.write_layout(layout)
+        raise
+
+
+def _undo(storage: ClusterStorage, layout: Layout, after: Layout) -> None:
+    """Remove the new shards, unless others made them, or they are in use."""
+    if storage.layout(certain=True) == layout and all(map(storage.is_newest, after.folders())):
+        storage.remove(f"shards-{after.generation}")
+
+
+def _check_published(storage: ClusterStorage, folders: Iterable[str]) -> None:
+    for folder in folders:
+        if not storage.is_newest(folder):
+            raise IndexChangedError(
+                f"{storage.root}/{folder} was changed by another run while the cluster was being "
+                "resharded. Its shards stay as they are; reshard again when that run has ended."
+            )
+
+
+def _check_layout(storage: ClusterStorage, layout: Layout) -> None:
+    now = storage.layout(certain=True)
+    if now != layout:
+        raise IndexChangedError(
+            f"{storage.root} has {now.shards} shards of generation {now.generation}, and had "
+            f"{layout.shards} of generation {layout.generation}: another run changed it "
+            "meanwhile. They stay as they are; reshard again if that is not what you want."
+        )
 
 
 def _remove_others(storage: ClusterStorage, layout: Layout) -> None:
     """Remove the generations of shards next to the one that ``cluster.json`` names."""
     for generation in (layout.generation - 1, layout.generation + 1):
+        _check_layout(storage, layout)
         storage.remove(f"shards-{generation}")
 
 

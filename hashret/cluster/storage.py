@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
@@ -10,6 +12,9 @@ from hashret.errors import HashretError, IndexNotFoundError
 from hashret.files import write_durably
 from hashret.place import index_folder
 from hashret.sources.remote import is_url
+
+UNFINISHED_FILE = ".unfinished"
+"""In the folder of a cluster that is being made: what else is there is no work of others."""
 
 
 class ClusterStorage:
@@ -44,8 +49,11 @@ class ClusterStorage:
             return PublishedStorage(place)
         return ClusterStorage(str(index_folder(place)))
 
-    def layout(self) -> Layout:
+    def layout(self, *, certain: bool = False) -> Layout:  # noqa: ARG002, of URLs
         """What ``cluster.json`` tells.
+
+        Args:
+            certain: behind a URL that cannot be reached, fail rather than tell what it told before.
 
         Raises:
             IndexNotFoundError: there is none.
@@ -63,6 +71,44 @@ class ClusterStorage:
     def write_layout(self, layout: Layout) -> None:
         """Replace ``cluster.json``; the last step of making or resharding a cluster."""
         write_durably(self._folder / LAYOUT_FILE, layout.to_json())
+
+    def entries(self) -> list[str]:
+        """The names of what lies in the folder of the cluster, which may be absent.
+
+        Raises:
+            HashretError: nobody can tell.
+        """
+        with self._used("read"):
+            return [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
+
+    def is_unfinished(self) -> bool:
+        """Whether a run began to make a cluster here, and did not end."""
+        return (self._folder / UNFINISHED_FILE).exists()
+
+    def note_unfinished(self) -> None:
+        """Note that a run makes a cluster here.
+
+        Raises:
+            HashretError: nothing can be written here.
+        """
+        with self._used("written"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_durably(self._folder / UNFINISHED_FILE, b"")
+
+    def note_whole(self) -> None:
+        """Note that the run has ended."""
+        with suppress(OSError):
+            (self._folder / UNFINISHED_FILE).unlink()
+
+    @contextmanager
+    def _used(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise HashretError(
+                f"{self._folder} cannot be {done} ({error.strerror or error}); choose another "
+                "place, or one that you may write to."
+            ) from error
 
     def learned(self) -> Path:
         """A folder on this machine with the index without items."""
@@ -94,6 +140,14 @@ class ClusterStorage:
             folder: that of the shard, as the layout names it.
             whole: behind a URL, send also what is there already, which may be damaged.
         """
+
+    def is_newest(self, folder: str) -> bool:  # noqa: ARG002, of URLs
+        """Whether nobody else published a shard since :meth:`writing` or :meth:`publish` had it.
+
+        Raises:
+            HashretError: nobody can tell.
+        """
+        return True
 
     def remove(self, folder: str) -> None:
         """Remove a shard, or a whole generation of them, that the layout does not name any more.

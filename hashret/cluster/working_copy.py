@@ -10,7 +10,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hashret.cluster.cache import locked, unfinished_beside, writing_cache
+from hashret.cluster.cache import (
+    locked,
+    locked_at_once,
+    remove_at_once,
+    unfinished_beside,
+    writing_cache,
+)
 from hashret.cluster.fetching import fetch
 from hashret.cluster.remote_folder import UNFINISHED, RemoteFolder, UnreachableError
 from hashret.cluster.versions import CURRENT_FILE, VERSION_FILE, Version, number_of
@@ -22,6 +28,9 @@ from hashret.store.copies import bring_to_rest
 from hashret.store.seal import Seal
 
 _log = logging.getLogger("hashret")
+
+_INDEX = "index"
+_LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class WorkingCopy:
         self._shard = shard
         self._cache = cache
         self._near = near
-        self.folder = cache / "index"
+        self.folder = cache / _INDEX
 
     def up_to_date(self) -> Path:
         """The folder, in which everything is that was ever published; absent if nothing was.
@@ -105,9 +114,19 @@ class WorkingCopy:
         if before is not None:
             self._sweep(before, after)
 
+    def is_newest(self) -> bool:
+        """Whether nobody else has published the shard since this was up to date, or published.
+
+        Raises:
+            UnreachableError: nobody can tell.
+            DamagedIndexError: what tells it is damaged.
+        """
+        origin = self._origin()
+        return origin is not None and origin.leads_to(self._current())
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with writing_cache(self._cache), locked(self._cache / "lock"):
+        with writing_cache(self._cache), locked(self._cache / _LOCK):
             yield
 
     def _current(self) -> Version | None:
@@ -183,6 +202,16 @@ class WorkingCopy:
 
     def _note(self, origin: _Origin) -> None:
         write_durably(self._origin_file, json.dumps(asdict(origin)).encode())
+
+
+def remove_working_copy(cache: Path) -> None:
+    """Remove the working copy of a shard that is in nobody's cluster any more, if it is idle."""
+    with suppress(OSError, HashretError), locked_at_once(cache / _LOCK):
+        if (cache / _INDEX).exists():
+            with WriterLock(cache / _INDEX, patience=0):
+                remove_at_once(cache)
+        else:
+            remove_at_once(cache)
 
 
 def _origin_of(version: Version | None, to_be: str | None = None) -> _Origin:
