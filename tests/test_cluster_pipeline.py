@@ -125,6 +125,23 @@ def test_texts_with_fields_are_updated_and_removed(tmp_path):
     assert held(shards_of(tmp_path / "c")).keys() == items.keys() - {"t1", "t2"}
 
 
+def test_fields_that_differ_only_in_case_are_refused_before_any_shard_stores_them(tmp_path):
+    keys = (next(f"{n}" for n in range(99) if shard_of(f"{n}", 2) == shard) for shard in (1, 0))
+    one, other = keys
+    texts = [(f"t{n}", f"word{n % 50} and word{n % 7}") for n in range(200)]
+    path = tmp_path / "c"
+    create_cluster(path, texts, 2, kind="text", features="tfidf", **LEARN)
+    create_cluster(path, [(one, "word1", {"Label": 1})], 2, kind="text")
+    for _ in range(2):
+        with pytest.raises(InputError, match="'label' differs from the field 'Label' only in case"):
+            create_cluster(path, [(other, "word2", {"label": 1})], 2, kind="text")
+    both = [("a", "word3", {"Name": 1}), ("b", "word3", {"name": 1})]
+    with pytest.raises(InputError, match="differs from the field"):
+        create_cluster(path, both, 2, kind="text")
+    assert remove_from_cluster(ClusterStorage.at(path), ["t1"]) == (1, 200)
+    assert [index.field_names for index in shards_of(path)] == [["Label"], ["Label"]]
+
+
 def test_broken_images_are_named_and_the_others_stored(tmp_path, image_folder):
     folder = tmp_path / "photos"
     for path in sorted(image_folder.rglob("*.png"))[:40]:
@@ -311,9 +328,9 @@ def test_what_is_stored_is_not_encoded_again(path, rows, monkeypatch):
         str(path), layout, source.parts, tuple(map(Handle, writers)), most_items=1000
     )
     for block in pipeline._driver_blocks(source, 1000):
-        pipeline.encode_and_deliver(block, to)
+        pipeline.encode_and_deliver(block, to, "run")
     for block in pipeline._driver_blocks(source, 2000):
-        pipeline.encode_and_deliver(block, to)
+        pipeline.encode_and_deliver(block, to, "run")
     assert encoded == [1000, 1000, 1000, 0, 0]
 
 

@@ -31,6 +31,7 @@ from hashret.cluster.blocks import (
     values_of,
 )
 from hashret.cluster.failures import raised, ray_failures, told
+from hashret.cluster.field_names import agree_on, field_names
 from hashret.cluster.layout import Layout
 from hashret.cluster.parts import OpenedSource, Part, read_part, skipped_in
 from hashret.cluster.storage import ClusterStorage
@@ -93,7 +94,7 @@ def run_pipeline(
     with ray_failures():
         for dataset in _datasets(source, delivery_to.most_items, run):
             stream = dataset.map_batches(
-                partial(encode_and_deliver, to=delivery_to),
+                partial(encode_and_deliver, to=delivery_to, run=run),
                 batch_size=delivery_to.most_items,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
@@ -196,7 +197,7 @@ def _driver_blocks(source: OpenedSource, most_items: int) -> Iterator[pa.Table]:
             yield skipped_block(part.skipped, number)
 
 
-def encode_and_deliver(block: pa.Table, to: Delivery) -> pa.Table:
+def encode_and_deliver(block: pa.Table, to: Delivery, run: str) -> pa.Table:
     """Encode what is new in a block, bring it to its shards, and tell how much it was."""
     try:
         items, skipped = split_skipped(block)
@@ -204,7 +205,7 @@ def encode_and_deliver(block: pa.Table, to: Delivery) -> pa.Table:
         for number in items["part"].unique().to_pylist():
             own = items.filter(pa.compute.equal(items["part"], number))
             part = to.parts[number]
-            for name, count in _deliver(own, part, to, skipped).items():
+            for name, count in _deliver(own, part, to, run, skipped).items():
                 summary[name] += count
         summary["seen"] += 0 if len(items) else skipped.total
         named = [[one.name, one.reason] for one in skipped]
@@ -214,7 +215,9 @@ def encode_and_deliver(block: pa.Table, to: Delivery) -> pa.Table:
     return pa.table({"summary": [line]})
 
 
-def _deliver(block: pa.Table, part: Part, to: Delivery, skipped: SkippedInputs) -> dict[str, int]:
+def _deliver(
+    block: pa.Table, part: Part, to: Delivery, run: str, skipped: SkippedInputs
+) -> dict[str, int]:
     """Bring the items of one part to their shards; returns what became of them."""
     from hashret.cluster.failures import asked
 
@@ -235,28 +238,27 @@ def _deliver(block: pa.Table, part: Part, to: Delivery, skipped: SkippedInputs) 
     for place, reason in encoded.failed.items():
         key, position = block["key"][place].as_py(), block["position"][place].as_py()
         skipped.append(Skipped(part.name_of(key, position), reason))
-    replies = []
+    deliveries = []
     for (shard, places), one in zip(shards.items(), compared, strict=True):
         made = [place for place in new[shard] if place in encoded.codes]
         changed = sorted(made + [places[n] for n in one.beside])
         if changed:
-            replies.append(
-                to.writers[shard].store.remote(
-                    part.origin,
-                    delivery(block, changed, encoded.codes),
-                    encoded.vectors_of(made),
-                    _field_names(block, changed),
-                )
+            deliveries.append((shard, made, changed, field_names(block, changed)))
+    agree_on(sorted({name for *_, names in deliveries for name in names}), to.writers[0], run)
+    stored = asked(
+        [
+            to.writers[shard].store.remote(
+                part.origin,
+                delivery(block, changed, encoded.codes),
+                encoded.vectors_of(made),
+                names,
             )
-    stored = asked(replies)
+            for shard, made, changed, names in deliveries
+        ]
+    )
     added, updated = sum(one.added for one in stored), sum(one.updated for one in stored)
     unchanged = len(block) - added - updated - len(encoded.failed)
     return {"added": added, "updated": updated, "unchanged": unchanged}
-
-
-def _field_names(block: pa.Table, places: list[int]) -> list[str]:
-    texts = block["fields"].take(pa.array(places, type=pa.int64())).unique().to_pylist()
-    return sorted({name for text in texts for name in json.loads(text)})
 
 
 @dataclass(frozen=True, slots=True)
