@@ -294,6 +294,27 @@ def test_what_was_killed_is_gone_on_with(tmp_path, path, ray_nodes):
     assert is_whole(path, rows)
 
 
+def test_a_source_that_a_node_cannot_read_is_told_in_one_message(path, rows, ray_nodes):
+    """By the command, of a source that changes between its first look and the nodes'."""
+    script = """if True:
+        import os, sys
+        from hashret.cluster import changing, pipeline
+        whole = pipeline.run_pipeline
+        def after_it_is_gone(*arguments):
+            os.remove(sys.argv[3])
+            return whole(*arguments)
+        pipeline.run_pipeline = after_it_is_gone
+        from hashret.cli import main
+        main()
+        """
+    command = [sys.executable, "-c", script, "cluster", "index", rows, "-i", path]
+    command += ["--address", ray_nodes.address]
+    failed = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert f"No such file or folder: {rows}" in failed.stderr
+    assert "Traceback" not in failed.stderr + failed.stdout
+
+
 def test_another_number_of_shards_names_reshard(path, rows):
     with pytest.raises(UsageError, match="has 2 shards, not 3.*reshard"):
         create_cluster(path, rows, 3)
@@ -311,6 +332,7 @@ def test_what_is_stored_is_not_encoded_again(path, rows, monkeypatch):
     class Handle:
         def __init__(self, writer):
             self.compare, self.store = Method(writer.compare), Method(writer.store)
+            self.note_fields = Method(writer.note_fields)
 
     storage = ClusterStorage.at(path)
     layout = storage.layout()

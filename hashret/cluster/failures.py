@@ -15,13 +15,19 @@ def told(error: BaseException) -> tuple[str, str] | None:
     while seen is not None:
         inner = getattr(seen, "cause", None)  # what Ray raises is also of the kind of its cause
         if inner is None and isinstance(seen, HashretError):
-            return type(seen).__name__, str(seen)
+            return kind_and_message(seen)
         seen = inner if isinstance(inner, BaseException) else seen.__cause__
     return None
 
 
+def kind_and_message(error: HashretError) -> tuple[str, str]:
+    """The kind of an error, as all processes know it, and its message."""
+    kind = next(one for one in type(error).__mro__ if one.__module__ == HashretError.__module__)
+    return kind.__name__, str(error)
+
+
 def raised(kind: str, message: str) -> HashretError:
-    """The error that :func:`told` tells of."""
+    """The error that :func:`kind_and_message` tells of."""
     return error_of(kind, message) or HashretError(message)
 
 

@@ -26,11 +26,13 @@ from hashret.cluster.blocks import (
     BLOCK_BYTES,
     blocks_of,
     delivery,
+    error_block,
+    error_in,
     skipped_block,
     split_skipped,
     values_of,
 )
-from hashret.cluster.failures import raised, ray_failures, told
+from hashret.cluster.failures import kind_and_message, raised, ray_failures
 from hashret.cluster.field_names import agree_on, field_names
 from hashret.cluster.layout import Layout
 from hashret.cluster.parts import OpenedSource, Part, read_part, skipped_in
@@ -182,9 +184,16 @@ def _datasource(reads: Sequence[Callable[[], Iterable[pa.Table]]]) -> Any:
 
 
 def _read(part: Part, run: str, most_items: int) -> Iterator[pa.Table]:
-    """Read a part on a node, block by block."""
-    yield from blocks_of(read_part(part, run), part.number, most_items)
-    skipped = skipped_in(part, run)
+    """Read a part on a node, block by block.
+
+    An error comes as a block too: Ray Data shows where it was raised, whoever catches it.
+    """
+    try:
+        yield from blocks_of(read_part(part, run), part.number, most_items)
+        skipped = skipped_in(part, run)
+    except HashretError as error:
+        yield error_block(*kind_and_message(error), part.number)
+        return
     if skipped:
         yield skipped_block(skipped, part.number)
 
@@ -200,6 +209,8 @@ def _driver_blocks(source: OpenedSource, most_items: int) -> Iterator[pa.Table]:
 def encode_and_deliver(block: pa.Table, to: Delivery, run: str) -> pa.Table:
     """Encode what is new in a block, bring it to its shards, and tell how much it was."""
     try:
+        if stopped := error_in(block):
+            raise raised(*stopped)
         items, skipped = split_skipped(block)
         summary = {"seen": len(items), "added": 0, "updated": 0, "unchanged": 0}
         for number in items["part"].unique().to_pylist():
@@ -211,7 +222,7 @@ def encode_and_deliver(block: pa.Table, to: Delivery, run: str) -> pa.Table:
         named = [[one.name, one.reason] for one in skipped]
         line = json.dumps({**summary, "skipped": named, "unnamed": skipped.unnamed})
     except HashretError as error:
-        line = json.dumps({"error": told(error)})
+        line = json.dumps({"error": kind_and_message(error)})
     return pa.table({"summary": [line]})
 
 
