@@ -411,6 +411,34 @@ def test_mistakes_are_told_in_one_message(command, path, arguments, message):
     assert message in str(failed.exception)
 
 
+@pytest.mark.parametrize(
+    ("keys", "error", "message"),
+    [
+        (["1", "\udcff"], KeyNotFoundError, r"'\\udcff', which is no Unicode text; nothing was"),
+        ("17", UsageError, "Several keys are expected, .* got '17'"),
+        ([17], UsageError, "A key is text, got 17 of type int"),
+        (17, UsageError, "Several keys"),
+    ],
+)
+def test_what_can_be_no_key_is_not_removed(learned, keys, error, message):
+    with pytest.raises(error, match=message):
+        remove_from_cluster(ClusterStorage.at(learned), keys)
+
+
+def test_what_a_cluster_has_learned_cannot_be_chosen_any_more(path, rows):
+    for given, message in [
+        ({"n_bits": 32}, "learned its codes of 16 bits already: leave out n_bits=32"),
+        ({"hasher": hashret.SemanticHasher(32)}, "of 16 bits already: leave out n_bits=32"),
+        ({"metric": "cosine"}, "made with metric='l2': leave out metric='cosine'"),
+        ({"features": "tfidf"}, "made of vectors: leave out features='tfidf'"),
+        ({"keep_vectors": True}, "without keep_vectors: leave out keep_vectors=True"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            create_cluster(path, rows, 2, **given)
+    same = {"hasher": hashret.SemanticHasher(16), "metric": "l2"}
+    assert create_cluster(path, rows, 2, **same).added == 3000
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path, rows):
     with pytest.raises(hashret.IndexExistsError, match="holds no cluster"):
         create_cluster(tmp_path, rows, 2)
