@@ -20,7 +20,7 @@ from hashret.cluster.changing import remove_from_cluster
 from hashret.cluster.layout import shard_of
 from hashret.cluster.making import create_cluster
 from hashret.cluster.storage import ClusterStorage
-from hashret.errors import InputError, KeyNotFoundError, UsageError
+from hashret.errors import HashretError, InputError, KeyNotFoundError, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore:::ray", "ignore::ResourceWarning")
 
@@ -261,6 +261,25 @@ def test_a_writer_that_is_killed_goes_on(path, many, small_steps):
     assert killed
     assert report.added + report.unchanged == 30_000
     assert is_whole(path, many)
+
+
+def test_a_writer_that_dies_again_and_again_is_given_up_and_named(path, monkeypatch):
+    import ray
+
+    from hashret.cluster import writing
+    from hashret.cluster.failures import asked
+
+    monkeypatch.setattr(writing, "MOST_RESTARTS", 1)
+    writers = writing.start_writers(str(path), ClusterStorage.at(path).layout().folders())
+    try:
+        ray.kill(writers[1], no_restart=False)
+        assert asked([writers[1].count.remote()]) == [0]
+        ray.kill(writers[1], no_restart=False)
+        with pytest.raises(HashretError, match=f"The writer of shards-1/00001 of {path} died, and"):
+            asked([writers[1].count.remote()])
+        assert asked([writers[0].count.remote()]) == [0]
+    finally:
+        writing.stop_writers(writers)
 
 
 def test_a_node_that_dies_takes_nothing_with_it(path, many, small_steps, ray_nodes):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from hashret.errors import HashretError, error_of
+
+_WRITER = re.compile(r"^\s*name: (writer of .+?)\s*$", re.MULTILINE)
+"""In what Ray says of an actor that died: its name."""
 
 
 def told(error: BaseException) -> tuple[str, str] | None:
@@ -34,7 +38,7 @@ def raised(kind: str, message: str) -> HashretError:
 @contextmanager
 def ray_failures() -> Iterator[None]:
     """Raise what Ray raises as an error of hashret's."""
-    from ray.exceptions import RayError
+    from ray.exceptions import ActorDiedError, RayError
 
     try:
         yield
@@ -42,6 +46,13 @@ def ray_failures() -> Iterator[None]:
         found = told(error)
         if found is not None:
             raise raised(*found) from None
+        writer = _WRITER.search(str(error)) if isinstance(error, ActorDiedError) else None
+        if writer is not None:
+            raise HashretError(
+                f"The {writer[1]} died, and not for the first time: it is not started again any "
+                "more. Often its node has too little memory; Ray's logs may tell more. What was "
+                "stored before stays; run the same command again to go on."
+            ) from error
         first = str(error).strip().split("\n")
         raise HashretError(
             f"Ray failed ({type(error).__name__}: {first[-1]}). What was stored before stays; run "

@@ -34,6 +34,10 @@ PATIENCE_SECONDS = 20.0
 """A writer that died with its node may hold the lock for as long as it takes to be noticed."""
 
 
+MOST_RESTARTS = 20
+"""A writer that dies again and again, for lack of memory say, would otherwise do so for ever."""
+
+
 class Compared(NamedTuple):
     """What a shard says of items that may be given to it.
 
@@ -242,7 +246,7 @@ def start_writers(root: str, folders: Iterable[str]) -> list[Any]:
 
     from hashret.cluster.failures import asked
 
-    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(ShardWriter)
+    actor = ray.remote(num_cpus=0, max_restarts=MOST_RESTARTS, max_task_retries=-1)(ShardWriter)
     writers: list[Any] = []
     try:
         writers.extend(_named(actor, root, folder) for folder in folders)
