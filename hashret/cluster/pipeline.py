@@ -199,8 +199,7 @@ def _read(part: Part, run: str, most_items: int) -> Iterator[pa.Table]:
 
 
 def _driver_blocks(source: OpenedSource, most_items: int) -> Iterator[pa.Table]:
-    for part in source.source.parts:
-        number = source.source.parts.index(part)
+    for number, part in enumerate(source.source.parts):
         yield from blocks_of(part, number, most_items)
         if part.skipped:
             yield skipped_block(part.skipped, number)
