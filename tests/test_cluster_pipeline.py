@@ -1,7 +1,9 @@
 """Items on their way into a cluster: all of them, once, whatever dies meanwhile."""
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -272,9 +274,9 @@ def test_a_writer_that_dies_again_and_again_is_given_up_and_named(path, monkeypa
     monkeypatch.setattr(writing, "MOST_RESTARTS", 1)
     writers = writing.start_writers(str(path), ClusterStorage.at(path).layout().folders())
     try:
-        ray.kill(writers[1], no_restart=False)
-        assert asked([writers[1].count.remote()]) == [0]
-        ray.kill(writers[1], no_restart=False)
+        for _ in range(2):
+            pid = ray.get(writers[1].__ray_call__.remote(lambda _: os.getpid()))
+            os.kill(pid, signal.SIGKILL)
         with pytest.raises(HashretError, match=f"The writer of shards-1/00001 of {path} died, and"):
             asked([writers[1].count.remote()])
         assert asked([writers[0].count.remote()]) == [0]
