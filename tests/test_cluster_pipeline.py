@@ -1,7 +1,9 @@
 """Items on their way into a cluster: all of them, once, whatever dies meanwhile."""
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from hashret.cluster.changing import remove_from_cluster
 from hashret.cluster.layout import shard_of
 from hashret.cluster.making import create_cluster
 from hashret.cluster.storage import ClusterStorage
-from hashret.errors import InputError, KeyNotFoundError, UsageError
+from hashret.errors import HashretError, InputError, KeyNotFoundError, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore:::ray", "ignore::ResourceWarning")
 
@@ -123,6 +125,23 @@ def test_texts_with_fields_are_updated_and_removed(tmp_path):
         remove_from_cluster(storage, ["t1", "nothing"])
     assert remove_from_cluster(storage, ["t1", "t2", "t1"]) == (2, 399)
     assert held(shards_of(tmp_path / "c")).keys() == items.keys() - {"t1", "t2"}
+
+
+def test_fields_that_differ_only_in_case_are_refused_before_any_shard_stores_them(tmp_path):
+    keys = (next(f"{n}" for n in range(99) if shard_of(f"{n}", 2) == shard) for shard in (1, 0))
+    one, other = keys
+    texts = [(f"t{n}", f"word{n % 50} and word{n % 7}") for n in range(200)]
+    path = tmp_path / "c"
+    create_cluster(path, texts, 2, kind="text", features="tfidf", **LEARN)
+    create_cluster(path, [(one, "word1", {"Label": 1})], 2, kind="text")
+    for _ in range(2):
+        with pytest.raises(InputError, match="'label' differs from the field 'Label' only in case"):
+            create_cluster(path, [(other, "word2", {"label": 1})], 2, kind="text")
+    both = [("a", "word3", {"Name": 1}), ("b", "word3", {"name": 1})]
+    with pytest.raises(InputError, match="differs from the field"):
+        create_cluster(path, both, 2, kind="text")
+    assert remove_from_cluster(ClusterStorage.at(path), ["t1"]) == (1, 200)
+    assert [index.field_names for index in shards_of(path)] == [["Label"], ["Label"]]
 
 
 def test_broken_images_are_named_and_the_others_stored(tmp_path, image_folder):
@@ -246,6 +265,25 @@ def test_a_writer_that_is_killed_goes_on(path, many, small_steps):
     assert is_whole(path, many)
 
 
+def test_a_writer_that_dies_again_and_again_is_given_up_and_named(path, monkeypatch):
+    import ray
+
+    from hashret.cluster import writing
+    from hashret.cluster.failures import asked
+
+    monkeypatch.setattr(writing, "MOST_RESTARTS", 1)
+    writers = writing.start_writers(str(path), ClusterStorage.at(path).layout().folders())
+    try:
+        for _ in range(2):
+            pid = ray.get(writers[1].__ray_call__.remote(lambda _: os.getpid()))
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(HashretError, match=f"The writer of shards-1/00001 of {path} died, and"):
+            asked([writers[1].count.remote()])
+        assert asked([writers[0].count.remote()]) == [0]
+    finally:
+        writing.stop_writers(writers)
+
+
 def test_a_node_that_dies_takes_nothing_with_it(path, many, small_steps, ray_nodes):
     dying = ray_nodes.more[0]
     thread = in_background(
@@ -277,6 +315,27 @@ def test_what_was_killed_is_gone_on_with(tmp_path, path, ray_nodes):
     assert is_whole(path, rows)
 
 
+def test_a_source_that_a_node_cannot_read_is_told_in_one_message(path, rows, ray_nodes):
+    """By the command, of a source that changes between its first look and the nodes'."""
+    script = """if True:
+        import os, sys
+        from hashret.cluster import changing, pipeline
+        whole = pipeline.run_pipeline
+        def after_it_is_gone(*arguments):
+            os.remove(sys.argv[3])
+            return whole(*arguments)
+        pipeline.run_pipeline = after_it_is_gone
+        from hashret.cli import main
+        main()
+        """
+    command = [sys.executable, "-c", script, "cluster", "index", rows, "-i", path]
+    command += ["--address", ray_nodes.address]
+    failed = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert f"No such file or folder: {rows}" in failed.stderr
+    assert "Traceback" not in failed.stderr + failed.stdout
+
+
 def test_another_number_of_shards_names_reshard(path, rows):
     with pytest.raises(UsageError, match="has 2 shards, not 3.*reshard"):
         create_cluster(path, rows, 3)
@@ -294,6 +353,7 @@ def test_what_is_stored_is_not_encoded_again(path, rows, monkeypatch):
     class Handle:
         def __init__(self, writer):
             self.compare, self.store = Method(writer.compare), Method(writer.store)
+            self.note_fields = Method(writer.note_fields)
 
     storage = ClusterStorage.at(path)
     layout = storage.layout()
@@ -311,9 +371,9 @@ def test_what_is_stored_is_not_encoded_again(path, rows, monkeypatch):
         str(path), layout, source.parts, tuple(map(Handle, writers)), most_items=1000
     )
     for block in pipeline._driver_blocks(source, 1000):
-        pipeline.encode_and_deliver(block, to)
+        pipeline.encode_and_deliver(block, to, "run")
     for block in pipeline._driver_blocks(source, 2000):
-        pipeline.encode_and_deliver(block, to)
+        pipeline.encode_and_deliver(block, to, "run")
     assert encoded == [1000, 1000, 1000, 0, 0]
 
 
@@ -370,6 +430,34 @@ def test_mistakes_are_told_in_one_message(command, path, arguments, message):
     failed = command("index", *arguments)
     assert isinstance(failed.exception, hashret.HashretError)
     assert message in str(failed.exception)
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "message"),
+    [
+        (["1", "\udcff"], KeyNotFoundError, r"'\\udcff', which is no Unicode text; nothing was"),
+        ("17", UsageError, "Several keys are expected, .* got '17'"),
+        ([17], UsageError, "A key is text, got 17 of type int"),
+        (17, UsageError, "Several keys"),
+    ],
+)
+def test_what_can_be_no_key_is_not_removed(learned, keys, error, message):
+    with pytest.raises(error, match=message):
+        remove_from_cluster(ClusterStorage.at(learned), keys)
+
+
+def test_what_a_cluster_has_learned_cannot_be_chosen_any_more(path, rows):
+    for given, message in [
+        ({"n_bits": 32}, "learned its codes of 16 bits already: leave out n_bits=32"),
+        ({"hasher": hashret.SemanticHasher(32)}, "of 16 bits already: leave out n_bits=32"),
+        ({"metric": "cosine"}, "made with metric='l2': leave out metric='cosine'"),
+        ({"features": "tfidf"}, "made of vectors: leave out features='tfidf'"),
+        ({"keep_vectors": True}, "without keep_vectors: leave out keep_vectors=True"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            create_cluster(path, rows, 2, **given)
+    same = {"hasher": hashret.SemanticHasher(16), "metric": "l2"}
+    assert create_cluster(path, rows, 2, **same).added == 3000
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path, rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -121,14 +122,15 @@ def index(
         raise UsageError("Say with --shards how many indexes the new cluster is spread over.")
     else:
         hasher = checked_copy(learning.hasher())
+        how = making.Learning(hasher, keep_vectors, metric or "l2", learning.features)
+        make = partial(making.make_cluster, shards=shards, learning=how)
     source = making.open_source_for(
         storage, layout, sources, kind, replace=replace, only_paths=True, **opening
     )
     say(f"Source: {source.source.description}.")
     with ProgressDisplay() as progress:
         if layout is None:
-            how = making.Learning(hasher, keep_vectors, metric or "l2", learning.features)
-            layout = making.make_cluster(storage, source, shards or 1, how, progress)
+            layout = make(storage, source, progress=progress)
         report, total = add_to_cluster(storage, layout, source, address=address, progress=progress)
     tell_report(report, total, storage.root, time.perf_counter() - started)
     if strict and report.skipped:

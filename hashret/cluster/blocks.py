@@ -31,11 +31,12 @@ SCHEMA = pa.schema(
 )
 """Of a block. ``form`` tells what the bytes of ``value`` are: ``text``, ``file`` (of an image), the
 type and shape of an array, or ``skipped``: then ``key`` is the name of an input that was left out
-and ``fields`` the reason, or ``position`` the number of those without a name."""
+and ``fields`` the reason, or ``position`` the number of those without a name. Or ``error``: then
+``key`` is the kind of what stopped the reader, and ``fields`` its message."""
 
 GIVEN = ("key", "fields", "digest", "position")
 
-TEXT, FILE, SKIPPED = "text", "file", "skipped"
+TEXT, FILE, SKIPPED, ERROR = "text", "file", "skipped", "error"
 
 
 def blocks_of(items: Iterable[Item], part: int, most_items: int) -> Iterator[pa.Table]:
@@ -72,14 +73,33 @@ def skipped_block(skipped: SkippedInputs, part: int) -> pa.Table:
     names = [(one.name, one.reason, 0) for one in skipped]
     if skipped.unnamed:
         names.append(("", "", skipped.unnamed))
+    return _notes(SKIPPED, names, part)
+
+
+def error_block(kind: str, message: str, part: int) -> pa.Table:
+    """What stopped whoever reads a part, as a block."""
+    text = message.encode("utf-8", "backslashreplace").decode()  # a path in it may be no Unicode
+    return _notes(ERROR, [(kind, text, 0)], part)
+
+
+def error_in(block: pa.Table) -> tuple[str, str] | None:
+    """The kind and the message of what stopped whoever read a block."""
+    import pyarrow.compute as pc
+
+    for row in block.filter(pc.equal(block["form"], ERROR)).select(["key", "fields"]).to_pylist():
+        return row["key"], row["fields"]
+    return None
+
+
+def _notes(form: str, notes: list[tuple[str, str, int]], part: int) -> pa.Table:
     columns = [
-        pa.array(np.full(len(names), part, dtype=np.int32)),
-        [name for name, _, _ in names],
-        [SKIPPED] * len(names),
-        [b""] * len(names),
-        [reason for _, reason, _ in names],
-        [bytes(HASH_BYTES)] * len(names),
-        [unnamed for _, _, unnamed in names],
+        pa.array(np.full(len(notes), part, dtype=np.int32)),
+        [name for name, _, _ in notes],
+        [form] * len(notes),
+        [b""] * len(notes),
+        [text for _, text, _ in notes],
+        [bytes(HASH_BYTES)] * len(notes),
+        [number for _, _, number in notes],
     ]
     return pa.table(columns, schema=SCHEMA)
 

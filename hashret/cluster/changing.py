@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hashret.cluster.joining import joined
 from hashret.cluster.layout import Layout
 from hashret.cluster.storage import ClusterStorage
-from hashret.errors import HashretError, KeyNotFoundError
+from hashret.errors import HashretError, KeyNotFoundError, UsageError
 from hashret.ingest import AddReport, ProgressCallback, no_progress
 
 if TYPE_CHECKING:
@@ -59,14 +59,13 @@ def remove_from_cluster(
     removed and some are not.
 
     Raises:
+        UsageError: something else than keys was given.
         KeyNotFoundError: a key does not exist; nothing is removed.
     """
     from hashret.cluster.failures import asked
 
     layout = storage.layout()
-    shards: dict[int, list[str]] = {}
-    for key in dict.fromkeys(keys):
-        shards.setdefault(layout.shard_of(key), []).append(key)
+    shards = _by_shard(layout, keys)
     with joined(address) as ending, _writers(storage, layout, ending=ending) as writers:
         held = asked([writers[shard].held.remote(own) for shard, own in shards.items()])
         missing = {key for own in shards.values() for key in own} - {k for ks in held for k in ks}
@@ -82,6 +81,22 @@ def remove_from_cluster(
                 "that are left."
             )
         return removed, count
+
+
+def _by_shard(layout: Layout, keys: Iterable[str]) -> dict[int, list[str]]:
+    if isinstance(keys, str) or not isinstance(keys, Iterable):
+        raise UsageError(f"Several keys are expected, such as a list of them, got {keys!r}.")
+    shards: dict[int, list[str]] = {}
+    for key in dict.fromkeys(keys):
+        if not isinstance(key, str):
+            raise UsageError(f"A key is text, got {key!r} of type {type(key).__name__}.")
+        try:
+            shards.setdefault(layout.shard_of(key), []).append(key)
+        except UnicodeEncodeError:
+            raise KeyNotFoundError(
+                f"No item has the key {key!r}, which is no Unicode text; nothing was removed."
+            ) from None
+    return shards
 
 
 @contextmanager

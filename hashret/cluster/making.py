@@ -47,7 +47,7 @@ def create_cluster(
     path: str | Path,
     source: Any,
     shards: int,
-    n_bits: int = 64,
+    n_bits: int | None = None,
     *,
     hasher: CodeEstimator | None = None,
     kind: str = "auto",
@@ -60,7 +60,7 @@ def create_cluster(
     encoding: str | None = None,
     format: str | None = None,  # noqa: A002, as for open_source
     keep_vectors: bool = False,
-    metric: str = "l2",
+    metric: str | None = None,
     features: str = "auto",
     replace: bool = False,
     address: str | None = None,
@@ -77,7 +77,8 @@ def create_cluster(
         path: the folder of the cluster, which all nodes see, or its URL.
         source: as for :func:`hashret.create`; paths are read by the nodes, which all see them.
         shards: how many indexes the items are spread over.
-        n_bits: as for :func:`hashret.create`, as is all that follows but the last three.
+        n_bits: as for :func:`hashret.create`, as is all that follows but the last three. What a
+            cluster has learned stays: None takes it as it is.
         hasher: what learns.
         kind: of the source.
         epochs: passes over the training data.
@@ -99,13 +100,16 @@ def create_cluster(
         Counts, and the inputs that were skipped, by name.
 
     Raises:
-        UsageError: the cluster has another number of shards.
+        UsageError: the cluster has another number of shards, or has learned otherwise.
         InputError: the source cannot be read or learned from.
     """
-    from hashret.index import chosen_hasher
+    from hashret.index import DEFAULT_BITS, chosen_hasher
 
     storage = ClusterStorage.at(path)
     layout = layout_of(storage, shards)
+    if layout is not None:
+        bits = n_bits if hasher is None else getattr(hasher, "n_bits", None)
+        _check_learned(storage, bits, keep_vectors, metric, features)
     opened = open_source_for(
         storage,
         layout,
@@ -120,9 +124,10 @@ def create_cluster(
         format=format,
     )
     if layout is None:
-        learning = Learning(
-            chosen_hasher(hasher, n_bits, epochs, random_state), keep_vectors, metric, features
+        hasher = chosen_hasher(
+            hasher, DEFAULT_BITS if n_bits is None else n_bits, epochs, random_state
         )
+        learning = Learning(hasher, keep_vectors, "l2" if metric is None else metric, features)
         layout = make_cluster(storage, opened, shards, learning, progress)
     return add_to_cluster(storage, layout, opened, address=address, progress=progress)[0]
 
@@ -148,6 +153,40 @@ def layout_of(storage: ClusterStorage, shards: int | None) -> Layout | None:
             f"{storage.root} --shards {shards}`."
         )
     return layout
+
+
+def _check_learned(
+    storage: ClusterStorage,
+    n_bits: int | None,
+    keep_vectors: bool,
+    metric: str | None,
+    features: str,
+) -> None:
+    """Refuse what contradicts what a cluster has learned.
+
+    Raises:
+        UsageError: something does.
+    """
+    from hashret.index import Index
+
+    with Index.open(storage.learned()) as learned:
+        own = learned.encoder.features
+        own_metric, own_features = getattr(own, "metric", "l2"), getattr(own, "method", None)
+        has, given = "", ""
+        if n_bits not in (None, learned.n_bits):
+            has, given = f"has learned its codes of {learned.n_bits} bits already", f"{n_bits=}"
+        elif metric not in (None, own_metric):
+            has, given = f"was made with metric={own_metric!r}", f"{metric=}"
+        elif features not in ("auto", own_features):
+            made = f"with features={own_features!r}" if own_features else f"of {learned.kind}"
+            has, given = f"was made {made}", f"{features=}"
+        elif keep_vectors and not learned.keeps_vectors:
+            has, given = "was made without keep_vectors", f"{keep_vectors=}"
+    if has:
+        raise UsageError(
+            f"The cluster at {storage.root} {has}: leave out {given} to add to it, or choose "
+            "another place to learn anew."
+        )
 
 
 def open_source_for(

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import blake2b
 from itertools import pairwise
 from os import PathLike
 from typing import Any
@@ -33,6 +34,7 @@ class Part:
         opening: how to open it.
         first: the position where it begins.
         end: the position where it ends; None for all of it.
+        listed: a digest of what is listed between, where it is a range of a listing.
     """
 
     number: int
@@ -42,6 +44,7 @@ class Part:
     opening: tuple[tuple[str, Any], ...] = ()
     first: int = 0
     end: int | None = None
+    listed: bytes | None = None
 
     def name_of(self, key: str, position: int | None) -> str:
         """The name under which an item is found in it."""
@@ -54,7 +57,11 @@ class Part:
         if pieces < 2:
             return [self]
         bounds = [source.length * piece // pieces for piece in range(pieces + 1)]
-        return [replace(self, first=first, end=end) for first, end in pairwise(bounds)]
+        keys = _keys_of(source)
+        return [
+            replace(self, first=first, end=end, listed=_listed(keys, first, end))
+            for first, end in pairwise(bounds)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,8 @@ def open_parts(
         InputError: it cannot be used.
         UsageError: an option does not go with it.
     """
+    if isinstance(source, Iterator):  # is looked at twice
+        source = list(source)
     if only_paths:
         opened = open_paths(source, kind, key_prefix, earlier=earlier, **reading)
     else:
@@ -132,6 +141,14 @@ def _paths_of(given: Any, opened: Source) -> list[str] | None:
     return [text if is_url(text) else os.path.abspath(text) for text in texts]  # noqa: PTH100
 
 
+def _listed(keys: Sequence[str], first: int, end: int) -> bytes | None:
+    """A digest of the keys of a range; None where keys are but the numbers of rows."""
+    own = keys[first:end]
+    if len(own) < end - first:
+        return None
+    return blake2b("\0".join(own).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 def read_part(part: Part, run: str) -> Iterator[Item]:
     """The items of a part, read on this node.
 
@@ -146,6 +163,13 @@ def read_part(part: Part, run: str) -> Iterator[Item]:
             f"{part.root or part.path} has changed while it was read: it has {source.length:,} "
             f"items now, fewer than before. Give it again."
         )
+    if part.listed is not None and part.listed != _listed(
+        _keys_read_again(source), part.first, part.end
+    ):
+        raise InputError(
+            f"{part.root or part.path} has changed while it was read: other items have taken the "
+            f"places of those that it had. Give it again."
+        )
     return source.between(part.first, part.end)
 
 
@@ -159,8 +183,17 @@ def source_of(part: Part, run: str) -> Source:
     return _opened(part.path or "", part.number, run, _Opening(part.opening))
 
 
+def _keys_of(source: Source) -> Sequence[str]:
+    keys = source.named_keys()
+    return keys if isinstance(keys, Sequence) else list(keys)
+
+
+_keys_read_again = lru_cache(maxsize=1)(_keys_of)
+"""For each range of a source that this process reads."""
+
+
 class _Opening(dict[str, Any]):
-    """Keyword arguments that count as the same whatever they are: the others tell them apart."""
+    """Keyword arguments that can be part of what a cache is asked for; equal ones are the same."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return 0  # a dict has none of its own

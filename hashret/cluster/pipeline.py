@@ -26,11 +26,14 @@ from hashret.cluster.blocks import (
     BLOCK_BYTES,
     blocks_of,
     delivery,
+    error_block,
+    error_in,
     skipped_block,
     split_skipped,
     values_of,
 )
-from hashret.cluster.failures import raised, ray_failures, told
+from hashret.cluster.failures import kind_and_message, raised, ray_failures
+from hashret.cluster.field_names import agree_on, field_names
 from hashret.cluster.layout import Layout
 from hashret.cluster.parts import OpenedSource, Part, read_part, skipped_in
 from hashret.cluster.storage import ClusterStorage
@@ -93,7 +96,7 @@ def run_pipeline(
     with ray_failures():
         for dataset in _datasets(source, delivery_to.most_items, run):
             stream = dataset.map_batches(
-                partial(encode_and_deliver, to=delivery_to),
+                partial(encode_and_deliver, to=delivery_to, run=run),
                 batch_size=delivery_to.most_items,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
@@ -181,40 +184,50 @@ def _datasource(reads: Sequence[Callable[[], Iterable[pa.Table]]]) -> Any:
 
 
 def _read(part: Part, run: str, most_items: int) -> Iterator[pa.Table]:
-    """Read a part on a node, block by block."""
-    yield from blocks_of(read_part(part, run), part.number, most_items)
-    skipped = skipped_in(part, run)
+    """Read a part on a node, block by block.
+
+    An error comes as a block too: Ray Data shows where it was raised, whoever catches it.
+    """
+    try:
+        yield from blocks_of(read_part(part, run), part.number, most_items)
+        skipped = skipped_in(part, run)
+    except HashretError as error:
+        yield error_block(*kind_and_message(error), part.number)
+        return
     if skipped:
         yield skipped_block(skipped, part.number)
 
 
 def _driver_blocks(source: OpenedSource, most_items: int) -> Iterator[pa.Table]:
-    for part in source.source.parts:
-        number = source.source.parts.index(part)
+    for number, part in enumerate(source.source.parts):
         yield from blocks_of(part, number, most_items)
         if part.skipped:
             yield skipped_block(part.skipped, number)
 
 
-def encode_and_deliver(block: pa.Table, to: Delivery) -> pa.Table:
+def encode_and_deliver(block: pa.Table, to: Delivery, run: str) -> pa.Table:
     """Encode what is new in a block, bring it to its shards, and tell how much it was."""
     try:
+        if stopped := error_in(block):
+            raise raised(*stopped)
         items, skipped = split_skipped(block)
         summary = {"seen": len(items), "added": 0, "updated": 0, "unchanged": 0}
         for number in items["part"].unique().to_pylist():
             own = items.filter(pa.compute.equal(items["part"], number))
             part = to.parts[number]
-            for name, count in _deliver(own, part, to, skipped).items():
+            for name, count in _deliver(own, part, to, run, skipped).items():
                 summary[name] += count
         summary["seen"] += 0 if len(items) else skipped.total
         named = [[one.name, one.reason] for one in skipped]
         line = json.dumps({**summary, "skipped": named, "unnamed": skipped.unnamed})
     except HashretError as error:
-        line = json.dumps({"error": told(error)})
+        line = json.dumps({"error": kind_and_message(error)})
     return pa.table({"summary": [line]})
 
 
-def _deliver(block: pa.Table, part: Part, to: Delivery, skipped: SkippedInputs) -> dict[str, int]:
+def _deliver(
+    block: pa.Table, part: Part, to: Delivery, run: str, skipped: SkippedInputs
+) -> dict[str, int]:
     """Bring the items of one part to their shards; returns what became of them."""
     from hashret.cluster.failures import asked
 
@@ -235,28 +248,27 @@ def _deliver(block: pa.Table, part: Part, to: Delivery, skipped: SkippedInputs) 
     for place, reason in encoded.failed.items():
         key, position = block["key"][place].as_py(), block["position"][place].as_py()
         skipped.append(Skipped(part.name_of(key, position), reason))
-    replies = []
+    deliveries = []
     for (shard, places), one in zip(shards.items(), compared, strict=True):
         made = [place for place in new[shard] if place in encoded.codes]
         changed = sorted(made + [places[n] for n in one.beside])
         if changed:
-            replies.append(
-                to.writers[shard].store.remote(
-                    part.origin,
-                    delivery(block, changed, encoded.codes),
-                    encoded.vectors_of(made),
-                    _field_names(block, changed),
-                )
+            deliveries.append((shard, made, changed, field_names(block, changed)))
+    agree_on(sorted({name for *_, names in deliveries for name in names}), to.writers[0], run)
+    stored = asked(
+        [
+            to.writers[shard].store.remote(
+                part.origin,
+                delivery(block, changed, encoded.codes),
+                encoded.vectors_of(made),
+                names,
             )
-    stored = asked(replies)
+            for shard, made, changed, names in deliveries
+        ]
+    )
     added, updated = sum(one.added for one in stored), sum(one.updated for one in stored)
     unchanged = len(block) - added - updated - len(encoded.failed)
     return {"added": added, "updated": updated, "unchanged": unchanged}
-
-
-def _field_names(block: pa.Table, places: list[int]) -> list[str]:
-    texts = block["fields"].take(pa.array(places, type=pa.int64())).unique().to_pylist()
-    return sorted({name for text in texts for name in json.loads(text)})
 
 
 @dataclass(frozen=True, slots=True)

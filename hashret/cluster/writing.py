@@ -34,6 +34,10 @@ PATIENCE_SECONDS = 20.0
 """A writer that died with its node may hold the lock for as long as it takes to be noticed."""
 
 
+MOST_RESTARTS = 20
+"""A writer that dies again and again, for lack of memory say, would otherwise do so for ever."""
+
+
 class Compared(NamedTuple):
     """What a shard says of items that may be given to it.
 
@@ -157,6 +161,17 @@ class ShardWriter:
         with self._store.reading(checked=False):
             return self._store.field_names()
 
+    def note_fields(self, names: Iterable[str]) -> None:
+        """Remember names of fields that items may get, here or in another shard.
+
+        Raises:
+            InputError: a name differs from another one only in case.
+        """
+        new = set(names).difference(self.field_names())
+        if new:
+            with self._store.writing() as writer:
+                writer.note_fields(sorted(new))
+
     def count(self) -> int:
         """How many items are here."""
         with self._store.reading(checked=False):
@@ -175,12 +190,11 @@ class ShardWriter:
             The number of items.
         """
         with self._store.reading(checked=False):
-            names = set(field_names) - set(self._store.field_names())
             before = self._store.setting("columns_taken") or {}
         now = {**before, **{place: dict(taken) for place, taken in columns_taken.items()}}
-        if names or now != before:
+        self.note_fields(field_names)
+        if now != before:
             with self._store.writing() as writer:
-                writer.note_fields(sorted(names))
                 writer.change_settings({"columns_taken": now})
         publish_due(self._store, self._path, lambda *_: None)
         count = self.count()
@@ -232,7 +246,7 @@ def start_writers(root: str, folders: Iterable[str]) -> list[Any]:
 
     from hashret.cluster.failures import asked
 
-    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(ShardWriter)
+    actor = ray.remote(num_cpus=0, max_restarts=MOST_RESTARTS, max_task_retries=-1)(ShardWriter)
     writers: list[Any] = []
     try:
         writers.extend(_named(actor, root, folder) for folder in folders)
