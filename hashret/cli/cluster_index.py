@@ -49,6 +49,11 @@ def storage_named(name: str | None) -> ClusterStorage:
     return ClusterStorage.at(index_path(name, must_exist=False))
 
 
+def shown_place(name: str | None) -> object:
+    """Where the cluster lies that ``-i`` names, as it may be given again."""
+    return name if name is None or "://" in name else index_path(name, must_exist=False)
+
+
 @click.command(cls=CommandThatLearns)
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @cluster_option
@@ -132,7 +137,7 @@ def index(
         if layout is None:
             layout = make(storage, source, progress=progress)
         report, total = add_to_cluster(storage, layout, source, address=address, progress=progress)
-    tell_report(report, total, storage.root, time.perf_counter() - started)
+    tell_report(report, total, shown_place(name), time.perf_counter() - started)
     if strict and report.skipped:
         context.exit(SKIPPED_EXIT_CODE)
 
@@ -188,4 +193,4 @@ def reshard(name: str | None, shards: int) -> None:
     storage = storage_named(name)
     with ProgressDisplay() as progress:
         resharded(storage, shards, progress)
-    say(f"{shards:,} shard{'s' * (shards != 1)} in {storage.root}")
+    say(f"{shards:,} shard{'s' * (shards != 1)} in {shown_place(name)}")
