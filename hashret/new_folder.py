@@ -72,6 +72,11 @@ def _refuse_existing(folder: Path) -> None:
             f"There is an index at {folder} already. `hashret index` and Index.add add items to "
             "it; to learn anew, choose another name or delete the folder."
         )
+    if (folder / "cluster.json").is_file():
+        raise IndexExistsError(
+            f"{folder} is a cluster, to which `hashret cluster index` adds. Choose another place "
+            "for the index."
+        )
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise IndexExistsError(
             f"{folder} is not empty and holds no index; choose another place, so that none of "

@@ -44,8 +44,8 @@ def check_is_index(folder: Path) -> None:
         raise _unreadable(folder, error) from error
     if not is_index and (folder / "cluster.json").is_file():
         raise IndexNotFoundError(
-            f"{folder} is a cluster, whose shards are indexes: `hashret cluster query` and "
-            "hashret.open_cluster(path) ask it."
+            f"{folder} is a cluster, whose shards are indexes: `hashret cluster` has the commands "
+            "for it (query, info, index, remove, ...), Python hashret.open_cluster(path)."
         )
     if not is_index:
         raise IndexNotFoundError(

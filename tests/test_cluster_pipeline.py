@@ -422,14 +422,30 @@ def test_commands_tell_what_they_did(command, path, tmp_path):
         (["x.npy", "-i", "c", "--shards", "5"], "has 2 shards, not 5"),
         (["x.npy", "-i", "c", "--address", "ray://h:1"], "a machine that is part of Ray"),
         (["nothing.npy", "-i", "c"], "No such file or folder: nothing.npy"),
+        (["x.npy", "-i", "./new", "--shards", "2", "--address", "127.0.0.1:9"], "There is no Ray"),
+        (["x.npy", "-i", "./plain", "--shards", "2"], "is an index, to which `hashret index` adds"),
     ],
 )
 def test_mistakes_are_told_in_one_message(command, path, arguments, message):
     np.save("x.npy", np.ones((3, 8), dtype=np.float32))
+    Path("plain").mkdir()
+    Path("plain/items.db").touch()
     arguments = [str(path) if argument == "c" else argument for argument in arguments]
     failed = command("index", *arguments)
     assert isinstance(failed.exception, hashret.HashretError)
     assert message in str(failed.exception)
+    assert not Path("new").exists()  # refused before anything was learned
+
+
+def test_an_index_and_a_cluster_are_not_taken_for_each_other(path, rows, tmp_path):
+    with pytest.raises(hashret.IndexExistsError, match="is a cluster, to which"):
+        hashret.create(path, rows)
+    with pytest.raises(hashret.IndexNotFoundError, match="is a cluster, whose shards"):
+        hashret.open(path)
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "items.db").touch()
+    with pytest.raises(hashret.IndexNotFoundError, match="is an index, not a cluster"):
+        hashret.open_cluster(tmp_path / "plain")
 
 
 @pytest.mark.parametrize(

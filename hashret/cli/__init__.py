@@ -22,6 +22,7 @@ from hashret.cli import (
     serve,
 )
 from hashret.cli import index as index_command
+from hashret.cli.groups import HelpfulGroup
 from hashret.cli.interrupts import (
     INTERRUPTED_EXIT_CODE,
     forget_unhandled,
@@ -30,12 +31,12 @@ from hashret.cli.interrupts import (
 )
 from hashret.cli.messages import say
 from hashret.cli.options import INDEX_NAMED
-from hashret.errors import HashretError, UsageError
+from hashret.errors import HashretError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-class _InOrder(click.Group):
+class _InOrder(HelpfulGroup):
     """A group whose help lists commands as they were added: what comes first, first.
 
     Attributes:
@@ -48,13 +49,10 @@ class _InOrder(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; what goes wrong is told with what only its context knows."""
+        """Run a command, and note whether it was given an index."""
         self.index_named = False
         try:
             return super().invoke(ctx)
-        except UsageError as error:
-            error.add_note(f"Try '{ctx.command_path} {ctx.invoked_subcommand} --help'.")
-            raise
         finally:
             folder = ctx.meta.get(INDEX_NAMED)
             self.index_named = folder is not None and (folder / "items.db").is_file()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from hashret.cli import cluster_index, cluster_query
+from hashret.cli.groups import HelpfulGroup
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def cluster() -> None:
     """Spread items over many shards, on one machine or many, with Ray.
 

@@ -113,12 +113,14 @@ def index(
     """
     from hashret.cluster import making
     from hashret.cluster.changing import add_to_cluster
+    from hashret.cluster.joining import check_may_join
     from hashret.learning import checked_copy
 
     if not sources:
         raise UsageError("Name a SOURCE to index.")
     warnings_to_stderr()
     started = time.perf_counter()
+    check_may_join(address)
     storage = storage_named(name)
     layout = making.layout_of(storage, shards)
     if layout is not None:

@@ -317,7 +317,10 @@ class ClusterIndex(Queries):
     # Shards
 
     def _item(self, key: str, *, with_vector: bool = False) -> Any:
-        return self._own(key, lambda one: one.item.remote(key, with_vector=with_vector))
+        try:
+            return self._own(key, lambda one: one.item.remote(key, with_vector=with_vector))
+        except KeyNotFoundError:
+            raise KeyNotFoundError(f"No item of {self.path} has the key {key!r}.", key) from None
 
     def _own(self, key: str, ask: Ask) -> Any:
         answers, _ = self._asked(lambda: [self._shard_of(key)], ask)

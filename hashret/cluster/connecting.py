@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from hashret.errors import HashretError, UsageError
 
 NAMESPACE = "hashret"
+REACHED_SECONDS = 5.0
 CLIENT = "ray://"
 
 _connecting = threading.Lock()
@@ -54,38 +59,83 @@ def _job(ray: Any) -> str:
 def _imported() -> Any:
     # Ray prints on stdout, among results, what befalls nodes; what matters of it, hashret says. Ray
     # reads what not to print only as it is imported.
-    silent = {"RAY_DEDUP_LOGS": "1", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
-    before = {name: os.environ.get(name) for name in silent}
-    os.environ.update(silent)
+    silent = {
+        "RAY_DEDUP_LOGS": "1",
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+        # Else it prints pages about any process that is asked to end, and takes its handlers away.
+        "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+    }
+    with _environment(silent):
+        try:
+            import ray
+        except ImportError as error:
+            raise UsageError(
+                "A cluster runs on Ray, which is not installed: pip install 'hashret[ray]'."
+            ) from error
+    return ray
+
+
+@contextmanager
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
-        import ray
-    except ImportError as error:
-        raise UsageError(
-            "A cluster runs on Ray, which is not installed: pip install 'hashret[ray]'."
-        ) from error
+        yield
     finally:
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-    return ray
+
+
+def check_reachable(address: str | None) -> None:
+    """Refuse the address of a Ray that cannot be reached, before any work is done for it.
+
+    Args:
+        address: as of :func:`connect`; None for what ``RAY_ADDRESS`` names, if anything.
+
+    Raises:
+        HashretError: nothing answers there.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or ""
+    place = urlsplit(address if "://" in address else f"ray://{address}")
+    with suppress(ValueError):  # Ray tells what is wrong with it
+        if place.hostname is None or place.port is None:
+            return
+        try:
+            socket.create_connection((place.hostname, place.port), REACHED_SECONDS).close()
+        except OSError as error:
+            raise HashretError(
+                f"There is no Ray at {address} ({error.strerror or error}). `ray start --head` "
+                "starts it; --address names it."
+            ) from error
 
 
 def _start(ray: Any, address: str | None) -> None:
+    check_reachable(address)
     logging.getLogger("ray").setLevel(logging.ERROR)  # what it says else is for who tends to Ray
     own: dict[str, Any] = {} if address else {"include_dashboard": False}
+    # Else it tells each second that it is not let in.
+    calm = {"RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "error")}
     try:
-        ray.init(
-            address or "local",  # without one, Ray takes any that runs on this machine
-            namespace=NAMESPACE,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-            **own,
-        )
+        with _environment(calm if address else {}):
+            ray.init(
+                address or "local",  # without one, Ray takes any that runs on this machine
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+                **own,
+            )
     except Exception as error:  # Ray raises many kinds, none of them its own.
-        where = f"There is no Ray at {address}" if address else "Ray could not be started"
+        if address and address != "auto":
+            raise HashretError(
+                f"What is at {address} does not let this process in ({first_line(error)}): it may "
+                "be no Ray, another version of it, or ask for a token: then set "
+                "RAY_AUTH_MODE=token (and RAY_AUTH_TOKEN, where ~/.ray/auth_token is not its own)."
+            ) from error
+        where = "There is no Ray on this machine" if address else "Ray could not be started"
         raise HashretError(
             f"{where} ({first_line(error)}). `ray start --head` starts it; --address names it."
         ) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashret.cluster.changing import add_to_cluster
+from hashret.cluster.joining import check_may_join
 from hashret.cluster.layout import LEARNED, MOST_SHARDS, Layout
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import IndexExistsError, IndexNotFoundError, UsageError
@@ -105,6 +106,7 @@ def create_cluster(
     """
     from hashret.index import DEFAULT_BITS, chosen_hasher
 
+    check_may_join(address)
     storage = ClusterStorage.at(path)
     layout = layout_of(storage, shards)
     if layout is not None:
@@ -284,6 +286,11 @@ def _clear_unfinished(storage: ClusterStorage) -> None:
     others = [name for name in storage.entries() if name not in own and name[0] != "."]
     if others:
         _refuse_made(storage)
+        if "items.db" in others:
+            raise IndexExistsError(
+                f"{storage.root} is an index, to which `hashret index` adds. Choose another place "
+                "for the cluster."
+            )
         raise IndexExistsError(
             f"{storage.root} is not empty and holds no cluster, but {min(others)!r}; choose "
             "another place, so that none of your files are mixed with those of the cluster."

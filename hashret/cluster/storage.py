@@ -10,7 +10,7 @@ from pathlib import Path
 from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
 from hashret.errors import HashretError, IndexNotFoundError
 from hashret.files import write_durably
-from hashret.place import index_folder
+from hashret.place import has_items, index_folder
 from hashret.sources.remote import is_url
 
 UNFINISHED_FILE = ".unfinished"
@@ -167,6 +167,10 @@ class ClusterStorage:
 
 def no_cluster(root: str) -> IndexNotFoundError:
     """Say that there is no cluster."""
+    if "://" not in root and has_items(Path(root)):
+        return IndexNotFoundError(
+            f"{root} is an index, not a cluster: `hashret query` and hashret.open(path) ask it."
+        )
     return IndexNotFoundError(
         f"There is no cluster at {root}. Make one with `hashret cluster index SOURCE -i NAME "
         "--shards N`."

@@ -30,7 +30,8 @@ def json_object(line: str | bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
-        raise InputError(f"it is not JSON: {error.msg}, column {error.colno:,}") from error
+        told = error.msg.removesuffix(" at")
+        raise InputError(f"it is not JSON: {told}, column {error.colno:,}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"it is not JSON that can be read: {error}") from error
     return as_object(value)
