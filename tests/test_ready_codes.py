@@ -251,7 +251,7 @@ def test_what_does_not_fit_leaves_nothing(tmp_path, given, message, as_files):
         ("x.jsonl", b'{"key": "a", "code": "00", "encoder": 7}\n'),
         ("x.jsonl", b'{"key": "a", "code": "00"}\n{"key": "a", "code": "01"}\n'),
         ("x.jsonl.gz", b"nothing"),
-        ("x.jsonl.gz", gzip.compress(b'{"key": "a", "code": "00"}\n' * 99)[:-20]),
+        ("x.jsonl.gz", gzip.compress(b'{"key": "a", "code": "00"}\n' * 99, mtime=0)[:-20]),
         ("x.csv", b"1,2"),
     ],
 )

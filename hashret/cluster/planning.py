@@ -11,7 +11,10 @@ from hashret.cluster.layout import MOST_SHARDS
 from hashret.errors import HashretError, UsageError
 
 BUSY = 0.6
-"""Processors are planned to be busy for this share of the time: more, and queries queue."""
+"""Processors are planned to be busy for this share of the time at most: more, and queries queue."""
+
+_BUSY = (BUSY, 0.45, 0.3, 0.15)
+"""Where queries must wait less, readers are planned to be less busy."""
 
 MEMORY_USED = 0.8
 """Of a node's memory, for the tables; the rest is for processes and the pages of databases."""
@@ -126,15 +129,18 @@ def _sizes(goal: Goal, node: Node, figures: Figures, largest: float) -> list[Pla
     least = math.ceil(goal.items / largest)
     counts = {n * 10**power for power in range(3) for n in _SHARDS}
     found = [
-        _sized(goal, node, figures, shards, window)
+        _sized(goal, node, figures, shards, window, busy)
         for shards in sorted({least, *counts})
         if least <= shards <= MOST_SHARDS
         for window in _WINDOWS
+        for busy in _BUSY
     ]
     return [one for one in found if one is not None]
 
 
-def _sized(goal: Goal, node: Node, figures: Figures, shards: int, window: float) -> Plan | None:
+def _sized(
+    goal: Goal, node: Node, figures: Figures, shards: int, window: float, busy: float
+) -> Plan | None:
     """What so many shards take; None where no number of fronts keeps up."""
     codes = goal.items / shards
     half, most = figures.call(codes)
@@ -149,13 +155,13 @@ def _sized(goal: Goal, node: Node, figures: Figures, shards: int, window: float)
     more = (batch - 1) * (figures.batched(codes, HITS * SENT / shards) + reading)
     call = figures.read(codes) + reading + more
     batches = goal.qps / batch
-    readers = max(goal.replicas, math.ceil(batches * call / BUSY))
+    readers = max(goal.replicas, math.ceil(batches * call / busy))
     memory = goal.items * figures.code_bytes * goal.replicas
     disk = goal.items * figures.item_bytes * goal.replicas
     nodes = max(
         math.ceil(memory / (node.memory * MEMORY_USED)),
         math.ceil(disk / node.disk),
-        math.ceil(batches * shards * call / (node.cores * BUSY)),
+        math.ceil(batches * shards * call / (node.cores * busy)),
         goal.replicas,
     )
     load = batches / readers * call
