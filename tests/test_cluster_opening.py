@@ -134,7 +134,7 @@ def test_half_an_address_is_refused(address):
 def test_a_folder_is_still_opened_as_an_index(cluster):
     with hashret.open(cluster[0] / "one") as index:
         assert isinstance(index, hashret.Index)
-    with pytest.raises(hashret.IndexNotFoundError, match="hashret cluster query"):
+    with pytest.raises(hashret.IndexNotFoundError, match="is a cluster, whose shards are indexes"):
         hashret.open(cluster[0] / "indexes" / "many")
 
 
