@@ -359,7 +359,6 @@ class ClusterIndex(Queries):
         layout = self._storage.layout()
         if layout == self.layout or layout.encoder != self.layout.encoder:
             return False
-        self.replicas.end()
         self.layout, self.rounds = layout, Rounds(layout.shards)
         self.replicas = self.replicas.of(layout.folders())
         return True

@@ -73,11 +73,6 @@ class Replicas:
         """As many readers of other shards of the cluster."""
         return Replicas(self._ray, self._root, folders, self._count)
 
-    def end(self) -> None:
-        """End the readers, whoever else asks them."""
-        for reader in self._readers.values():
-            self._ray.kill(reader)
-
     def _end_older(self) -> None:
         """End the readers of shards whose items were spread anew: they hold on to their files."""
         own = _generation(self.names[0])
