@@ -66,7 +66,8 @@ def packages(folder: Path) -> Iterator[dict[str, str]]:
 
 def _fetch(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Section and description of each package."""
-    lists = folder / "lists"
+    # apt-get takes a relative folder to lie in its own, not in the current one.
+    lists = folder.resolve() / "lists"
     (lists / "partial").mkdir(parents=True, exist_ok=True)
     subprocess.run(
         ["apt-get", "-qq", "-o", f"Dir::State::Lists={lists}", "-o", "Acquire::Languages=en",
@@ -81,6 +82,8 @@ def _fetch(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     for path in sorted(lists.glob("*_Translation-en*")):
         for paragraph in _paragraphs(path):
             text_of.setdefault(paragraph["Package"], paragraph.get("Description-en", ""))
+    if not text_of:
+        raise RuntimeError(f"apt-get brought no package descriptions into {lists}.")
     return section_of, text_of
 
 
