@@ -375,6 +375,8 @@ def test_what_is_stored_is_not_encoded_again(path, rows, monkeypatch):
     for block in pipeline._driver_blocks(source, 2000):
         pipeline.encode_and_deliver(block, to, "run")
     assert encoded == [1000, 1000, 1000, 0, 0]
+    for writer in writers:
+        writer._open.close()  # as their processes do by their ends
 
 
 @pytest.fixture

@@ -31,7 +31,9 @@ def shard(tmp_path):
 
 @pytest.fixture
 def writer(shard):
-    return ShardWriter(str(shard), "shards-1/00000")
+    writer = ShardWriter(str(shard), "shards-1/00000")
+    yield writer
+    writer._open.close()  # as its process does by its end
 
 
 def block(items):
