@@ -90,7 +90,8 @@ class Comparer:
         for place, item in enumerate(given):
             old = known.get(item.key)
             if old is not None:
-                if item.fields == "{}" and self._is_elsewhere(old):
+                is_same = item.position is None or old.content_hash == item.digest
+                if item.fields == "{}" and is_same and self._is_elsewhere(old):
                     # Part of a folder, given alone, does not show the labels of the whole.
                     item = item._replace(fields=old.fields)
                 if old.content_hash == item.digest:

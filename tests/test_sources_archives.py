@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import hashret
+from hashret.encoder.baselines import RandomHyperplanes
 from hashret.errors import InputError, UsageError
 from hashret.sources import archive_files, is_gone, open_source, read_value
 from hashret.sources.archives import ImageArchive
@@ -288,3 +289,21 @@ def test_an_archive_is_indexed_pruned_and_its_outliers_found(tmp_path):
     assert (report.pruned, report.unchanged) == (1, 39)
     path.unlink()
     assert index.add(tmp_path, prune=True).pruned == 39
+
+
+@pytest.mark.parametrize(("kept", "files"), [(4 * 1024, 4), (4 * 1024 + 700, 5)])
+def test_a_tar_that_is_cut_is_told_and_prunes_nothing(tmp_path, kept, files):
+    path = make_tar(tmp_path / "a.tar", {f"{n}.png": png(n) for n in range(8)})
+    with hashret.create(tmp_path / "i", path, hasher=RandomHyperplanes(8)) as index:
+        path.write_bytes(path.read_bytes()[:kept])
+        report = index.add(path, prune=True)
+        assert report.skipped[0].reason.startswith(f"ends after {files} files")
+        assert report.pruned == 0
+        assert len(index) == 8
+
+
+def test_what_is_no_longer_in_a_whole_archive_is_pruned(archive):
+    make(archive, {f"{n}.png": png(n) for n in range(8)})
+    with hashret.create(archive.parent / "i", archive, hasher=RandomHyperplanes(8)) as index:
+        make(archive, {f"{n}.png": png(n) for n in range(3)})
+        assert index.add(archive, prune=True).pruned == 5

@@ -85,3 +85,13 @@ def test_rows_that_became_others_are_warned_of(tmp_path, caplog):
         assert index.add(path).updated == 30
     assert "30 of 30 items" in caplog.text
     assert "--key-prefix" in caplog.text
+
+
+def test_another_table_that_takes_keys_brings_no_fields_of_the_first(tmp_path):
+    first, other = tmp_path / "first.csv", tmp_path / "other.csv"
+    first.write_text("id,text,price\na,red shoes,1\nb,blue hats,2\n")
+    other.write_text("id,text\na,green coats\nb,blue hats\n")
+    with hashret.create(tmp_path / "i", first, hasher=RandomHyperplanes(8)) as index:
+        index.add(other, replace=True)
+        assert index["a"].fields == {}
+        assert index["b"].fields == {"price": 2}  # the same item, of which less is told

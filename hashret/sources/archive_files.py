@@ -133,8 +133,11 @@ class ArchiveFile:
                     archive.members.clear()  # type: ignore[attr-defined]  # which would hold a kilobyte of each
                 end = archive.offset
             file.seek(end)
-            if file.read(_BLOCK).strip(b"\0"):
+            last = file.read(_BLOCK)
+            if last.strip(b"\0"):
                 raise InputError("the next header is damaged")
+            if len(last) < _BLOCK:
+                raise InputError("the mark of its end is missing")
         except Exception as error:
             if not self.members:
                 raise

@@ -72,9 +72,9 @@ class ImageArchive(Source):
         return (f"{self.location}/{member.name}" for member in self._members)
 
     def holds(self, key: str) -> bool:
-        """Whether there is a file of this key in the archive."""
-        _, by_name = latest_archive(self._path)
-        return key.removeprefix(f"{self.location}/") in by_name
+        """Whether there is a file of this key in the archive; there may be in one that is cut."""
+        archive, by_name = latest_archive(self._path)
+        return bool(archive.cut) or key.removeprefix(f"{self.location}/") in by_name
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         self._skipped.extend(self._left_out)
