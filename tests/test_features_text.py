@@ -5,13 +5,15 @@ import math
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from hashret.errors import DamagedIndexError, EncoderMismatchError, InputError, UsageError
 from hashret.features import features_from_json, learn_features, text_wordllama
 from hashret.features.text import MAX_CHARACTERS
-from hashret.features.text_learning import learn_vectors
+from hashret.features.text_learning import leading_directions, learn_vectors
 from hashret.features.text_words import Corpus, grams_of, words_of
 
 METHODS = ["tfidf", "counts", "wordllama"]
@@ -372,3 +374,13 @@ def test_the_words_of_a_row():
     embedded = learn_features("text", TEXTS, "wordllama")
     with pytest.raises(UsageError, match="cannot be put into words"):
         embedded.top_words(embedded.vector("cat"), 3)
+
+
+def test_directions_do_not_depend_on_the_number_of_threads():
+    texts = scipy.sparse.random(6000, 3000, 0.01, "csr", np.float32, rng=np.random.default_rng(0))
+    terms = scipy.sparse.identity(3000, np.float32, "csr")
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(leading_directions(texts, terms, 256))
+    assert np.array_equal(*found)

@@ -72,6 +72,8 @@ def leading_directions(texts: csr_matrix, terms: csr_matrix, count: int) -> NDAr
     """Right singular vectors of ``texts @ terms``, by subspace iteration from a random start.
 
     Halko, Martinsson and Tropp (2011), "Finding Structure with Randomness", algorithms 4.4 and 5.1.
+    In one thread, for the last bits of dense products depend on how many there are, and a vector
+    may come out with the opposite sign for less.
 
     Args:
         texts: shape ``(n, w)``.
@@ -81,6 +83,13 @@ def leading_directions(texts: csr_matrix, terms: csr_matrix, count: int) -> NDAr
     Returns:
         Shape ``(t, count)``, by descending singular value; fewer columns where the rank is less.
     """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        return _leading_directions(texts, terms, count)
+
+
+def _leading_directions(texts: csr_matrix, terms: csr_matrix, count: int) -> NDArray[np.float32]:
     rng = np.random.default_rng(0)
     rank = min(count + SPARE_DIRECTIONS, texts.shape[0], terms.shape[1])
     basis: NDArray[np.float32] = rng.standard_normal((terms.shape[1], rank), dtype=np.float32)
