@@ -13,6 +13,8 @@ from hashret.ingest import CHUNK_BYTES, CHUNK_ITEMS, Progress, ProgressCallback,
 from hashret.sources import Item, Skipped, SkippedInputs, ValueReader, content_hash
 from hashret.store import ItemStore, StoredItem
 
+MAX_ROW_DIGITS = 18
+
 
 class ItemFeatures:
     """Reads the feature rows of stored items once more.
@@ -49,8 +51,9 @@ class ItemFeatures:
             progress: told of the items read, as the stage ``"reading"``.
 
         Yields:
-            Keys, in the order of being added, and ``float32`` rows ``(len(keys), n_features)``.
-            Items that cannot be read, or do not exist, are absent and named in ``unread``.
+            Keys, block by block in the order of being added, and ``float32`` rows
+            ``(len(keys), n_features)``; within a block, rows of one file are in its order. Items
+            that cannot be read, or do not exist, are absent and named in ``unread``.
 
         Raises:
             InputError: not one of the items can be read.
@@ -99,7 +102,7 @@ class ItemFeatures:
         reader = ValueReader()
         for block in self._blocks(keys, CHUNK_ITEMS):
             known = self._store.by_keys([item.key for item in block])
-            for item in block:
+            for item in _by_file(block):
                 try:
                     value = self._value(reader, item, known[item.key].content_hash)
                 except InputError as error:
@@ -134,3 +137,17 @@ class ItemFeatures:
         if content_hash(value) != digest:
             raise InputError(f"{item.location} has changed since it was indexed")
         return value
+
+
+def _by_file(items: Sequence[StoredItem]) -> list[StoredItem]:
+    """Items with the rows of a file together and ascending, for a table is read from its begin."""
+    files: dict[str, int] = {}
+
+    def place(item: StoredItem) -> tuple[int, int]:
+        location = item.location or item.key
+        file, _, digits = location.rpartition("#")
+        is_row = bool(file) and digits.isdecimal() and len(digits) <= MAX_ROW_DIGITS
+        name, row = (file, int(digits)) if is_row else (location, 0)
+        return files.setdefault(name, len(files)), row
+
+    return sorted(items, key=place)

@@ -1,11 +1,14 @@
 """Stored items read again: the same rows, matched by key and content, and who cannot be read."""
 
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import hashret
+from hashret.encoder.baselines import RandomHyperplanes
 from hashret.errors import InputError
 from hashret.ingest import no_progress
 from hashret.item_features import ItemFeatures
@@ -117,3 +120,22 @@ def test_when_nothing_can_be_read_it_says_why(indexed, vectors_index):
 def test_an_empty_index_has_no_rows(vectors_index):
     vectors_index.remove(list(vectors_index))
     assert read(vectors_index)[0] == {}
+
+
+def test_a_table_in_another_order_than_the_items_is_read_in_one_pass(tmp_path, monkeypatch):
+    path = tmp_path / "notes.jsonl"
+    lines = [json.dumps({"id": str(n), "text": f"a note on thing {n}"}) for n in range(60)]
+    path.write_text("\n".join(lines))
+    with hashret.create(tmp_path / "i", path, hasher=RandomHyperplanes(8)) as index:
+        path.write_text("\n".join(lines[::-1]))
+        assert index.add(path).unchanged == 60
+        opened = []
+        monkeypatch.setattr(
+            Path,
+            "open",
+            lambda self, *how, whole=Path.open: opened.append(self) or whole(self, *how),
+        )
+        found, reader = read(index)
+    assert found.keys() == {str(n) for n in range(60)}
+    assert not reader.unread
+    assert opened.count(path) < 10
