@@ -1,5 +1,6 @@
 import io
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,3 +75,18 @@ def test_items_of_a_url_are_indexed_and_their_outliers_found(memory, tmp_path):
     assert index["7"].location == "memory://u.npy#7"
     outliers = index.outliers(limit=2)
     assert (len(outliers), outliers.skipped) == (2, [])
+
+
+@pytest.mark.parametrize("name", ["..", "."])
+def test_a_name_that_means_a_folder_here_is_a_file_there(memory, tmp_path, name):
+    from hashret.sources.remote import _copy
+
+    class Elsewhere:
+        def isdir(self, path):
+            return False
+
+        def get_file(self, path, copy):
+            with Path(copy).open("wb") as file:
+                file.write(path.encode())
+
+    assert _copy(f"x://a/{name}", Elsewhere(), f"a/{name}").read_bytes() == f"a/{name}".encode()

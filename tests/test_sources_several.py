@@ -114,3 +114,10 @@ def test_many_paths_make_a_short_description(tmp_path):
     source = open_source(paths)
     assert source.length == 50
     assert len(source.description) < 200
+
+
+def test_a_key_of_any_number_of_digits_is_no_row(tmp_path):
+    (tmp_path / "lines.txt").write_text("one\ntwo\n")
+    (tmp_path / "rows.csv").write_text(f"id,text\n{'7' * 5000},three\n")
+    source = open_source([tmp_path / "lines.txt", tmp_path / "rows.csv"])
+    assert [item.key for item in source] == ["0", "1", "7" * 5000]

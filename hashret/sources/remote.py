@@ -72,7 +72,7 @@ def _copy(url: str, system: Any, path: str) -> Path:
     name = re.split(r"[?#]", path.rstrip("/"))[0].rsplit("/", 1)[-1]
     folder = _folder() / hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     folder.mkdir(exist_ok=True)
-    copy = folder / (name or "file")
+    copy = folder / (name if name.strip(".") else "file")
     copy.unlink(missing_ok=True)  # rather than written over: it may be mapped
     try:
         if system.isdir(path):

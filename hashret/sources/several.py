@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_left
 from collections import ChainMap
@@ -17,6 +18,8 @@ from hashret.sources.metadata import printable
 from hashret.sources.skipped import SkippedInputs
 
 REMEDY = "pass --key-prefix '{stem}:' (key_prefix=\"{stem}:\" in Python)"
+
+_ROW = re.compile("0|[1-9][0-9]{0,17}")
 
 
 class Several(Source):
@@ -106,7 +109,7 @@ def _check_keys_apart(parts: tuple[Source, ...]) -> None:
             prefix = key.rstrip("0123456789")
             row = key[len(prefix) :]
             other = named.get(key)
-            if other is None and (row == "0" or row[:1] not in ("", "0")):
+            if other is None and _ROW.fullmatch(row):
                 rows = numbered.get(prefix)
                 other = rows if rows is not None and int(row) < rows.length else None
             if other is not None:
