@@ -296,17 +296,18 @@ def test_a_reader_that_is_gone_is_no_error(index_dir, option):
     assert (out.returncode, out.stderr) == (0, "")
 
 
-def test_an_interrupt_ends_with_130_and_one_line(run, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_ends_with_one_line_and_leaves_nothing(number, code, tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.normal(size=(20_000, 64)).astype(np.float32))
     arguments = [sys.executable, "-m", "hashret", "index", "x.npy", "-i", "x", "--epochs", "5000"]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         first = process.stderr.readline()
         second = process.stderr.readline()  # reading is done, learning goes on
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = process.stderr.read()
         process.wait()
-    assert process.returncode == 130, first + second + rest
+    assert process.returncode == code, first + second + rest
     assert rest.splitlines()[-1].startswith("Interrupted.")
     assert "Traceback" not in rest
     assert [path.name for path in (tmp_path / "indexes").glob("*")] == []

@@ -24,9 +24,9 @@ from hashret.cli import (
 from hashret.cli import index as index_command
 from hashret.cli.groups import HelpfulGroup
 from hashret.cli.interrupts import (
-    INTERRUPTED_EXIT_CODE,
     forget_unhandled,
     interrupt_came,
+    interrupted_exit_code,
     listening,
 )
 from hashret.cli.messages import say
@@ -68,7 +68,7 @@ hashret query photos/cat.jpg -i holiday -r 2    only those within 2 bits
 An index is a folder under ./indexes (or $HASHRET_INDEXES); -i takes its name or its path, and may
 be left out where there is one index only. Results go to stdout, everything else to stderr. Exit
 codes: 0 done, 1 failed, 2 wrong usage, 3 done but --strict and inputs were skipped,
-130 interrupted.
+130 interrupted, 143 asked to end (SIGTERM).
 """
 
 
@@ -105,7 +105,7 @@ def main() -> None:
     os.environ.setdefault("KERAS_HOME", os.devnull)
     with listening():
         code = _run()
-    if code == INTERRUPTED_EXIT_CODE:
+    if interrupt_came():
         forget_unhandled()
     sys.exit(code)
 
@@ -136,7 +136,7 @@ def _show(error: click.ClickException) -> None:
 
 def _interrupted() -> int:
     say("Interrupted." + " What was stored before is whole." * cli.index_named)
-    return INTERRUPTED_EXIT_CODE
+    return interrupted_exit_code()
 
 
 def _explain(error: Exception) -> int:

@@ -1,4 +1,4 @@
-"""An interrupt that is heard even where Python drops it."""
+"""An interrupt that is heard even where Python drops it, and a request to end that is one too."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ import ctypes
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
-INTERRUPTED_EXIT_CODE = 130
+_HEARD: dict[signal.Signals, Callable[[int, FrameType | None], Any] | signal.Handlers] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+"""Signals, and what Python does with them if nobody says otherwise."""
 
-_came = threading.Event()
+_came: list[int] = []
 
 
 def interrupt_came() -> bool:
-    """Whether the user has interrupted the command."""
-    return _came.is_set()
+    """Whether the user has interrupted the command, or something else has asked it to end."""
+    return bool(_came)
+
+
+def interrupted_exit_code() -> int:
+    """128 and the number of the signal, as shells count: 130, or 143 for SIGTERM."""
+    return 128 + (_came[0] if _came else signal.SIGINT)
 
 
 def stop_if_interrupted() -> None:
@@ -27,7 +37,7 @@ def stop_if_interrupted() -> None:
     to a callback of a weak reference (one runs after each import, and TensorFlow is thousands of
     them) or where a library catches everything, the exception is dropped and the work goes on.
     """
-    if _came.is_set():
+    if _came:
         raise KeyboardInterrupt
 
 
@@ -39,7 +49,12 @@ def listening() -> Iterator[None]:
     """
     _came.clear()
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    heard = [
+        number
+        for number, usual in _HEARD.items()
+        if in_main_thread and signal.getsignal(number) is usual
+    ]
+    if not heard:
         yield
         return
     told_of_dropped = sys.unraisablehook
@@ -48,13 +63,15 @@ def listening() -> Iterator[None]:
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
             told_of_dropped(dropped)
 
-    signal.signal(signal.SIGINT, _note)
+    for number in heard:
+        signal.signal(number, _note)
     sys.unraisablehook = without_interrupts
     try:
         yield
     finally:
         sys.unraisablehook = told_of_dropped
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in heard:
+            signal.signal(number, _HEARD[number])
 
 
 def forget_unhandled() -> None:
@@ -67,5 +84,5 @@ def forget_unhandled() -> None:
 
 
 def _note(number: int, frame: FrameType | None) -> None:
-    _came.set()
+    _came.append(number)
     signal.default_int_handler(number, frame)
