@@ -384,3 +384,11 @@ def test_directions_do_not_depend_on_the_number_of_threads():
         with threadpool_limits(threads):
             found.append(leading_directions(texts, terms, 256))
     assert np.array_equal(*found)
+
+
+def test_signs_alone_are_no_text(features):
+    matrix, failures = features.matrix(["the cat", "!!! ... ??", "the dog"])
+    assert len(matrix) == 2
+    assert [(one.position, one.reason) for one in failures] == [
+        (1, "holds no word that these features know")
+    ]

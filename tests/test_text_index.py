@@ -161,7 +161,7 @@ def test_a_method_for_texts_is_refused_elsewhere(tmp_path, vectors):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_command_line_asks_by_words(text_index, run, method):
+def test_the_command_line_asks_by_words(text_index, run, method, tmp_path):
     path = text_index(method)
     out = run("query", QUERY, "-i", path, "-k", 3, "--json")
     assert out.returncode == 0, out.stderr
@@ -175,6 +175,11 @@ def test_the_command_line_asks_by_words(text_index, run, method):
     assert [row["key"] for row in rows[:3]] == [row["key"] for row in alone]
     out = run("query", "  ", "-i", path)
     assert (out.returncode, "holds no text" in out.stderr) == (1, True)
+    (tmp_path / "latin.txt").write_bytes("a violin, très cher".encode("latin-1"))
+    out = run("query", "--file", tmp_path / "latin.txt", "-i", path)
+    assert (out.returncode, "--encoding" in out.stderr) == (1, True)
+    out = run("query", "--file", tmp_path / "latin.txt", "--encoding", "latin-1", "-i", path)
+    assert out.returncode == 0, out.stderr
     out = run("info", "-i", path)
     assert (
         "English" if method == "wordllama" else "words" if method == "counts" else "TF-IDF"

@@ -50,6 +50,11 @@ def asking_options(*orders: str) -> Callable[[_Command], _Command]:
             "too.",
         ),
         click.option(
+            "--encoding",
+            metavar="NAME",
+            help="Of a text in --file, such as latin-1.  [default: utf-8]",
+        ),
+        click.option(
             "-r",
             "--radius",
             type=click.IntRange(min=0),
@@ -145,6 +150,8 @@ def check_asked(asked: Mapping[str, Any]) -> None:
     """
     if sum(asked[name] is not None for name in ("value", "key", "code", "file")) != 1:
         raise UsageError("Give one of VALUE, --key, --code and --file.")
+    if asked["encoding"] is not None and asked["file"] is None:
+        raise UsageError("--encoding is that of the text in --file.")
     if asked["limit"] is None and asked["radius"] is None:
         raise UsageError("-k all needs a radius (-r); `hashret items` lists all items.")
 
@@ -239,9 +246,13 @@ class _Asking:
         if asked["code"] is not None:
             return self._index.query_code(asked["code"], **self._wanted), value
         if file is not None:
+            from hashret.sources.locations import with_options
             from hashret.sources.values import read_value
 
-            content = read_value(file)
+            encoding = asked["encoding"]
+            content = read_value(
+                file if encoding is None else with_options(file, {"encoding": encoding})
+            )
             shown = content if isinstance(content, str) else file
             return self._index.query(content, **self._wanted), shown
         if self._index.kind == "text" and _names_file(value):

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from hashret.errors import DamagedIndexError, EncoderMismatchError, InputError, UsageError
 from hashret.features.contract import FORMAT, ArrayReader
 from hashret.features.text import BULK, TextFeatures, is_in_latin_letters, unit
+from hashret.features.text_words import WORD
 
 WEIGHTS = Path("weights/l2_supercat_256.safetensors")
 TOKENIZER = Path("tokenizers/l2_supercat_tokenizer_config.json")
@@ -113,9 +114,9 @@ class WordllamaFeatures(TextFeatures):
             for text, pieces in zip(
                 some, tokenizer.encode_batch_fast(some, add_special_tokens=False), strict=True
             ):
-                # A text of no words has one piece, for its beginning.
+                # Signs have pieces too, and a text of none has one, for its beginning.
                 vectors = table[pieces.ids].astype(np.float32, copy=False)
-                yield unit(vectors.sum(axis=0)) if text else None
+                yield unit(vectors.sum(axis=0)) if WORD.search(text) else None
 
     def vector(self, value: Any) -> NDArray[np.float32]:
         """One text as a row; warns of one that the embeddings were not made for."""
