@@ -52,7 +52,7 @@ def test_several_urls_go_together(memory):
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("memory://missing.npy", "Cannot fetch"),
+        ("memory://missing.npy", "Cannot fetch memory://missing.npy: there is no such file"),
         ("nonsense://x.npy", "nonsense"),
         ("memory://data", "is a folder"),
     ],

@@ -62,7 +62,10 @@ def file_system(url: str, otherwise: str) -> tuple[Any, str]:
     try:
         system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise UsageError(f"{printable(url)} cannot be read: {error}.") from error
+        raise UsageError(
+            f"{printable(url)} cannot be read: {str(error).rstrip('.')}. Install what is missing "
+            f"with pip, or {otherwise}."
+        ) from error
     except Exception as error:  # fsspec's file systems raise anything.
         raise _unreachable(url, error) from error
     return system, path
@@ -97,6 +100,8 @@ def _folder() -> Path:
 
 
 def _unreachable(url: str, error: Exception) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"Cannot fetch {printable(url)}: there is no such file.")
     return InputError(
         f"Cannot fetch {printable(url)}: {printable(str(error)) or type(error).__name__}."
     )
