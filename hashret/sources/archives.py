@@ -64,7 +64,7 @@ class ImageArchive(Source):
         labels = {self._label(member) for member in self._members} - {None}
         self.description = (
             f"{self.length:,} image{'s' * (self.length > 1)} in {printable(Path(location).name)}"
-            f"{f', labelled by {len(labels):,} folders' if labels else ''}{notes}"
+            f"{f', labelled by {len(labels):,} folder' + 's' * (len(labels) > 1) if labels else ''}{notes}"
         )
 
     def named_keys(self) -> Iterator[str]:
