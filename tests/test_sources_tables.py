@@ -336,6 +336,7 @@ GOOD = '{"id": "g%d", "text": "good"}\n'
         ("x.csv", "text,b\na,1\nb\nc,3\n", {"1": "line 3: expected 2 cells.*got 1"}),
         ("x.csv", "text,b\na,1\nb,2,3\n", {"1": "line 3: expected 2 cells.*got 3"}),
         ("x.csv", 'text,b\na,1\n"b" c,2\nd,4\n', {"1": "line 3: it is not CSV"}),
+        ("x.csv", 'text,b\na,1\n"b,2\nc,3\n', {"1": "line 3: it is not CSV.*not closed.*line 4"}),
         ("x.csv", "text,b\na,1\n ,2\n", {"1": "line 3: there is nothing"}),
         ("x.csv", b"text,b\na,1\n\xe9,2\n", {"1": "line 3: its text is not UTF-8"}),
         ("x.txt", b"one\n\xff\xfe\nthree\n", {"1": "line 2: its text is not UTF-8"}),
@@ -370,7 +371,7 @@ def test_a_broken_record_is_skipped_and_named(tmp_path, name, content, skipped):
         ("x.json", '[{"text": "a"}] x', "expected the end"),
         ("x.json", "[" * 200_000, "line 1"),
         ("x.json", b'[{"text": "\xff"}]', "not UTF-8"),
-        ("x.csv", 'text,b\na,1\n"b,2\nc,3\n', "line 3 of .*does not end"),
+        ("x.csv", '"text,b\na,1\n', "first row of .*not closed"),
         ("x.txt", b"PNG\0\0\1", "no text.*null characters"),
         ("x.jsonl", b"\0", "null characters"),
         ("x.csv", b"\0", "null characters"),
@@ -387,6 +388,54 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, name, content, pattern)
     with pytest.raises(InputError, match=f"(?s){pattern}") as caught:
         list(open_source(path))
     assert "x." in str(caught.value)
+
+
+@pytest.mark.parametrize("first", ['b,"a stray mark', '"b,a stray mark'])
+def test_a_stray_quotation_mark_costs_the_line_it_stands_in(tmp_path, first):
+    path = tmp_path / "x.csv"
+    rows = "".join(f"{n},good row {n}\n" for n in range(3000))
+    path.write_text(f'id,text\na,word\n{first}\n{rows}z,a "quoted" word\nlast,"one\nor two"\n')
+    source = open_source(path)
+    keys = [item.key for item in source]
+    assert keys[-3002:] == [*map(str, range(3000)), "z", "last"]
+    assert source.skipped.total == 1
+    assert re.match(r"line 3: it is not CSV.*read up to line 3,00", source.skipped[0].reason)
+    assert read_value(f"{source.location}#{source.length - 1}") == "one\nor two"
+
+
+def test_a_row_of_very_many_lines_is_warned_of(tmp_path, caplog):
+    path = tmp_path / "x.csv"
+    rows = "".join(f"{n},good row {n}\n" for n in range(2000))
+    path.write_text(f'id,text\na,word\nb,"a stray mark\n{rows}c,another"\nd,word\n')
+    assert len(list(open_source(path))) == 3
+    assert "the row of x.csv that begins on line 3 has 2,002 lines: if a quotation mark" in (
+        caplog.text
+    )
+    assert len(caplog.records) == 1
+
+
+_ROW_MEMORY = """
+import gzip, resource, sys
+from hashret.errors import InputError
+from hashret.sources import open_source
+with gzip.open(sys.argv[1], "wb") as file:
+    file.write(b"id,text\\n1,hello\\n")
+    for _ in range(10):
+        file.write(b'"\\nx",' * 1_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    open_source(sys.argv[1])
+except InputError as error:
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10, error)
+"""
+
+
+def test_a_row_without_end_is_not_held_and_not_read_again_and_again(tmp_path):
+    command = [sys.executable, "-c", _ROW_MEMORY, tmp_path / "x.csv.gz"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    megabytes, message = out.split(" ", 1)
+    assert "too many of its quotation marks are not closed" in message
+    assert int(megabytes) < 300
 
 
 def test_a_text_of_a_million_characters_is_kept(tmp_path):

@@ -17,15 +17,18 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.sources.columns import is_number_list, is_picture, number
+from hashret.sources.delimited import CsvReader
 from hashret.sources.headings import data_in_heading
 from hashret.sources.item import Item, Source
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import check_fields, is_field_name, printable
-from hashret.sources.records import CsvReader, LineReader, Record, RecordReader
+from hashret.sources.records import LineReader, Record, RecordReader
 from hashret.sources.skipped import Skipped
 from hashret.sources.tables import Reading, open_table, table_stem
 
 _SHOWN_FIELDS = 12
+_MANY_LINES = 1000
+"""A row of delimited text that has more lines may have a quotation mark that is not closed."""
 
 _log = logging.getLogger("hashret")
 
@@ -189,6 +192,14 @@ class TableSource(Source):
                 "it is, put a row of names above it.",
                 self._name,
                 found,
+            )
+        if reader.longest.n_lines > _MANY_LINES:
+            _log.warning(
+                "the row of %s that begins on line %s has %s lines: if a quotation mark in it is "
+                "not closed, close it, or double it where it is part of the text.",
+                self._name,
+                f"{reader.longest.line:,}",
+                f"{reader.longest.n_lines:,}",
             )
 
     def _usable(self, name: str) -> bool:
