@@ -234,6 +234,45 @@ def test_cells_of_numbers_are_numbers_and_codes_stay_text(tmp_path):
     }
 
 
+def test_whole_numbers_in_cells_keep_all_their_digits(tmp_path):
+    path = tmp_path / "x.csv"
+    cells = {
+        "tweet": ["1212092628029698048", "1212092628029698049"],
+        "phone": ["+4917612345678", "+4917612345679"],
+        "hash": ["18446744073709551615", "7"],
+        "low": ["-9223372036854775808", "9223372036854775807"],
+        "far": ["2e3", "1.5"],
+    }
+    path.write_text(
+        "text,"
+        + ",".join(cells)
+        + "\nsome words,"
+        + ",".join(one for one, _ in cells.values())
+        + "\nother words,"
+        + ",".join(other for _, other in cells.values())
+        + "\n"
+    )
+    source = open_source(path)
+    expected = {**cells, "far": [2000.0, 1.5]}
+    expected |= {name: list(map(int, cells[name])) for name in ("tweet", "low")}
+    for place, item in enumerate(source):
+        assert item.fields == {name: values[place] for name, values in expected.items()}
+    assert "tweet (numbers), phone, hash, low (numbers), far (numbers))" in source.description
+
+
+def test_a_column_that_is_empty_at_first_holds_text(tmp_path):
+    path = tmp_path / "x.csv"
+    rows = [f"some words {n},,{'nan' if n % 2 else 7}\n" for n in range(1000)]
+    path.write_text("text,late,n\n" + "".join(rows) + "last words,007,8\nno words,12,9\n")
+    source = open_source(path)
+    assert [item.fields for item in source][-3:] == [
+        {"late": "", "n": None},
+        {"late": "007", "n": 8},
+        {"late": "12", "n": 9},
+    ]
+    assert "fields: late, n (numbers)" in source.description
+
+
 def test_nested_values_are_json_and_what_is_not_finite_is_missing(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text(

@@ -232,7 +232,7 @@ class TableSource(Source):
             if not usable or nested:
                 left_out.append(shown)
             else:
-                numeric = self._as_text and facts.numeric and facts.kinds
+                numeric = self._as_text and facts.numeric
                 numbers = numeric or set(facts.kinds) == {"number"}
                 fields.append(shown + " (numbers)" * bool(numbers))
         key = printable(choice.id_column or "row number")
