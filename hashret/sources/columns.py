@@ -40,6 +40,7 @@ class Column:
         characters: how long its texts are together.
         words: whether one of its texts is neither a number nor stands for a missing one.
         numbers: whether one of its texts is a number.
+        wide: whether one of its whole numbers has more than 64 bits.
         decimal_comma: whether they are numbers with a decimal comma.
         maybe_comma: whether all its texts so far can be such numbers, and whether one is certain to
             be one.
@@ -51,6 +52,7 @@ class Column:
     characters: int = 0
     words: bool = False
     numbers: bool = False
+    wide: bool = False
     decimal_comma: bool = False
     maybe_comma: tuple[bool, bool] = (True, False)
     paths: list[str] = field(default_factory=list)
@@ -68,6 +70,8 @@ class Column:
         self.kinds[kind] += 1
         if kind == "list":
             self.widths[len(value)] += 1
+        elif kind == "number":
+            self.wide = self.wide or (isinstance(value, int) and not fits(value))
         elif kind in ("text", "path"):
             self.characters += len(value)
             bare = value.strip()

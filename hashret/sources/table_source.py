@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
-from hashret.sources.columns import is_number_list, is_picture, number
 from hashret.sources.delimited import CsvReader
 from hashret.sources.headings import data_in_heading
 from hashret.sources.item import Item, Source
 from hashret.sources.locations import with_options
-from hashret.sources.metadata import check_fields, is_field_name, printable
+from hashret.sources.metadata import check_fields, printable
 from hashret.sources.records import LineReader, Record, RecordReader
 from hashret.sources.skipped import Skipped
+from hashret.sources.table_fields import TableFields
 from hashret.sources.tables import Reading, open_table, table_stem
 
-_SHOWN_FIELDS = 12
 _MANY_LINES = 1000
 """A row of delimited text that has more lines may have a quotation mark that is not closed."""
 
@@ -88,10 +84,11 @@ class TableSource(Source):
         if self._table.choice.id_column is None:
             self.row_prefix = self._prefix
         self._hashes, self._twice = self._read_keys()
-        self._as_text = not self._table.reader.typed
         if isinstance(self._table.reader, CsvReader):
             self._check_heading(self._table.reader)
-        self._field_names: dict[str, bool] = {}
+        self._fields = TableFields(self._table, self._name, keeps_values=self._is_path)
+        if self._table.reader.columns() is not None:
+            self.declared_fields = self._fields.names
         self._described(self.length - len(self._empty), len(self._empty))
 
     def named_keys(self) -> Iterator[str]:
@@ -162,25 +159,7 @@ class TableSource(Source):
         value = self._table.value(record)
         named = self._table.key(record)
         key = self._prefix + (str(record.position) if named is None else named)
-        choice = self._table.choice
-        fields = {}
-        for name, given in (record.values or {}).items():
-            if name == choice.id_column or (name == choice.column and not self._is_path):
-                continue
-            if self._field_names.get(name) is None:
-                self._field_names[name] = self._usable(name)
-            if not self._field_names[name]:
-                continue
-            text = type(given) is str
-            if text and not self._table.reader.typed:
-                facts = self._table.found.columns[name]
-                if facts.numeric:
-                    given = number(given, decimal_comma=facts.decimal_comma)
-            elif not text and type(given) is not int:
-                if _is_left_out(given):
-                    continue
-                given = _plain(given)
-            fields[name] = given
+        fields = self._fields.of(record.values or {})
         position = None if self.location is None else record.position
         return Item(key, value, check_fields(key, fields), position)
 
@@ -202,11 +181,6 @@ class TableSource(Source):
                 f"{reader.longest.n_lines:,}",
             )
 
-    def _usable(self, name: str) -> bool:
-        """Whether a column can be a field: conditions must be able to name it."""
-        known = {other.lower() for other, usable in self._field_names.items() if usable}
-        return is_field_name(name) and name.lower() not in known
-
     def _place(self, location: str, given: Reading) -> str:
         """Where values are found again, with what the file alone does not tell."""
         options = replace(given, column=None, id_column=None).given()
@@ -218,62 +192,17 @@ class TableSource(Source):
         return with_options(location, options)
 
     def _described(self, count: int, empty: int) -> None:
-        choice, found = self._table.choice, self._table.found
+        choice = self._table.choice
         noun = {"text": "text", "images": "image", "vectors": "vector"}[choice.kind]
         wide = f" of {choice.width:,} values" if choice.width else ""
-        fields: list[str] = []
-        left_out: list[str] = []
-        for name, facts in found.columns.items():
-            if name == choice.id_column or (name == choice.column and not self._is_path):
-                continue
-            nested = set(facts.kinds) and set(facts.kinds) <= {"list", "bytes", "picture"}
-            self._field_names[name] = usable = self._usable(name)
-            shown = printable(name) or "''"
-            if not usable or nested:
-                left_out.append(shown)
-            else:
-                numeric = self._as_text and facts.numeric
-                numbers = numeric or set(facts.kinds) == {"number"}
-                fields.append(shown + " (numbers)" * bool(numbers))
         key = printable(choice.id_column or "row number")
         if choice.no_key is not None:
             key += f", because {printable(choice.no_key)} repeats"
-        if self._table.reader.columns() is not None:
-            known = (name for name, usable in self._field_names.items() if usable)
-            self.declared_fields = frozenset(known)
         notes = [f"{noun}: {printable(choice.column)}", f"key: {key}"]
-        parts = [
-            ", ".join(notes),
-            *([f"fields: {_shortened(fields)}"] if fields else []),
-            *([f"not kept: {_shortened(left_out)}"] if left_out else []),
-        ]
+        parts = [", ".join(notes), *self._fields.described()]
         inside = f"; {self._table.reader.note}" if self._table.reader.note else ""
         lines = f"; {empty:,} empty line{'s' * (empty > 1)} left out" if empty else ""
         self.description = (
             f"{count:,} {noun}{'s' * (count != 1)}{wide} from {self._name} ({'; '.join(parts)}"
             f"){inside}{lines}"
         )
-
-
-def _shortened(names: list[str]) -> str:
-    more = len(names) - _SHOWN_FIELDS
-    return ", ".join(names[:_SHOWN_FIELDS]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _is_left_out(value: Any) -> bool:
-    return isinstance(value, bytes | np.ndarray) or is_number_list(value) or is_picture(value)
-
-
-def _plain(value: Any) -> Any:
-    """A value as a field can hold it; what is not finite is missing, what is nested is JSON."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float | Decimal):
-        return float(value) if np.isfinite(float(value)) else None
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if isinstance(value, list | dict | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
