@@ -17,7 +17,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from hashret.errors import HashretError, InputError, UsageError
-from hashret.sources import ValueReader, is_gone, open_source, read_value
+from hashret.sources import ValueReader, is_gone, open_source, read_value, records
 from hashret.sources.records import LineReader
 
 ROWS = [
@@ -836,6 +836,96 @@ def test_prune_removes_the_records_that_are_gone(make_index, vectors, tmp_path):
         assert index["n2"].location == f"{path}?column=v#0"
         with pytest.raises(HashretError, match="no column 'w'"):
             index.add(path, column="w")
+
+
+@pytest.mark.parametrize("damage", ["{bad", '{"v": [0.5]}'])
+def test_nothing_is_pruned_from_a_table_whose_keys_cannot_all_be_read(
+    make_index, vectors, tmp_path, caplog, damage
+):
+    import hashret
+
+    path = tmp_path / "v.jsonl"
+    rows = [{"id": f"n{n}", "v": vectors[n].tolist()} for n in range(5)]
+    write_jsonl(path, rows)
+    with hashret.open(make_index("vectors")) as index:
+        index.add(path)
+        before = len(index)
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines[:2], damage, lines[4]]))
+        report = index.add(path, prune=True)
+        assert (report.unchanged, report.pruned, report.skipped.total) == (3, 0, 1)
+        assert len(index) == before
+        told = [one.getMessage() for one in caplog.records if "v.jsonl" in one.getMessage()]
+        assert len(told) == 1
+        assert "the keys of 1 of its records cannot be read" in told[0]
+        path.write_text("\n".join(lines[:2]))
+        assert index.add(path, prune=True).pruned == 3
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv", "t.json", "t.parquet"])
+def test_a_table_that_is_written_to_while_it_is_read_is_refused(tmp_path, name):
+    path = tmp_path / name
+    rows = [{"id": f"n{n}", "text": f"text {n}"} for n in range(3000)]
+    other = [{"text": f"text {n}", "id": f"n{n % 2000}"} for n in range(3000)]
+    write = WRITERS["docs" + path.suffix]
+    write(path, rows)
+    source = open_source(path)
+    assert len(list(source)) == 3000
+    items = iter(source)
+    next(items)
+    write(path, other)
+    with pytest.raises(InputError, match=rf"{name} has changed since it was opened: give it again"):
+        list(items)
+    with pytest.raises(InputError, match="has changed"):
+        next(iter(source))
+    path.unlink()
+    with pytest.raises(InputError, match="has changed"):
+        next(iter(source))
+
+
+@pytest.mark.parametrize("id_column", ["id", ""])
+def test_keys_and_records_are_read_in_one_pass(tmp_path, monkeypatch, id_column):
+    passes = []
+    text_lines = records.text_lines
+
+    def counted(*arguments):
+        passes.append(0)
+        for line in text_lines(*arguments):
+            passes[-1] += 1
+            yield line
+
+    monkeypatch.setattr(records, "text_lines", counted)
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(f'{{"id": {n}, "text": "text {n}"}}\n\n' for n in range(3000)))
+    source = open_source(path, id_column=id_column)
+    assert passes.count(6000) == 1
+    assert source.length == 6000
+    assert "3,000 empty lines left out" in source.description
+    assert len(list(source)) == 3000
+
+
+_EMPTY_LINES = """
+import gzip, resource, sys
+from hashret.sources import open_source
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+with gzip.open(sys.argv[1], "wb") as file:
+    file.write(b"one\\n" * 2_000_000)
+open_source(sys.argv[1])
+before = peak()
+with gzip.open(sys.argv[1], "wb") as file:
+    file.write(b"one\\n" + b"\\n" * 8_000_000 + b"two\\n")
+source = open_source(sys.argv[1])
+print(peak() - before, *[item.key for item in source])
+"""
+
+
+def test_empty_lines_take_a_bit_each(tmp_path):
+    command = [sys.executable, "-c", _EMPTY_LINES, tmp_path / "x.txt.gz"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    megabytes, *keys = map(int, out.split())
+    assert keys == [0, 8_000_001]
+    assert megabytes < 40
 
 
 @pytest.mark.parametrize("name", ["v.txt", "v.jsonl"])

@@ -30,13 +30,11 @@ class Row(NamedTuple):
 
     Attributes:
         line: the number of its first line.
-        n_lines: how many lines it has.
         cells: what it holds; None where it cannot be read.
         problem: why it cannot.
     """
 
     line: int
-    n_lines: int
     cells: list[str] | None
     problem: str = ""
 
@@ -54,7 +52,7 @@ class CsvReader(RecordReader):
             ``sep=;`` above it.
 
     Attributes:
-        longest: the row of most lines, once the rows are counted.
+        longest: of the row of most lines so far, how many these are, and its first one's number.
 
     Raises:
         InputError: it cannot be read, or there is no first row.
@@ -72,6 +70,7 @@ class CsvReader(RecordReader):
         self._before = 1 if mark else 0
         self._delimiter = delimiter or (mark[1] if mark else _sniffed(head))
         self.decimal_comma = self._delimiter != ","
+        self.longest = (0, 0)
         first = next(self._rows(), None)
         if first is None:
             raise InputError(f"There is nothing in {printable(str(path))}: it has no first row.")
@@ -81,7 +80,6 @@ class CsvReader(RecordReader):
                 f"read: {first.problem}."
             )
         self._columns = _distinct(first.cells)
-        self.longest = first
 
     def columns(self) -> list[str]:
         """The names in the first row; a name that comes again has a number."""
@@ -89,11 +87,7 @@ class CsvReader(RecordReader):
 
     def count(self) -> Count:
         """Count the rows below the first one; empty ones are none."""
-        count = -1
-        for row in self._rows():
-            count += 1
-            self._note_length(row)
-        return Count(count)
+        return Count(sum(1 for _ in self._rows()) - 1)
 
     def records(
         self, positions: Iterable[int] | None = None, columns: Collection[str] | None = None
@@ -119,10 +113,6 @@ class CsvReader(RecordReader):
                     values = {name: values[name] for name in columns if name in values}
                 yield Record(position, place, values)
 
-    def _note_length(self, row: Row) -> None:
-        if row.cells is not None and row.n_lines > self.longest.n_lines:
-            self.longest = row._replace(cells=[])
-
     def _rows(self) -> Iterator[Row]:
         """The rows that are not empty, each as it is or with the reason why it cannot be read."""
         whole = islice(text_lines(self._path, self._encoding), self._before, None)
@@ -136,8 +126,10 @@ class CsvReader(RecordReader):
                     lines.begin_row()
                     row = next(reader)
                     n_lines = len(lines.held)
+                    if n_lines > self.longest[0]:
+                        self.longest = (n_lines, line)
                     if row:
-                        yield Row(line, n_lines, row)
+                        yield Row(line, row)
                     line += n_lines
             except StopIteration:
                 return
@@ -154,7 +146,7 @@ class CsvReader(RecordReader):
             if n_lines > 1:
                 problem += f" (read up to line {line + n_lines - 1:,}, then from the next one on)"
             lines.go_back(line)
-            yield Row(line, 1, None, problem)
+            yield Row(line, None, problem)
             line += 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -17,6 +16,9 @@ LINE_COLUMN = "text"
 """What the only column of a file of lines is called."""
 
 
+_BLOCK_BITS = 16
+
+
 class Record(NamedTuple):
     """One record of a file: its values by column, or the reason why it has none."""
 
@@ -26,11 +28,47 @@ class Record(NamedTuple):
     problem: str = ""
 
 
+class Positions:
+    """A set of positions, of which each takes a bit, and those where there are none take nothing.
+
+    Example:
+        >>> some = Positions()
+        >>> some.add(70_000)
+        >>> 70_000 in some, 5 in some, len(some)
+        (True, False, 1)
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._blocks: dict[int, bytearray] = {}
+        self._count = 0
+
+    def add(self, position: int) -> None:
+        """Add one that is not there yet."""
+        block = self._blocks.get(position >> _BLOCK_BITS)
+        if block is None:
+            block = self._blocks[position >> _BLOCK_BITS] = bytearray(1 << (_BLOCK_BITS - 3))
+        place = position & ((1 << _BLOCK_BITS) - 1)
+        block[place >> 3] |= 1 << (place & 7)
+        self._count += 1
+
+    def __contains__(self, position: int) -> bool:
+        """Whether it was added."""
+        if position >> _BLOCK_BITS not in self._blocks:
+            return False
+        place = position & ((1 << _BLOCK_BITS) - 1)
+        return bool(self._blocks[position >> _BLOCK_BITS][place >> 3] & (1 << (place & 7)))
+
+    def __len__(self) -> int:
+        """How many were added."""
+        return self._count
+
+
 class Count(NamedTuple):
     """How many positions a file has, and which of them are empty, in order."""
 
     positions: int
-    empty: Sequence[int] = ()
+    empty: Positions | frozenset[int] = frozenset()
 
 
 class RecordReader(ABC):
@@ -73,6 +111,10 @@ class RecordReader(ABC):
             InputError: the file cannot be read, or not any further.
         """
 
+    def every(self, columns: Collection[str]) -> Iterator[Record | None]:
+        """What is at each position, in order: a record with these columns, or None for nothing."""
+        return self.records(columns=columns)
+
 
 class LineReader(RecordReader):
     """A text file, of which each line that is not empty is a record of one column."""
@@ -84,10 +126,10 @@ class LineReader(RecordReader):
     def count(self) -> Count:
         """Count the lines."""
         count = 0
-        empty = array("q")
+        empty = Positions()
         for line in text_lines(self._path, self._encoding):
             if line.isspace():
-                empty.append(count)
+                empty.add(count)
             count += 1
         return Count(count, empty)
 
@@ -97,8 +139,16 @@ class LineReader(RecordReader):
         columns: Collection[str] | None = None,  # noqa: ARG002, the contract's name
     ) -> Iterator[Record]:
         """The lines that are not empty."""
+        return (record for record in self._at(positions) if record is not None)
+
+    def every(self, columns: Collection[str]) -> Iterator[Record | None]:  # noqa: ARG002, the same
+        """All lines, with None for those that are empty."""
+        return self._at(None)
+
+    def _at(self, positions: Iterable[int] | None) -> Iterator[Record | None]:
         for position, line in picked(text_lines(self._path, self._encoding), positions):
             if line.isspace():
+                yield None
                 continue
             place = f"line {position + 1:,}"
             if line.isascii() or is_unicode(line):

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import logging
-from array import array
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.sources.delimited import CsvReader
@@ -20,9 +15,12 @@ from hashret.sources.locations import with_options
 from hashret.sources.metadata import check_fields, printable
 from hashret.sources.records import LineReader, Record, RecordReader
 from hashret.sources.skipped import Skipped
+from hashret.sources.sqlite_query import SqlReader
 from hashret.sources.table_fields import TableFields
+from hashret.sources.table_keys import TableKeys
 from hashret.sources.tables import Reading, open_table, table_stem
 
+_CHECKED_EVERY = 256
 _MANY_LINES = 1000
 """A row of delimited text that has more lines may have a quotation mark that is not closed."""
 
@@ -71,7 +69,11 @@ class TableSource(Source):
         if location is not None:
             given = given.as_before(location)
         self._name = name or printable(path.name)
+        self._path = path if reader is None else None
+        self._state = _state_of(path) if reader is None else None
         self._table = open_table(path, kind, given, folder, reader)
+        if isinstance(self._table.reader, SqlReader):
+            self._path = None  # Others may write to a database: each pass sees one state of it.
         self.kind = self._table.choice.kind
         facts = self._table.found.columns[self._table.choice.column]
         self.width = self._table.choice.width or None
@@ -80,80 +82,81 @@ class TableSource(Source):
             self.root, self.location = location, self._place(location, given)
             self.columns_taken = given.taken(location, self._table.choice)
         self._prefix = key_prefix.replace("{stem}", table_stem(path.name))
-        self.length, self._empty = self._table.reader.count()
+        self._keys = TableKeys(self._table, self._prefix)
+        self._check_unchanged()
+        self._told_unread = False
+        self.length = self._keys.length
         if self._table.choice.id_column is None:
             self.row_prefix = self._prefix
-        self._hashes, self._twice = self._read_keys()
         if isinstance(self._table.reader, CsvReader):
             self._check_heading(self._table.reader)
         self._fields = TableFields(self._table, self._name, keeps_values=self._is_path)
         if self._table.reader.columns() is not None:
             self.declared_fields = self._fields.names
-        self._described(self.length - len(self._empty), len(self._empty))
+        empty = len(self._keys.empty)
+        self._described(self.length - empty, empty)
 
     def named_keys(self) -> Iterator[str]:
         """The keys of the column of keys, each once."""
-        id_column = self._table.choice.id_column
-        if id_column is None:
-            return
-        seen: set[str] = set()
-        for record in self._table.reader.records(columns=[id_column]):
-            try:
-                key = self._prefix + (self._table.key(record) or "")
-            except InputError:
-                continue
-            if record.values is None or (hash(key) in self._twice and key in seen):
-                continue
-            if hash(key) in self._twice:
-                seen.add(key)
-            yield key
+        return self._keys.named()
 
     def holds(self, key: str) -> bool:
-        """Whether a record has this key, as far as its hash tells."""
-        if self.row_prefix is not None:
-            row = key.removeprefix(self.row_prefix)
-            is_row = key.startswith(self.row_prefix) and row.isdecimal() and len(row) <= 18
-            if not is_row or row != str(int(row)) or int(row) >= self.length:
-                return False
-            place = bisect_left(self._empty, int(row))
-            return place == len(self._empty) or self._empty[place] != int(row)
-        place = int(np.searchsorted(self._hashes, hash(key)))
-        return place < len(self._hashes) and int(self._hashes[place]) == hash(key)
-
-    def _read_keys(self) -> tuple[NDArray[np.int64], frozenset[int]]:
-        """The sorted hashes of all keys, eight bytes each, and those that come twice."""
-        if self._table.choice.id_column is None:
-            return np.empty(0, dtype=np.int64), frozenset()
-        hashes = array("q")
-        for record in self._table.reader.records(columns=[self._table.choice.id_column]):
-            try:
-                key = self._table.key(record)
-            except InputError:
-                continue
-            if key is not None:
-                hashes.append(hash(self._prefix + key))
-        ordered = np.sort(np.frombuffer(hashes, dtype=np.int64)) if hashes else np.empty(0, "q")
-        return ordered, frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+        """Whether a record has this key, as far as can be told: not where some cannot be read."""
+        if self._keys.holds(key):
+            return True
+        if self._keys.unread and not self._told_unread:
+            self._told_unread = True
+            _log.warning(
+                "%s may still hold items that were not found in it, for the keys of %s of its "
+                "records cannot be read: none of its items is taken for gone. Mend these first.",
+                self._name,
+                f"{self._keys.unread:,}",
+            )
+        return self._keys.unread > 0
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         first: dict[str, tuple[int, str]] = {}
         everything = len(positions) == self.length
-        for record in self._table.reader.records(None if everything else positions):
+        for record in self._records(None if everything else positions):
             if record.position >= self.length:
                 return  # the file has grown since it was opened
             try:
                 item = self._item(record)
                 place = (record.position, record.place)
-                if hash(item.key) in self._twice and first.setdefault(item.key, place) != place:
+                if (
+                    hash(item.key) in self._keys.twice
+                    and first.setdefault(item.key, place) != place
+                ):
                     raise InputError(
-                        f"the key {item.key!r} came before, on {first[item.key][1]}, which is "
-                        "kept: remove that one to have this one, or give one of them another key"
+                        f"the key {item.key!r} came before, on {first[item.key][1]}, and only that "
+                        "is read: remove it to have this one, or give one of them another key"
                     )
             except InputError as error:
                 name = f"{self.root or self._name}#{record.position}"
                 self._skipped.append(Skipped(name, f"{record.place}: {error}"))
                 continue
             yield item
+
+    def _records(self, positions: Sequence[int] | None) -> Iterator[Record]:
+        """Records of the file as it was when it was opened."""
+        self._check_unchanged()
+        try:
+            for number, record in enumerate(self._table.reader.records(positions), start=1):
+                if number % _CHECKED_EVERY == 0:
+                    self._check_unchanged()
+                yield record
+        except InputError:
+            self._check_unchanged()  # which would be the better reason
+            raise
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        """Refuse a file that is written to while it is read: its keys would be those of before."""
+        if self._path is not None and _state_of(self._path) != self._state:
+            raise InputError(
+                f"{self._name} has changed since it was opened: give it again when nothing writes "
+                "to it any more."
+            )
 
     def _item(self, record: Record) -> Item:
         value = self._table.value(record)
@@ -172,13 +175,14 @@ class TableSource(Source):
                 self._name,
                 found,
             )
-        if reader.longest.n_lines > _MANY_LINES:
+        n_lines, line = reader.longest
+        if n_lines > _MANY_LINES:
             _log.warning(
                 "the row of %s that begins on line %s has %s lines: if a quotation mark in it is "
                 "not closed, close it, or double it where it is part of the text.",
                 self._name,
-                f"{reader.longest.line:,}",
-                f"{reader.longest.n_lines:,}",
+                f"{line:,}",
+                f"{n_lines:,}",
             )
 
     def _place(self, location: str, given: Reading) -> str:
@@ -206,3 +210,12 @@ class TableSource(Source):
             f"{count:,} {noun}{'s' * (count != 1)}{wide} from {self._name} ({'; '.join(parts)}"
             f"){inside}{lines}"
         )
+
+
+def _state_of(path: Path) -> tuple[int, int] | None:
+    """What changes when a file does; None where there is none any more."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
