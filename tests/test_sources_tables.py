@@ -67,10 +67,10 @@ def write_sqlite(path, rows=ROWS):
 
 WRITERS = {
     "docs.csv": write_csv,
-    "docs.tsv": lambda path: write_csv(path, delimiter="\t"),
-    "semicolons.csv": lambda path: write_csv(path, delimiter=";"),
+    "docs.tsv": lambda path, rows=ROWS: write_csv(path, rows, "\t"),
+    "semicolons.csv": lambda path, rows=ROWS: write_csv(path, rows, ";"),
     "docs.json": write_json,
-    "lines.json": lambda path: write_jsonl(path),
+    "lines.json": lambda path, rows=ROWS: write_jsonl(path, rows),
     "docs.jsonl": write_jsonl,
     "docs.NDJSON": write_jsonl,
     "docs.parquet": write_parquet,
@@ -529,7 +529,7 @@ def test_a_stray_quotation_mark_costs_the_line_it_stands_in(tmp_path, first):
     keys = [item.key for item in source]
     assert keys[-3002:] == [*map(str, range(3000)), "z", "last"]
     assert source.skipped.total == 1
-    assert re.match(r"line 3: it is not CSV.*read up to line 3,00", source.skipped[0].reason)
+    assert re.match(r"line 3: it is not CSV.*on line 3,00.*; line 4 and", source.skipped[0].reason)
     assert read_value(f"{source.location}#{source.length - 1}") == "one\nor two"
 
 
@@ -925,7 +925,7 @@ def test_empty_lines_take_a_bit_each(tmp_path):
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     megabytes, *keys = map(int, out.split())
     assert keys == [0, 8_000_001]
-    assert megabytes < 40
+    assert megabytes < 16
 
 
 @pytest.mark.parametrize("name", ["v.txt", "v.jsonl"])
@@ -1080,18 +1080,57 @@ def mutated(content, random):
     return bytes(content)
 
 
+MANY = [
+    {
+        "id": f"k{n}",
+        "size": n,
+        "body": f"text {n} of many" + ",\nof two lines" * (n % 5 == 4),
+        "section": "x",
+    }
+    for n in range(40)
+]
+
+
+def untouched(name, whole, content):
+    """The values of the records of which every line is in the file as it was."""
+    if not name.lower().endswith((".csv", ".tsv", ".ndjson", ".jsonl", "lines.json")):
+        return []
+    end = b'"\n' if name.endswith("sv") else b"\n"
+    records = [record + end for record in whole.split(end)[:-1]]
+    if len(records) > len(MANY) and not content.startswith(records.pop(0)):
+        return []
+    return [
+        row["body"]
+        for row, record in zip(MANY, records, strict=True)
+        if b"\n" + record in b"\n" + content
+    ]
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_any_bytes_are_items_or_a_refusal(tmp_path, name):
     random = np.random.default_rng(0)
-    whole = WRITERS[name](tmp_path / name).read_bytes()
+    whole = WRITERS[name](tmp_path / name, MANY).read_bytes()
     path = tmp_path / f"mutated-{name}"
+    survived = 0
     for _ in range(100):
-        path.write_bytes(mutated(whole, random))
+        content = mutated(whole, random)
+        path.write_bytes(content)
         try:
             source = open_source(path)
             items = list(source)
-            assert len(items) + len(source.skipped) <= source.length
-            for item in items:
-                assert read_value(f"{source.location}#{item.position}") == item.value
         except HashretError as error:
             assert "mutated-" in str(error)
+            continue
+        n_empty = sum(not line.strip() for line in content.split(b"\n")[:-1])
+        missing = source.length - len(items) - source.skipped.total
+        assert missing == (n_empty if name.lower().endswith(("jsonl", "ndjson")) else 0)
+        # A stray mark may also make one valid cell of several lines, and a key be there before.
+        expected = untouched(name, whole, content)
+        values = "\n".join(item.value for item in items) if expected else ""
+        lost = [row["id"] for row in MANY if row["body"] in expected and row["body"] not in values]
+        told = " ".join(one.reason for one in source.skipped)
+        assert [key for key in lost if f"{key!r} came before" not in told] == []
+        survived += len(expected)
+        for item in items:
+            assert read_value(f"{source.location}#{item.position}") == item.value
+    assert survived or name in ("docs.json", "docs.parquet", "docs.db", "docs.sqlite3")

@@ -134,17 +134,17 @@ class CsvReader(RecordReader):
             except StopIteration:
                 return
             except csv.Error as error:
-                problem = f"it is not CSV: {error}"
+                last = f" on line {line + len(lines.held) - 1:,}" * (len(lines.held) > 1)
+                problem = f"it is not CSV: {error}{last}"
                 if "end of data" in str(error):
-                    problem = "it is not CSV: a quotation mark is not closed up to the end"
+                    problem = "it is not CSV: a quotation mark is not closed"
             except _RowTooLongError:
                 problem = (
                     f"it has more than {MAX_CHARACTERS:,} characters or {MOST_LINES:,} lines: is a "
                     "quotation mark not closed?"
                 )
-            n_lines = len(lines.held)
-            if n_lines > 1:
-                problem += f" (read up to line {line + n_lines - 1:,}, then from the next one on)"
+            if len(lines.held) > 1:
+                problem += f"; line {line + 1:,} and those after it are read as rows of their own"
             lines.go_back(line)
             yield Row(line, None, problem)
             line += 1
@@ -189,15 +189,19 @@ class _RowLines:
             )
 
     def __iter__(self) -> Iterator[str]:
-        while True:
-            line = self._ahead.popleft() if self._ahead else next(self._lines, None)
-            if line is None:
-                return
-            self.held.append(line)
-            self._size += len(line)
-            if self._size > MAX_CHARACTERS or len(self.held) > MOST_LINES:
-                raise _RowTooLongError
+        while self._ahead:
+            line = self._ahead.popleft()
+            self._hold(line)
             yield line
+        for line in self._lines:
+            self._hold(line)
+            yield line
+
+    def _hold(self, line: str) -> None:
+        self.held.append(line)
+        self._size += len(line)
+        if self._size > MAX_CHARACTERS or len(self.held) > MOST_LINES:
+            raise _RowTooLongError
 
 
 def _sniffed(head: str) -> str:

@@ -139,7 +139,7 @@ class LineReader(RecordReader):
         columns: Collection[str] | None = None,  # noqa: ARG002, the contract's name
     ) -> Iterator[Record]:
         """The lines that are not empty."""
-        return (record for record in self._at(positions) if record is not None)
+        return filter(None, self._at(positions))
 
     def every(self, columns: Collection[str]) -> Iterator[Record | None]:  # noqa: ARG002, the same
         """All lines, with None for those that are empty."""
