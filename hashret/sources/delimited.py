@@ -120,9 +120,8 @@ class CsvReader(RecordReader):
         line = self._before + 1
         while True:
             reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
-            problem = ""
             try:
-                while not problem:
+                while True:
                     lines.begin_row()
                     row = next(reader)
                     n_lines = len(lines.held)
