@@ -44,7 +44,7 @@ def test_the_line_that_tells_a_spreadsheet_the_delimiter_is_no_row(tmp_path):
     path.write_text("\ufeffsep=;\r\nid;text\r\na;one, two, three\r\nb;four\r\nb;five\r\n")
     source = open_source(path)
     assert [(item.key, item.value) for item in source] == [("a", "one, two, three"), ("b", "four")]
-    assert source.skipped[0].reason.startswith("line 5: the key 'b' came before, on line 4, which")
+    assert source.skipped[0].reason.startswith("line 5: the key 'b' came before, on line 4, and")
 
 
 def test_a_first_row_of_data_is_warned_of(tmp_path, caplog):
@@ -62,12 +62,12 @@ def test_why_a_column_of_ids_is_no_key_is_told(tmp_path):
     assert "key: row number, because id repeats" in open_source(path).description
 
 
-def test_which_row_of_a_key_is_kept_is_told_also_on_one_line(tmp_path):
+def test_which_row_of_a_key_is_read_is_told_also_on_one_line(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps([{"id": "a", "text": "old"}, {"id": "a", "text": "new"}]))
     source = open_source(path, id_column="id")
     assert [item.value for item in source] == ["old"]
-    assert "which is kept: remove that one" in source.skipped[0].reason
+    assert "only that is read: remove it" in source.skipped[0].reason
 
 
 def test_another_encoding_is_refused_before_anything_is_learned(tmp_path):

@@ -17,7 +17,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from hashret.errors import HashretError, InputError, UsageError
-from hashret.sources import ValueReader, is_gone, open_source, read_value
+from hashret.sources import ValueReader, is_gone, open_source, read_value, records
 from hashret.sources.records import LineReader
 
 ROWS = [
@@ -67,10 +67,10 @@ def write_sqlite(path, rows=ROWS):
 
 WRITERS = {
     "docs.csv": write_csv,
-    "docs.tsv": lambda path: write_csv(path, delimiter="\t"),
-    "semicolons.csv": lambda path: write_csv(path, delimiter=";"),
+    "docs.tsv": lambda path, rows=ROWS: write_csv(path, rows, "\t"),
+    "semicolons.csv": lambda path, rows=ROWS: write_csv(path, rows, ";"),
     "docs.json": write_json,
-    "lines.json": lambda path: write_jsonl(path),
+    "lines.json": lambda path, rows=ROWS: write_jsonl(path, rows),
     "docs.jsonl": write_jsonl,
     "docs.NDJSON": write_jsonl,
     "docs.parquet": write_parquet,
@@ -234,6 +234,45 @@ def test_cells_of_numbers_are_numbers_and_codes_stay_text(tmp_path):
     }
 
 
+def test_whole_numbers_in_cells_keep_all_their_digits(tmp_path):
+    path = tmp_path / "x.csv"
+    cells = {
+        "tweet": ["1212092628029698048", "1212092628029698049"],
+        "phone": ["+4917612345678", "+4917612345679"],
+        "hash": ["18446744073709551615", "7"],
+        "low": ["-9223372036854775808", "9223372036854775807"],
+        "far": ["2e3", "1.5"],
+    }
+    path.write_text(
+        "text,"
+        + ",".join(cells)
+        + "\nsome words,"
+        + ",".join(one for one, _ in cells.values())
+        + "\nother words,"
+        + ",".join(other for _, other in cells.values())
+        + "\n"
+    )
+    source = open_source(path)
+    expected = {**cells, "far": [2000.0, 1.5]}
+    expected |= {name: list(map(int, cells[name])) for name in ("tweet", "low")}
+    for place, item in enumerate(source):
+        assert item.fields == {name: values[place] for name, values in expected.items()}
+    assert "tweet (numbers), phone, hash, low (numbers), far (numbers))" in source.description
+
+
+def test_a_column_that_is_empty_at_first_holds_text(tmp_path):
+    path = tmp_path / "x.csv"
+    rows = [f"some words {n},,{'nan' if n % 2 else 7}\n" for n in range(1000)]
+    path.write_text("text,late,n\n" + "".join(rows) + "last words,007,8\nno words,12,9\n")
+    source = open_source(path)
+    assert [item.fields for item in source][-3:] == [
+        {"late": "", "n": None},
+        {"late": "007", "n": 8},
+        {"late": "12", "n": 9},
+    ]
+    assert "fields: late, n (numbers)" in source.description
+
+
 def test_nested_values_are_json_and_what_is_not_finite_is_missing(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text(
@@ -247,6 +286,97 @@ def test_nested_values_are_json_and_what_is_not_finite_is_missing(tmp_path):
         "ok": True,
     }
     assert "not kept: v" in source.description
+
+
+def write_unsigned(path, rows):
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns["hash"] = pa.array(columns["hash"], pa.uint64())
+    parquet.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("x.csv", write_csv),
+        ("x.jsonl", write_jsonl),
+        ("x.json", write_json),
+        ("x.parquet", write_unsigned),
+    ],
+)
+def test_whole_numbers_of_more_than_64_bits_are_text_in_every_format(tmp_path, name, write):
+    rows = [{"text": f"text {n}", "hash": 2**63 - 2 + n, "n": n - 2**63} for n in range(4)]
+    source = open_source(write(tmp_path / name, rows))
+    assert [item.fields for item in source] == [
+        {"hash": str(row["hash"]), "n": row["n"]} for row in rows
+    ]
+    assert source.skipped == []
+    assert "fields: hash, n (numbers))" in source.description
+
+
+def test_long_decimal_numbers_keep_their_digits(tmp_path):
+    numbers = [decimal.Decimal(1212092628029698049), decimal.Decimal(2**64), decimal.Decimal("1.5")]
+    table = pa.table({"text": ["a", "b", "c"], "n": pa.array(numbers, pa.decimal128(38, 2))})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    source = open_source(tmp_path / "x.parquet")
+    assert [item.fields["n"] for item in source] == [1212092628029698049, str(2**64), 1.5]
+
+
+def test_nested_values_that_json_does_not_know_cost_one_record_at_most():
+    circle: list[object] = []
+    circle.append(circle)
+    rows = [
+        {"text": "a b", "x": {(1, 2): 3, "y": [{None: 1}]}},
+        {"text": "c d", "x": {"x": circle}},
+        {"text": "e f", "x": {(1, 2): circle}},
+        {"text": "g h", "x": decimal.Decimal("sNaN")},
+        {"text": "i j", "x": 10**5000},
+        {"text": "k l", "x": 2**64},
+    ]
+    source = open_source(rows)
+    assert [(item.value, dict(item.fields)) for item in source] == [
+        ("a b", {"x": '{"(1, 2)": 3, "y": [{"null": 1}]}'}),
+        ("g h", {"x": None}),
+        ("k l", {"x": str(2**64)}),
+    ]
+    assert len(source.skipped) == 3
+    assert all("'x' holds cannot be written as JSON" in one.reason for one in source.skipped)
+
+
+def test_a_field_that_turns_up_late_is_kept_or_warned_of(tmp_path, caplog):
+    path = tmp_path / "x.jsonl"
+    late = [
+        '"label": 2',
+        '"row": 3',
+        '"new": 4',
+        '"label": 5',
+        *(f'"n\\"{n}": 6' for n in range(20)),
+    ]
+    lines = [f'{{"text": "text {n}", "Label": 1}}\n' for n in range(1000)]
+    path.write_text("".join(lines) + "".join(f'{{"text": "late", {one}}}\n' for one in late))
+    source = open_source(path)
+    for _ in range(2):
+        assert [item.fields for item in source][1000:] == [{}, {}, {"new": 4}, *[{}] * 21]
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 10
+    assert "the field 'label' of x.jsonl" in told[0]
+    assert "capital letters" in told[0]
+    assert "'row'" in told[1]
+    assert "conditions cannot name it" in told[1]
+    assert told[-1].endswith("Others are not named any more.")
+
+
+def test_values_for_names_fill_no_memory(tmp_path, caplog):
+    path = tmp_path / "x.jsonl"
+    path.write_text(
+        "".join(f'{{"text": "text {n}", "known": 1, "n{n}": {n}}}\n' for n in range(20_000))
+    )
+    items = list(open_source(path))
+    assert len(items) == 20_000
+    assert len({name for item in items for name in item.fields}) == 10_000 - 1
+    assert all(item.fields["known"] == 1 for item in items)
+    (warning,) = caplog.records
+    assert "x.jsonl has fields of more than 10,000 names: 'n9998' and" in warning.getMessage()
 
 
 def test_columns_that_conditions_cannot_name_are_left_out_and_told(tmp_path):
@@ -327,7 +457,7 @@ GOOD = '{"id": "g%d", "text": "good"}\n'
         ("x.jsonl", GOOD % 1 + GOOD % 2 + '{"text": "b"}\n', {"2": "line 3: there is no key"}),
         ("x.jsonl", GOOD % 1 + GOOD % 2 + '{"id": null, "text": "b"}\n', {"2": "line 3.*no key"}),
         ("x.jsonl", GOOD % 1 + GOOD % 2 + '{"id": [1], "text": "b"}\n', {"2": "line 3.*no text"}),
-        ("x.jsonl", GOOD % 1 + f'{{"id": "h", "text": "b", "n": {2**70}}}\n', {"1": "64 bits"}),
+        ("x.jsonl", GOOD % 1 + f'{{"id": "h", "text": "b", "n": {2**70}}}\n', {}),
         ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, 2]}\n{"v": [1]}\n', {"2": "line 3.*2 numbers"}),
         ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, NaN]}\n', {"1": "line 2.*not finite"}),
         ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, "b"]}\n', {"1": "line 2.*only numbers"}),
@@ -336,6 +466,7 @@ GOOD = '{"id": "g%d", "text": "good"}\n'
         ("x.csv", "text,b\na,1\nb\nc,3\n", {"1": "line 3: expected 2 cells.*got 1"}),
         ("x.csv", "text,b\na,1\nb,2,3\n", {"1": "line 3: expected 2 cells.*got 3"}),
         ("x.csv", 'text,b\na,1\n"b" c,2\nd,4\n', {"1": "line 3: it is not CSV"}),
+        ("x.csv", 'text,b\na,1\n"b,2\nc,3\n', {"1": "line 3: it is not CSV.*not closed.*line 4"}),
         ("x.csv", "text,b\na,1\n ,2\n", {"1": "line 3: there is nothing"}),
         ("x.csv", b"text,b\na,1\n\xe9,2\n", {"1": "line 3: its text is not UTF-8"}),
         ("x.txt", b"one\n\xff\xfe\nthree\n", {"1": "line 2: its text is not UTF-8"}),
@@ -370,7 +501,7 @@ def test_a_broken_record_is_skipped_and_named(tmp_path, name, content, skipped):
         ("x.json", '[{"text": "a"}] x', "expected the end"),
         ("x.json", "[" * 200_000, "line 1"),
         ("x.json", b'[{"text": "\xff"}]', "not UTF-8"),
-        ("x.csv", 'text,b\na,1\n"b,2\nc,3\n', "line 3 of .*does not end"),
+        ("x.csv", '"text,b\na,1\n', "first row of .*not closed"),
         ("x.txt", b"PNG\0\0\1", "no text.*null characters"),
         ("x.jsonl", b"\0", "null characters"),
         ("x.csv", b"\0", "null characters"),
@@ -387,6 +518,54 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, name, content, pattern)
     with pytest.raises(InputError, match=f"(?s){pattern}") as caught:
         list(open_source(path))
     assert "x." in str(caught.value)
+
+
+@pytest.mark.parametrize("first", ['b,"a stray mark', '"b,a stray mark'])
+def test_a_stray_quotation_mark_costs_the_line_it_stands_in(tmp_path, first):
+    path = tmp_path / "x.csv"
+    rows = "".join(f"{n},good row {n}\n" for n in range(3000))
+    path.write_text(f'id,text\na,word\n{first}\n{rows}z,a "quoted" word\nlast,"one\nor two"\n')
+    source = open_source(path)
+    keys = [item.key for item in source]
+    assert keys[-3002:] == [*map(str, range(3000)), "z", "last"]
+    assert source.skipped.total == 1
+    assert re.match(r"line 3: it is not CSV.*on line 3,00.*; line 4 and", source.skipped[0].reason)
+    assert read_value(f"{source.location}#{source.length - 1}") == "one\nor two"
+
+
+def test_a_row_of_very_many_lines_is_warned_of(tmp_path, caplog):
+    path = tmp_path / "x.csv"
+    rows = "".join(f"{n},good row {n}\n" for n in range(2000))
+    path.write_text(f'id,text\na,word\nb,"a stray mark\n{rows}c,another"\nd,word\n')
+    assert len(list(open_source(path))) == 3
+    assert "the row of x.csv that begins on line 3 has 2,002 lines: if a quotation mark" in (
+        caplog.text
+    )
+    assert len(caplog.records) == 1
+
+
+_ROW_MEMORY = """
+import gzip, resource, sys
+from hashret.errors import InputError
+from hashret.sources import open_source
+with gzip.open(sys.argv[1], "wb") as file:
+    file.write(b"id,text\\n1,hello\\n")
+    for _ in range(10):
+        file.write(b'"\\nx",' * 1_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    open_source(sys.argv[1])
+except InputError as error:
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10, error)
+"""
+
+
+def test_a_row_without_end_is_not_held_and_not_read_again_and_again(tmp_path):
+    command = [sys.executable, "-c", _ROW_MEMORY, tmp_path / "x.csv.gz"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    megabytes, message = out.split(" ", 1)
+    assert "too many of its quotation marks are not closed" in message
+    assert int(megabytes) < 300
 
 
 def test_a_text_of_a_million_characters_is_kept(tmp_path):
@@ -659,6 +838,96 @@ def test_prune_removes_the_records_that_are_gone(make_index, vectors, tmp_path):
             index.add(path, column="w")
 
 
+@pytest.mark.parametrize("damage", ["{bad", '{"v": [0.5]}'])
+def test_nothing_is_pruned_from_a_table_whose_keys_cannot_all_be_read(
+    make_index, vectors, tmp_path, caplog, damage
+):
+    import hashret
+
+    path = tmp_path / "v.jsonl"
+    rows = [{"id": f"n{n}", "v": vectors[n].tolist()} for n in range(5)]
+    write_jsonl(path, rows)
+    with hashret.open(make_index("vectors")) as index:
+        index.add(path)
+        before = len(index)
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines[:2], damage, lines[4]]))
+        report = index.add(path, prune=True)
+        assert (report.unchanged, report.pruned, report.skipped.total) == (3, 0, 1)
+        assert len(index) == before
+        told = [one.getMessage() for one in caplog.records if "v.jsonl" in one.getMessage()]
+        assert len(told) == 1
+        assert "the keys of 1 of its records cannot be read" in told[0]
+        path.write_text("\n".join(lines[:2]))
+        assert index.add(path, prune=True).pruned == 3
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv", "t.json", "t.parquet"])
+def test_a_table_that_is_written_to_while_it_is_read_is_refused(tmp_path, name):
+    path = tmp_path / name
+    rows = [{"id": f"n{n}", "text": f"text {n}"} for n in range(3000)]
+    other = [{"text": f"text {n}", "id": f"n{n % 2000}"} for n in range(3000)]
+    write = WRITERS["docs" + path.suffix]
+    write(path, rows)
+    source = open_source(path)
+    assert len(list(source)) == 3000
+    items = iter(source)
+    next(items)
+    write(path, other)
+    with pytest.raises(InputError, match=rf"{name} has changed since it was opened: give it again"):
+        list(items)
+    with pytest.raises(InputError, match="has changed"):
+        next(iter(source))
+    path.unlink()
+    with pytest.raises(InputError, match="has changed"):
+        next(iter(source))
+
+
+@pytest.mark.parametrize("id_column", ["id", ""])
+def test_keys_and_records_are_read_in_one_pass(tmp_path, monkeypatch, id_column):
+    passes = []
+    text_lines = records.text_lines
+
+    def counted(*arguments):
+        passes.append(0)
+        for line in text_lines(*arguments):
+            passes[-1] += 1
+            yield line
+
+    monkeypatch.setattr(records, "text_lines", counted)
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(f'{{"id": {n}, "text": "text {n}"}}\n\n' for n in range(3000)))
+    source = open_source(path, id_column=id_column)
+    assert passes.count(6000) == 1
+    assert source.length == 6000
+    assert "3,000 empty lines left out" in source.description
+    assert len(list(source)) == 3000
+
+
+_EMPTY_LINES = """
+import gzip, resource, sys
+from hashret.sources import open_source
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+with gzip.open(sys.argv[1], "wb") as file:
+    file.write(b"one\\n" * 2_000_000)
+open_source(sys.argv[1])
+before = peak()
+with gzip.open(sys.argv[1], "wb") as file:
+    file.write(b"one\\n" + b"\\n" * 8_000_000 + b"two\\n")
+source = open_source(sys.argv[1])
+print(peak() - before, *[item.key for item in source])
+"""
+
+
+def test_empty_lines_take_a_bit_each(tmp_path):
+    command = [sys.executable, "-c", _EMPTY_LINES, tmp_path / "x.txt.gz"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    megabytes, *keys = map(int, out.split())
+    assert keys == [0, 8_000_001]
+    assert megabytes < 16
+
+
 @pytest.mark.parametrize("name", ["v.txt", "v.jsonl"])
 def test_a_line_that_was_emptied_is_gone(name, tmp_path):
     path = tmp_path / name
@@ -811,18 +1080,57 @@ def mutated(content, random):
     return bytes(content)
 
 
+MANY = [
+    {
+        "id": f"k{n}",
+        "size": n,
+        "body": f"text {n} of many" + ",\nof two lines" * (n % 5 == 4),
+        "section": "x",
+    }
+    for n in range(40)
+]
+
+
+def untouched(name, whole, content):
+    """The values of the records of which every line is in the file as it was."""
+    if not name.lower().endswith((".csv", ".tsv", ".ndjson", ".jsonl", "lines.json")):
+        return []
+    end = b'"\n' if name.endswith("sv") else b"\n"
+    records = [record + end for record in whole.split(end)[:-1]]
+    if len(records) > len(MANY) and not content.startswith(records.pop(0)):
+        return []
+    return [
+        row["body"]
+        for row, record in zip(MANY, records, strict=True)
+        if b"\n" + record in b"\n" + content
+    ]
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_any_bytes_are_items_or_a_refusal(tmp_path, name):
     random = np.random.default_rng(0)
-    whole = WRITERS[name](tmp_path / name).read_bytes()
+    whole = WRITERS[name](tmp_path / name, MANY).read_bytes()
     path = tmp_path / f"mutated-{name}"
+    survived = 0
     for _ in range(100):
-        path.write_bytes(mutated(whole, random))
+        content = mutated(whole, random)
+        path.write_bytes(content)
         try:
             source = open_source(path)
             items = list(source)
-            assert len(items) + len(source.skipped) <= source.length
-            for item in items:
-                assert read_value(f"{source.location}#{item.position}") == item.value
         except HashretError as error:
             assert "mutated-" in str(error)
+            continue
+        n_empty = sum(not line.strip() for line in content.split(b"\n")[:-1])
+        missing = source.length - len(items) - source.skipped.total
+        assert missing == (n_empty if name.lower().endswith(("jsonl", "ndjson")) else 0)
+        # A stray mark may also make one valid cell of several lines, and a key be there before.
+        expected = untouched(name, whole, content)
+        values = "\n".join(item.value for item in items) if expected else ""
+        lost = [row["id"] for row in MANY if row["body"] in expected and row["body"] not in values]
+        told = " ".join(one.reason for one in source.skipped)
+        assert [key for key in lost if f"{key!r} came before" not in told] == []
+        survived += len(expected)
+        for item in items:
+            assert read_value(f"{source.location}#{item.position}") == item.value
+    assert survived or name in ("docs.json", "docs.parquet", "docs.db", "docs.sqlite3")

@@ -116,7 +116,7 @@ def _value_column(found: Survey, kind: str, id_column: str | None, folder: Path)
         if kind in ("auto", facts.holds()):
             by_kind[facts.holds()][name] = facts
     images, vectors = by_kind["images"], by_kind["vectors"]
-    texts = {name: facts for name, facts in by_kind["text"].items() if not facts.numeric}
+    texts = {name: facts for name, facts in by_kind["text"].items() if facts.words}
     there = [name for name in images if _are_there(fitting[name], folder)]
     longest = sorted(texts, key=lambda name: -texts[name].characters)
     ranked = [

@@ -21,7 +21,7 @@ _SAMPLE_CHARACTERS = 1 << 23
 _IMAGE_STARTS = (
     *(b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"P5", b"P6"),
 )
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _COMMA = re.compile(r"[-+]?(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:\.[0-9]{3})+),[0-9]+")
 _THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}")
 """What may also be a whole number with a comma after the thousands."""
@@ -38,7 +38,9 @@ class Column:
             missing ones do not count.
         widths: how often a list had which length.
         characters: how long its texts are together.
-        numeric: whether all its texts are numbers.
+        words: whether one of its texts is neither a number nor stands for a missing one.
+        numbers: whether one of its texts is a number.
+        wide: whether one of its whole numbers has more than 64 bits.
         decimal_comma: whether they are numbers with a decimal comma.
         maybe_comma: whether all its texts so far can be such numbers, and whether one is certain to
             be one.
@@ -48,10 +50,17 @@ class Column:
     kinds: Counter[str] = field(default_factory=Counter)
     widths: Counter[int] = field(default_factory=Counter)
     characters: int = 0
-    numeric: bool = True
+    words: bool = False
+    numbers: bool = False
+    wide: bool = False
     decimal_comma: bool = False
     maybe_comma: tuple[bool, bool] = (True, False)
     paths: list[str] = field(default_factory=list)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether its texts are numbers; where all of them are missing, nothing says so."""
+        return self.numbers and not self.words
 
     def note(self, value: Any) -> None:
         """Look at one more value."""
@@ -61,10 +70,15 @@ class Column:
         self.kinds[kind] += 1
         if kind == "list":
             self.widths[len(value)] += 1
+        elif kind == "number":
+            self.wide = self.wide or (isinstance(value, int) and not fits(value))
         elif kind in ("text", "path"):
             self.characters += len(value)
-            self.numeric = self.numeric and is_number(value)
-            self._note_comma(value.strip())
+            bare = value.strip()
+            if not is_missing(bare):
+                is_number = not isinstance(number(bare), str)
+                self.numbers, self.words = self.numbers or is_number, self.words or not is_number
+            self._note_comma(bare)
             if kind == "path" and len(self.paths) < 10:
                 self.paths.append(value)
 
@@ -73,7 +87,7 @@ class Column:
         if not possible:
             return
         comma = _COMMA.fullmatch(bare) is not None
-        whole = _INTEGER.fullmatch(bare) is not None or bare.lower() in _MISSING
+        whole = _whole(bare) is not None or is_missing(bare)
         certain = certain or (comma and _THOUSANDS.fullmatch(bare) is None)
         self.maybe_comma = (comma or whole, certain)
 
@@ -97,7 +111,7 @@ class Column:
             return "empty"
         most = self.kinds.most_common(1)[0][0]
         words = {
-            "text": "numbers as text" if self.numeric else "text",
+            "text": "text" if self.words else "numbers as text",
             "path": "paths of images",
             "number": "numbers",
             "list": "lists of numbers",
@@ -156,40 +170,55 @@ def is_number_list(value: Any) -> bool:
     return isinstance(value[0], int | float) and not isinstance(value[0], bool)
 
 
-def is_number(text: str) -> bool:
-    """Whether the text of a cell is a number, or stands for a missing one."""
-    return text.strip().lower() in _MISSING or isinstance(number(text), int | float)
+def is_missing(text: str) -> bool:
+    """Whether the text of a cell stands for a missing number."""
+    return text.strip().lower() in _MISSING
+
+
+def fits(value: int) -> bool:
+    """Whether a whole number has no more than 64 bits, which is what a field can hold."""
+    return -(2**63) <= value < 2**63
 
 
 def number(text: str, *, decimal_comma: bool = False) -> int | float | str | None:
     """The number in a cell of a column of numbers; text that is none stays as it is.
 
-    Numbers with leading zeros, such as codes, are text.
+    Numbers with leading zeros, such as codes, are text; so are whole numbers with a plus sign, such
+    as those of telephones, and those of more than 64 bits.
 
     Example:
         >>> number("17"), number("-2.50"), number("nan"), number("007")
         (17, -2.5, None, '007')
+        >>> number("1212092628029698049"), number("18446744073709551615"), number("+491761234")
+        (1212092628029698049, '18446744073709551615', '+491761234')
         >>> number("1.234,5", decimal_comma=True)
         1234.5
     """
     bare = text.strip()
-    if decimal_comma:
-        if _COMMA.fullmatch(bare):
-            bare = bare.replace(".", "").replace(",", ".")
-        elif not _INTEGER.fullmatch(bare) and bare.lower() not in _MISSING:
-            return text
-    if _INTEGER.fullmatch(bare):
-        return int(bare)
-    if bare.lower() in _MISSING:
+    if is_missing(bare):
         return None
+    if (whole := _whole(bare)) is not None:
+        return whole
+    if decimal_comma:
+        if not _COMMA.fullmatch(bare):
+            return text
+        bare = bare.replace(".", "").replace(",", ".")
     digits = bare.lstrip("-+")
-    if (digits[:1] == "0" and digits[1:2].isdigit()) or "_" in bare:
+    if digits.isdecimal() or (digits[:1] == "0" and digits[1:2].isdigit()) or "_" in bare:
         return text
     try:
         value = float(bare)
     except ValueError:
         return text
     return value if math.isfinite(value) else text
+
+
+def _whole(bare: str) -> int | None:
+    """The whole number that a text is."""
+    if not _INTEGER.fullmatch(bare):
+        return None
+    value = int(bare)
+    return value if fits(value) else None
 
 
 def survey(reader: RecordReader) -> Survey:
@@ -215,6 +244,6 @@ def survey(reader: RecordReader) -> Survey:
     if reader.decimal_comma:
         for facts in columns.values():
             if not facts.numeric and all(facts.maybe_comma):
-                facts.numeric = facts.decimal_comma = True
+                facts.words, facts.numbers, facts.decimal_comma = False, True, True
     distinct = {name: len(keys) for name, keys in seen.items()}
     return Survey(columns, distinct, count, problem, undecoded)

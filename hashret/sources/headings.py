@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from hashret.sources.columns import SAMPLE_RECORDS
-from hashret.sources.records import CsvReader
+from hashret.sources.delimited import CsvReader
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?|[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{4}")
 _DECIMAL = re.compile(r"[-+]?[0-9]+[.,][0-9]+")

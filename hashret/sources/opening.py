@@ -42,11 +42,12 @@ def open_source(
     """Open what a user gives as data.
 
     Args:
-        source: a path, or a list of paths: a folder of images or texts (with its sub-folders, whose
-            names become the field ``label``), an image or ``.md`` file, an IDX file (gzipped or
-            not; the labels file beside it becomes ``label``), a .npy or .npz file, a table (CSV,
-            TSV, JSON, JSON lines, ``.txt`` of one text a line, Parquet, SQLite), or ``"-"``, a
-            table on standard input, with its ``format``. Or Python data: an array of
+        source: a path or URL, or a list of these: a folder of images or texts (with its
+            sub-folders, whose names become the field ``label``), an image or ``.md`` file, an
+            archive of images (.zip, .tar, .tar.gz, ...), an IDX file (gzipped or not; the labels
+            file beside it becomes ``label``), a .npy, .npz, HDF5, .fvecs, .bvecs or .ivecs file, a
+            table (CSV, TSV, JSON, JSON lines, ``.txt`` of one text a line, Parquet, SQLite), or
+            ``"-"``, a table on standard input, with its ``format``. Or Python data: an array of
             shape (n, d) of vectors, (n, height, width) or (n, height, width, 1 or 3) of ``uint8``
             images, or an iterable of (key, value) or (key, value, fields). An iterator is read
             into a list at once, because a source is iterated more than once. With ``kind="text"``,
@@ -56,7 +57,8 @@ def open_source(
         kind: ``"images"``, ``"text"`` or ``"vectors"`` overrule what ``"auto"`` sees.
         key_prefix: what the keys of an array file, array or table begin with, before the number of
             the row or the key in the table; ``{stem}`` stands for the file's name without suffixes.
-        column: the column of a table that holds the values; None guesses by names and contents.
+        column: the column of a table, or the array of an HDF5 or .npz file, that holds the values;
+            None guesses by names and contents.
         id_column: the column of a table that holds the keys; ``""`` takes the numbers of the rows,
             None guesses by names.
         sql: the query whose rows are the table, for an SQLite file, which is only read.
@@ -67,7 +69,9 @@ def open_source(
             they are taken again where none is named.
 
     Returns:
-        A source. Arrays are read, and the records of tables counted, before it is iterated.
+        A source. The records of tables are counted, and their keys read, before it is iterated;
+        a URL is fetched. Arrays on disk are mapped or, in HDF5, read as they are asked for; only
+        compressed .npz and IDX files are read before.
 
     Raises:
         InputError: there is no such file, or it cannot be used as the message says.

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from array import array
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hashret.errors import InputError
-from hashret.sources.columns import is_number_list, is_picture, number
+from hashret.sources.delimited import CsvReader
 from hashret.sources.headings import data_in_heading
 from hashret.sources.item import Item, Source
 from hashret.sources.locations import with_options
-from hashret.sources.metadata import check_fields, is_field_name, printable
-from hashret.sources.records import CsvReader, LineReader, Record, RecordReader
+from hashret.sources.metadata import check_fields, printable
+from hashret.sources.records import LineReader, Record, RecordReader
 from hashret.sources.skipped import Skipped
+from hashret.sources.sqlite_query import SqlReader
+from hashret.sources.table_fields import TableFields
+from hashret.sources.table_keys import TableKeys
 from hashret.sources.tables import Reading, open_table, table_stem
 
-_SHOWN_FIELDS = 12
+_CHECKED_EVERY = 256
+_MANY_LINES = 1000
+"""A row of delimited text that has more lines may have a quotation mark that is not closed."""
 
 _log = logging.getLogger("hashret")
 
@@ -72,7 +69,11 @@ class TableSource(Source):
         if location is not None:
             given = given.as_before(location)
         self._name = name or printable(path.name)
+        self._path = path if reader is None else None
+        self._state = _state_of(path) if reader is None else None
         self._table = open_table(path, kind, given, folder, reader)
+        if isinstance(self._table.reader, SqlReader):
+            self._path = None  # Others may write to a database: each pass sees one state of it.
         self.kind = self._table.choice.kind
         facts = self._table.found.columns[self._table.choice.column]
         self.width = self._table.choice.width or None
@@ -81,73 +82,54 @@ class TableSource(Source):
             self.root, self.location = location, self._place(location, given)
             self.columns_taken = given.taken(location, self._table.choice)
         self._prefix = key_prefix.replace("{stem}", table_stem(path.name))
-        self.length, self._empty = self._table.reader.count()
+        self._keys = TableKeys(self._table, self._prefix)
+        self._check_unchanged()
+        self._told_unread = False
+        self.length = self._keys.length
         if self._table.choice.id_column is None:
             self.row_prefix = self._prefix
-        self._hashes, self._twice = self._read_keys()
-        self._as_text = not self._table.reader.typed
         if isinstance(self._table.reader, CsvReader):
             self._check_heading(self._table.reader)
-        self._field_names: dict[str, bool] = {}
-        self._described(self.length - len(self._empty), len(self._empty))
+        self._fields = TableFields(self._table, self._name, keeps_values=self._is_path)
+        if self._table.reader.columns() is not None:
+            self.declared_fields = self._fields.names
+        empty = len(self._keys.empty)
+        self._described(self.length - empty, empty)
 
     def named_keys(self) -> Iterator[str]:
         """The keys of the column of keys, each once."""
-        id_column = self._table.choice.id_column
-        if id_column is None:
-            return
-        seen: set[str] = set()
-        for record in self._table.reader.records(columns=[id_column]):
-            try:
-                key = self._prefix + (self._table.key(record) or "")
-            except InputError:
-                continue
-            if record.values is None or (hash(key) in self._twice and key in seen):
-                continue
-            if hash(key) in self._twice:
-                seen.add(key)
-            yield key
+        return self._keys.named()
 
     def holds(self, key: str) -> bool:
-        """Whether a record has this key, as far as its hash tells."""
-        if self.row_prefix is not None:
-            row = key.removeprefix(self.row_prefix)
-            is_row = key.startswith(self.row_prefix) and row.isdecimal() and len(row) <= 18
-            if not is_row or row != str(int(row)) or int(row) >= self.length:
-                return False
-            place = bisect_left(self._empty, int(row))
-            return place == len(self._empty) or self._empty[place] != int(row)
-        place = int(np.searchsorted(self._hashes, hash(key)))
-        return place < len(self._hashes) and int(self._hashes[place]) == hash(key)
-
-    def _read_keys(self) -> tuple[NDArray[np.int64], frozenset[int]]:
-        """The sorted hashes of all keys, eight bytes each, and those that come twice."""
-        if self._table.choice.id_column is None:
-            return np.empty(0, dtype=np.int64), frozenset()
-        hashes = array("q")
-        for record in self._table.reader.records(columns=[self._table.choice.id_column]):
-            try:
-                key = self._table.key(record)
-            except InputError:
-                continue
-            if key is not None:
-                hashes.append(hash(self._prefix + key))
-        ordered = np.sort(np.frombuffer(hashes, dtype=np.int64)) if hashes else np.empty(0, "q")
-        return ordered, frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+        """Whether a record has this key, as far as can be told: not where some cannot be read."""
+        if self._keys.holds(key):
+            return True
+        if self._keys.unread and not self._told_unread:
+            self._told_unread = True
+            _log.warning(
+                "%s may still hold items that were not found in it, for the keys of %s of its "
+                "records cannot be read: none of its items is taken for gone. Mend these first.",
+                self._name,
+                f"{self._keys.unread:,}",
+            )
+        return self._keys.unread > 0
 
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         first: dict[str, tuple[int, str]] = {}
         everything = len(positions) == self.length
-        for record in self._table.reader.records(None if everything else positions):
+        for record in self._records(None if everything else positions):
             if record.position >= self.length:
                 return  # the file has grown since it was opened
             try:
                 item = self._item(record)
                 place = (record.position, record.place)
-                if hash(item.key) in self._twice and first.setdefault(item.key, place) != place:
+                if (
+                    hash(item.key) in self._keys.twice
+                    and first.setdefault(item.key, place) != place
+                ):
                     raise InputError(
-                        f"the key {item.key!r} came before, on {first[item.key][1]}, which is "
-                        "kept: remove that one to have this one, or give one of them another key"
+                        f"the key {item.key!r} came before, on {first[item.key][1]}, and only that "
+                        "is read: remove it to have this one, or give one of them another key"
                     )
             except InputError as error:
                 name = f"{self.root or self._name}#{record.position}"
@@ -155,29 +137,32 @@ class TableSource(Source):
                 continue
             yield item
 
+    def _records(self, positions: Sequence[int] | None) -> Iterator[Record]:
+        """Records of the file as it was when it was opened."""
+        self._check_unchanged()
+        try:
+            for number, record in enumerate(self._table.reader.records(positions), start=1):
+                if number % _CHECKED_EVERY == 0:
+                    self._check_unchanged()
+                yield record
+        except InputError:
+            self._check_unchanged()  # which would be the better reason
+            raise
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        """Refuse a file that is written to while it is read: its keys would be those of before."""
+        if self._path is not None and _state_of(self._path) != self._state:
+            raise InputError(
+                f"{self._name} has changed since it was opened: give it again when nothing writes "
+                "to it any more."
+            )
+
     def _item(self, record: Record) -> Item:
         value = self._table.value(record)
         named = self._table.key(record)
         key = self._prefix + (str(record.position) if named is None else named)
-        choice = self._table.choice
-        fields = {}
-        for name, given in (record.values or {}).items():
-            if name == choice.id_column or (name == choice.column and not self._is_path):
-                continue
-            if self._field_names.get(name) is None:
-                self._field_names[name] = self._usable(name)
-            if not self._field_names[name]:
-                continue
-            text = type(given) is str
-            if text and not self._table.reader.typed:
-                facts = self._table.found.columns[name]
-                if facts.numeric:
-                    given = number(given, decimal_comma=facts.decimal_comma)
-            elif not text and type(given) is not int:
-                if _is_left_out(given):
-                    continue
-                given = _plain(given)
-            fields[name] = given
+        fields = self._fields.of(record.values or {})
         position = None if self.location is None else record.position
         return Item(key, value, check_fields(key, fields), position)
 
@@ -190,11 +175,15 @@ class TableSource(Source):
                 self._name,
                 found,
             )
-
-    def _usable(self, name: str) -> bool:
-        """Whether a column can be a field: conditions must be able to name it."""
-        known = {other.lower() for other, usable in self._field_names.items() if usable}
-        return is_field_name(name) and name.lower() not in known
+        n_lines, line = reader.longest
+        if n_lines > _MANY_LINES:
+            _log.warning(
+                "the row of %s that begins on line %s has %s lines: if a quotation mark in it is "
+                "not closed, close it, or double it where it is part of the text.",
+                self._name,
+                f"{line:,}",
+                f"{n_lines:,}",
+            )
 
     def _place(self, location: str, given: Reading) -> str:
         """Where values are found again, with what the file alone does not tell."""
@@ -207,35 +196,14 @@ class TableSource(Source):
         return with_options(location, options)
 
     def _described(self, count: int, empty: int) -> None:
-        choice, found = self._table.choice, self._table.found
+        choice = self._table.choice
         noun = {"text": "text", "images": "image", "vectors": "vector"}[choice.kind]
         wide = f" of {choice.width:,} values" if choice.width else ""
-        fields: list[str] = []
-        left_out: list[str] = []
-        for name, facts in found.columns.items():
-            if name == choice.id_column or (name == choice.column and not self._is_path):
-                continue
-            nested = set(facts.kinds) and set(facts.kinds) <= {"list", "bytes", "picture"}
-            self._field_names[name] = usable = self._usable(name)
-            shown = printable(name) or "''"
-            if not usable or nested:
-                left_out.append(shown)
-            else:
-                numeric = self._as_text and facts.numeric and facts.kinds
-                numbers = numeric or set(facts.kinds) == {"number"}
-                fields.append(shown + " (numbers)" * bool(numbers))
         key = printable(choice.id_column or "row number")
         if choice.no_key is not None:
             key += f", because {printable(choice.no_key)} repeats"
-        if self._table.reader.columns() is not None:
-            known = (name for name, usable in self._field_names.items() if usable)
-            self.declared_fields = frozenset(known)
         notes = [f"{noun}: {printable(choice.column)}", f"key: {key}"]
-        parts = [
-            ", ".join(notes),
-            *([f"fields: {_shortened(fields)}"] if fields else []),
-            *([f"not kept: {_shortened(left_out)}"] if left_out else []),
-        ]
+        parts = [", ".join(notes), *self._fields.described()]
         inside = f"; {self._table.reader.note}" if self._table.reader.note else ""
         lines = f"; {empty:,} empty line{'s' * (empty > 1)} left out" if empty else ""
         self.description = (
@@ -244,25 +212,10 @@ class TableSource(Source):
         )
 
 
-def _shortened(names: list[str]) -> str:
-    more = len(names) - _SHOWN_FIELDS
-    return ", ".join(names[:_SHOWN_FIELDS]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _is_left_out(value: Any) -> bool:
-    return isinstance(value, bytes | np.ndarray) or is_number_list(value) or is_picture(value)
-
-
-def _plain(value: Any) -> Any:
-    """A value as a field can hold it; what is not finite is missing, what is nested is JSON."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float | Decimal):
-        return float(value) if np.isfinite(float(value)) else None
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if isinstance(value, list | dict | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+def _state_of(path: Path) -> tuple[int, int] | None:
+    """What changes when a file does; None where there is none any more."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hashret.errors import InputError, UsageError
 from hashret.sources.choosing import Choice, choose
 from hashret.sources.columns import Survey, is_number_list, is_picture, survey
+from hashret.sources.delimited import CsvReader
 from hashret.sources.images import read_image_bytes
 from hashret.sources.json_stream import JsonReader
 from hashret.sources.locations import with_options
@@ -26,7 +27,6 @@ from hashret.sources.parquet import ParquetReader
 from hashret.sources.reading import check_encoding
 from hashret.sources.records import (
     LINE_COLUMN,
-    CsvReader,
     JsonLineReader,
     LineReader,
     Record,
