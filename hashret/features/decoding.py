@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hashret.errors import InputError
-from hashret.features.pixels import check_array
+from hashret.features.pixels import check_array, check_range
 
 # WEBP and TIFF come last: Pillow loads those plugins, and all its others, when it gets there.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
@@ -146,6 +146,7 @@ def letterboxed(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _picture_of_array(array: NDArray[Any]) -> Image.Image:
     array = check_array(array)
+    check_range(array)
     if array.dtype != np.uint8:
         array = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(array))
