@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -22,7 +23,8 @@ CHUNK_ITEMS = 4096
 """Items that are read, encoded and written at a time, unless they are large."""
 
 CHUNK_BYTES = 64 << 20
-"""Files, texts, or the features of arrays, are held in memory up to so many bytes at a time."""
+"""Files, texts and fields, or the features of arrays, are held in memory up to so many bytes at a
+time."""
 
 TRAINING_ITEMS = 100_000
 """The most items an encoder learns from; of more, a sample is drawn."""
@@ -121,12 +123,15 @@ def learned_features(
         InputError: no item can be used.
         UsageError: a method for texts where there are none, or one that is not installed.
     """
-    sample = [item.value for item in source.sample(SHAPE_ITEMS, random)]
-    if not sample:
+    sample = (item.value for item in source.sample(SHAPE_ITEMS, random))
+    first = next(sample, None)
+    if first is None:
         raise _nothing_to_learn_from(source)
+    values = chain([first], sample)
     if source.kind != "text" or source.length <= SHAPE_ITEMS:
-        return learn_features(source.kind, sample, method)
-    mean_length = sum(min(len(text), MAX_CHARACTERS) for text in sample) / len(sample)
+        return learn_features(source.kind, values, method)
+    lengths = [min(len(text), MAX_CHARACTERS) for text in values]
+    mean_length = sum(lengths) / len(lengths)
     count = min(source.length, TRAINING_ITEMS, int(TRAINING_CHARACTERS / max(mean_length, 1)))
 
     def texts() -> Iterator[str]:
@@ -239,6 +244,8 @@ def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
             n_bytes += 4 * item.value.size  # as features, float32
         elif is_pil_image(item.value):
             n_bytes += 4 * item.value.width * item.value.height
+        if item.fields:
+            n_bytes += sum(len(text) for text in item.fields.values() if isinstance(text, str))
         if len(chunk) == CHUNK_ITEMS or n_bytes >= CHUNK_BYTES:
             yield chunk
             chunk, n_bytes = [], 0
