@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -22,7 +23,8 @@ CHUNK_ITEMS = 4096
 """Items that are read, encoded and written at a time, unless they are large."""
 
 CHUNK_BYTES = 64 << 20
-"""Files, texts, or the features of arrays, are held in memory up to so many bytes at a time."""
+"""Files, texts and fields, or the features of arrays, are held in memory up to so many bytes at a
+time."""
 
 TRAINING_ITEMS = 100_000
 """The most items an encoder learns from; of more, a sample is drawn."""
@@ -121,19 +123,26 @@ def learned_features(
         InputError: no item can be used.
         UsageError: a method for texts where there are none, or one that is not installed.
     """
-    sample = [item.value for item in source.sample(SHAPE_ITEMS, random)]
-    if not sample:
+    # Of a text, no more is looked at, and many are held where they tell in which letters all are.
+    sample = (
+        item.value[:MAX_CHARACTERS] if source.kind == "text" else item.value
+        for item in source.sample(SHAPE_ITEMS, random)
+    )
+    first = next(sample, None)
+    if first is None:
         raise _nothing_to_learn_from(source)
+    values = chain([first], sample)
     if source.kind != "text" or source.length <= SHAPE_ITEMS:
-        return learn_features(source.kind, sample, method)
-    mean_length = sum(min(len(text), MAX_CHARACTERS) for text in sample) / len(sample)
+        return learn_features(source.kind, values, method)
+    lengths = [len(text) for text in values]
+    mean_length = sum(lengths) / len(lengths)
     count = min(source.length, TRAINING_ITEMS, int(TRAINING_CHARACTERS / max(mean_length, 1)))
 
     def texts() -> Iterator[str]:
         for number, item in enumerate(source.sample(count, random)):
             if number and number % CHUNK_ITEMS == 0:
                 progress(Progress("features", number, count))
-            yield item.value
+            yield item.value[:MAX_CHARACTERS]
         progress(Progress("features", count, count))
 
     return learn_features(source.kind, texts(), method)
@@ -165,6 +174,8 @@ def training_matrix(
         UsageError: as for :func:`learned_features`.
     """
     clock = clock or Stopwatch()
+    with clock.time("read"):
+        source = _read_once(source)
     with clock.time("features"):
         features = learned_features(source, random, method, progress)
     if isinstance(features, VectorFeatures):
@@ -188,6 +199,33 @@ def training_matrix(
     if filled == 0:
         raise _nothing_to_learn_from(source, broken)
     return features, matrix[:filled]
+
+
+class _Held(Source):
+    """The items of another source, held in memory."""
+
+    def __init__(self, items: Sequence[Item], source: Source) -> None:
+        super().__init__()
+        self.kind, self.description, self.length = source.kind, source.description, len(items)
+        self._held = items
+
+    def _items(self, positions: Sequence[int]) -> Iterator[Item]:
+        return (self._held[position] for position in positions)
+
+
+def _read_once(source: Source) -> Source:
+    """The same items, held where they are texts that fit in a chunk, for they are drawn thrice."""
+    if source.kind != "text" or source.length > TRAINING_ITEMS:
+        return source
+    items = []
+    n_characters = 0
+    for item in source:
+        items.append(Item(item.key, item.value))
+        n_characters += len(item.value)
+        if n_characters > CHUNK_BYTES:
+            return source
+    # Where some cannot be read, which they are is for the source to say.
+    return _Held(items, source) if len(items) == source.length else source
 
 
 def _nothing_to_learn_from(source: Source, broken: Sequence[Skipped] = ()) -> InputError:
@@ -239,6 +277,8 @@ def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
             n_bytes += 4 * item.value.size  # as features, float32
         elif is_pil_image(item.value):
             n_bytes += 4 * item.value.width * item.value.height
+        if item.fields:
+            n_bytes += sum(len(text) for text in item.fields.values() if isinstance(text, str))
         if len(chunk) == CHUNK_ITEMS or n_bytes >= CHUNK_BYTES:
             yield chunk
             chunk, n_bytes = [], 0

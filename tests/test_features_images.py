@@ -241,9 +241,6 @@ def test_floats_and_booleans_are_pixels_from_0_to_1(dtype):
 @pytest.mark.parametrize(
     "array",
     [
-        np.full((7, 6), 255.0),
-        np.full((7, 6), -0.1),
-        np.full((7, 6), np.nan),
         np.zeros((7, 6), np.int64),
         np.zeros((7, 6), complex),
         np.zeros(42, np.uint8),
@@ -262,6 +259,22 @@ def test_other_arrays_are_refused(array):
     ):
         with pytest.raises(InputError, match="Expected"):
             use(array)
+
+
+@pytest.mark.parametrize("wrong", [255.0, -0.1, np.nan])
+@pytest.mark.parametrize("features", [ImageFeatures(14, 12, 1), ImageFeatures(4, 4, 3)])
+def test_floats_out_of_range_cost_one_image(wrong, features):
+    good = np.linspace(0, 1, 168, dtype=np.float32).reshape(14, 12)
+    bad = good.copy()
+    bad[3, 4] = wrong
+    matrix, failures = features.matrix([bad, good, good, bad])
+    assert np.array_equal(matrix, [features.vector(good)] * 2)
+    assert [failure.position for failure in failures] == [0, 3]
+    assert all("0 to 1" in one.reason or "NaN" in one.reason for one in failures)
+    assert ImageFeatures.learn([bad, good]) == ImageFeatures.learn([good])
+    for use in (features.vector, lambda value: ImageFeatures.learn([value])):
+        with pytest.raises(InputError, match="0 to 1|NaN"):
+            use(bad)
 
 
 @settings(max_examples=30, deadline=None)

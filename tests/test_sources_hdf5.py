@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,3 +112,19 @@ def test_column_is_for_files_of_several_arrays(tmp_path):
     np.save(tmp_path / "a.npy", TRAIN)
     with pytest.raises(UsageError, match="column"):
         open_source(tmp_path / "a.npy", column="x")
+
+
+def test_a_chunk_is_unpacked_once_for_all_of_its_rows(tmp_path):
+    def n_read():
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    rows = np.random.default_rng(0).random((12_000, 128), dtype=np.float32)
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("X", data=rows, chunks=(4096, 128), compression="gzip")
+    source = open_source(path)
+    before = n_read()
+    sample = list(source.sample(50, np.random.default_rng(0)))
+    assert all(np.array_equal(item.value, rows[item.position]) for item in sample)
+    assert sum(1 for _ in source) == 12_000
+    assert n_read() - before < 3 * path.stat().st_size

@@ -1,6 +1,7 @@
 """Tables and collections of other libraries, where these are installed."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -114,6 +115,81 @@ def test_a_pandas_index_that_names_the_rows_gives_the_keys():
     frame.columns = ["a", "b", "c", "a"]
     with pytest.raises(InputError, match="'a' comes twice"):
         open_source(frame)
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_rows_keep_their_keys_when_others_are_taken_out_of_a_frame(numbers):
+    pandas = pytest.importorskip("pandas")
+    columns = {"a": [1.5, 2.5, 3.5], "b": [1.0, 2.0, 3.0]} if numbers else {"text": TEXTS}
+    named = pandas.DataFrame({"id": ["x", "y", "z"]} | columns)
+    other = named.assign(id=["u", "v", "w"])
+    for key, frame in (("id", named), (None, named.drop(columns="id"))):
+        whole = {k: (np.array(v).tolist(), f) for k, v, f in items(open_source(frame))}
+        assert list(whole) == (["x", "y", "z"] if key else ["0", "1", "2"])
+        for part in (frame[frame[frame.columns[-1]] != frame.iloc[0, -1]], frame[1:]):
+            got = {k: (np.array(v).tolist(), f) for k, v, f in items(open_source(part))}
+            assert got == {k: whole[k] for k in list(whole)[1:]}
+    joined = pandas.concat([named, other])
+    assert [key for key, _, _ in items(open_source(joined))] == list("xyzuvw")
+    without = joined.drop(columns="id")
+    assert [key for key, _, _ in items(open_source(without))] == list("012345")
+    asked = open_source(without.iloc[::-1], id_column="index") if not numbers else None
+    assert asked is None or [key for key, _, _ in items(asked)] == ["2", "1", "0"]
+
+
+def test_a_pandas_index_beside_a_column_of_keys_is_a_field():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"id": [7, 8, 9], "text": TEXTS}, index=["a", "b", "c"])
+    assert items(open_source(frame))[0] == ("7", "a cat", {"index": "a"})
+    assert items(open_source(frame, id_column="index"))[0] == ("a", "a cat", {"id": 7})
+    frame["id"] = 7
+    assert items(open_source(frame))[0] == ("a", "a cat", {"id": 7})
+    repeated = frame[["text"]].set_index(pandas.Index(["a", "a", "a"], name="group"))
+    assert items(open_source(repeated))[2] == ("2", "no animal", {"group": "a"})
+
+
+def test_the_numbers_of_the_rows_can_be_asked_for(table):
+    texts = table({"id": ["x", "y", "z"], "text": TEXTS})
+    assert [(k, f) for k, _, f in items(open_source(texts, id_column=""))] == [
+        (str(n), {"id": key}) for n, key in enumerate("xyz")
+    ]
+    numbers = table({"id": ["x", "y", "z"], "a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]})
+    assert vectors(open_source(numbers, id_column=""))[2] == ("2", [3.0, 6.0], {})
+    rows = [{"id": "x", "text": "a cat"}, {"id": "y", "text": "a dog"}]
+    assert [key for key, _, _ in items(open_source(rows, id_column=""))] == ["0", "1"]
+
+
+def test_mappings_may_have_any_names_and_each_its_own():
+    rows = [{"id": "a", "text": "a cat", 2020: 5}, {"id": "b", "text": "a dog", "n": 1}]
+    source = open_source([*rows, {"id": "c", "text": "no", 1: 2, "1": 3}])
+    assert items(source) == [("a", "a cat", {"2020": 5}), ("b", "a dog", {"n": 1})]
+    assert "row 2: two of its names" in source.skipped[0].reason
+
+
+def test_memory_does_not_grow_with_the_square_of_the_names():
+    rows = [{"id": str(n), "text": f"text {n}", f"name{n}": 1} for n in range(3000)]
+    tracemalloc.start()
+    source = open_source(rows)
+    fields = [item.fields for item in source.sample(3, np.random.default_rng(0))]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [len(some) for some in fields] == [1, 1, 1]
+    assert peak < 20 << 20
+
+
+def test_a_damaged_picture_in_memory_costs_one_row():
+    picture = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8), np.uint8)).save(
+        picture, "PNG"
+    )
+    whole = picture.getvalue()
+    rows = [{"id": n, "image": Image.open(io.BytesIO(whole))} for n in range(3)]
+    rows[1]["image"] = Image.open(io.BytesIO(whole[:-25]))
+    source = open_source(rows)
+    assert [key for key, _, _ in items(source)] == ["0", "2"]
+    assert [one.reason for one in source.skipped] == [
+        "row 1: damaged image: image file is truncated"
+    ]
 
 
 def test_pandas_times_and_missing_values_become_fields():

@@ -10,9 +10,11 @@ from test_features_text import TEXTS
 from test_imports import HEAVY, imported
 
 import hashret
+from hashret import ingest
 from hashret.errors import DamagedIndexError, InputError, UsageError
-from hashret.ingest import learned_features, no_progress
+from hashret.ingest import learned_features, no_progress, training_matrix
 from hashret.sources import open_paths, open_source
+from hashret.sources.pairs import PairSource
 
 METHODS = ["tfidf", "counts", "wordllama"]
 ROWS = [(f"t{n}", text, {"label": n % 4}) for n, text in enumerate(TEXTS)]
@@ -141,6 +143,25 @@ def test_features_are_learned_from_more_than_images_would_be():
     source = open_source(texts, kind="text")
     features = learned_features(source, np.random.default_rng(0), "counts", no_progress)
     assert len(features.words) > 2000
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_few_texts_are_read_once_to_learn_from_them(method, monkeypatch):
+    class Counted(PairSource):
+        n_read = 0
+
+        def _items(self, positions):
+            for item in super()._items(positions):
+                self.n_read += 1
+                yield item
+
+    source = Counted([(str(n), f"word{n % 80} word{n % 9} cat") for n in range(3000)], "text")
+    found = training_matrix(source, np.random.default_rng(0), no_progress, method=method)
+    assert source.n_read == source.length
+    monkeypatch.setattr(ingest, "CHUNK_BYTES", 10_000)
+    again = training_matrix(source, np.random.default_rng(0), no_progress, method=method)
+    assert np.array_equal(found[1], again[1])
+    assert found[0].to_json() == again[0].to_json()
 
 
 def test_words_that_are_learned_are_told_of_to_the_last_and_no_others():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hashret.errors import InputError
-from hashret.features.pixels import check_array
+from hashret.features.pixels import check_array, check_range
 
 # WEBP and TIFF come last: Pillow loads those plugins, and all its others, when it gets there.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
@@ -23,6 +23,9 @@ MAX_PIXELS = 100_000_000
 
 DRAFT_FACTOR = 4
 """A JPEG file is decoded at the smallest scale that is this many times the wanted size."""
+
+STRIP_PIXELS = 1 << 20
+"""So many pixels of more than 8 bits are scaled at a time."""
 
 _TOO_LARGE = (
     f"larger than {MAX_PIXELS // 10**6} megapixels, which may be a trap that fills the memory; "
@@ -93,9 +96,12 @@ def picture_of(value: Any, size: tuple[int, int] | None = None) -> Image.Image:
             f"{type(value).__name__}"
         )
     try:
-        if isinstance(value, bytes) and size is not None:
+        if isinstance(value, Image.Image):
+            return _eight_bit(ImageOps.exif_transpose(image))
+        if size is not None:
             image.draft(None, (size[0] * DRAFT_FACTOR, size[1] * DRAFT_FACTOR))
-        return _eight_bit(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)  # which spares a copy
+        return _eight_bit(image)
     except InputError:
         raise
     except MemoryError as error:
@@ -146,6 +152,7 @@ def letterboxed(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _picture_of_array(array: NDArray[Any]) -> Image.Image:
     array = check_array(array)
+    check_range(array)
     if array.dtype != np.uint8:
         array = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(array))
@@ -154,9 +161,9 @@ def _picture_of_array(array: NDArray[Any]) -> Image.Image:
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Bring a decoded image of any mode into L or RGB."""
     if image.mode.startswith("I;16") or image.mode == "I":
-        return _from_levels(np.asarray(image), 65535)
+        return _from_levels(image, 65535)
     if image.mode == "F":
-        return _from_levels(np.asarray(image), 1)
+        return _from_levels(image, 1)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
@@ -164,15 +171,24 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
-def _from_levels(levels: NDArray[Any], white: int) -> Image.Image:
-    """A grey picture of pixels from 0 (black) to ``white``."""
-    low, high = levels.min(), levels.max()
+def _from_levels(image: Image.Image, white: int) -> Image.Image:
+    """A grey picture of pixels from 0 (black) to ``white``, scaled some rows at a time."""
+    levels = np.empty((image.height, image.width), dtype=np.uint8)
+    size = max(1, STRIP_PIXELS // image.width)
+    lows, highs = [], []
+    for top in range(0, image.height, size):
+        strip = np.asarray(image.crop((0, top, image.width, min(top + size, image.height))))
+        lows.append(strip.min())
+        highs.append(strip.max())
+        if lows[-1] >= 0 and highs[-1] <= white:
+            levels[top : top + size] = np.rint(strip.astype(np.float64) * (255 / white))
+    low, high = np.min(lows), np.max(highs)
     if not (low >= 0 and high <= white):
         raise InputError(
             f"its pixels go from {low:g} to {high:g}, where 0 to {white} was expected; convert it "
             "to 8 bits"
         )
-    return Image.fromarray(np.rint(levels.astype(np.float64) * (255 / white)).astype(np.uint8))
+    return Image.fromarray(levels)
 
 
 def _has_colour(picture: Image.Image) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hashret.errors import DamagedIndexError, InputError
 from hashret.features.contract import FORMAT, Failure
-from hashret.features.pixels import check_array, scaled
+from hashret.features.pixels import check_array, check_range, in_range, scaled
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -70,18 +70,17 @@ class ImageFeatures:
         colour = False
         reason = ""
         for value in values:
-            if isinstance(value, np.ndarray):
-                shape = check_array(value).shape
-                array_shapes.add(shape)
-                sizes.add((shape[1], shape[0]))
-                colour = colour or len(shape) == 3
-                continue
+            shape = check_array(value).shape if isinstance(value, np.ndarray) else None
             try:
-                size, coloured = look_at(value, want_colour=not colour)
+                if shape is None:
+                    size, coloured = look_at(value, want_colour=not colour)
+                else:
+                    check_range(value)
+                    size, coloured = (shape[1], shape[0]), len(shape) == 3
             except InputError as error:
                 reason = reason or str(error)
                 continue
-            array_shapes.add(None)
+            array_shapes.add(shape)
             sizes.add(size)
             colour = colour or coloured
         if not sizes:
@@ -96,16 +95,23 @@ class ImageFeatures:
     def matrix(self, values: Sequence[Any]) -> tuple[NDArray[np.float32], list[Failure]]:
         """Decode and scale images; those that cannot be decoded are failures.
 
+        So are arrays of floats that do not all lie from 0 to 1.
+
         Args:
             values: bytes of image files, PIL images or image arrays (``uint8``, or floats from 0
                 to 1).
 
         Raises:
-            InputError: an array has another shape than those the features were learned from, or
-                pixels out of range.
+            InputError: an array has another type, or another shape than those the features were
+                learned from.
         """
         if self._are_exact(values):
-            return scaled(np.stack(values).reshape(len(values), -1)), []
+            rows = np.stack(values).reshape(len(values), -1)
+            good = in_range(rows)
+            if good.all():
+                return scaled(rows), []
+            bad = np.flatnonzero(~good).tolist()
+            return scaled(rows[good]), [Failure(p, _reason(rows[p])) for p in bad]
         from concurrent.futures import ThreadPoolExecutor
 
         # Threads help because Pillow decodes and scales without holding the interpreter.
@@ -227,7 +233,7 @@ class ImageFeatures:
                     f"Expected an image array of shape {self.array_shape}, got {value.shape}."
                 )
             if value.shape == self._exact_shape:
-                return scaled(value.reshape(-1))
+                return _reason(value) or scaled(value.reshape(-1))
         # Imported here, because Pillow is no part of a query by vector, array or key.
         from hashret.features.decoding import letterboxed, picture_of
 
@@ -237,6 +243,15 @@ class ImageFeatures:
             return scaled(np.asarray(letterboxed(picture, self._size)).reshape(-1))
         except InputError as error:
             return str(error)
+
+
+def _reason(array: NDArray[Any]) -> str:
+    """Why the pixels of an array cannot be used; empty where they can."""
+    try:
+        check_range(array)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _is_shape(value: Any) -> bool:

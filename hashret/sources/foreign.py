@@ -40,9 +40,11 @@ def unwrapped_pictures(values: Any) -> Any:
     first = next((value for value in values if value is not None), None)
     if not isinstance(first, dict) or set(first) != _WRAPPED:
         return values
-    return [
-        (value["bytes"] or value["path"])
-        if isinstance(value, dict) and set(value) == _WRAPPED
-        else value
-        for value in values
-    ]
+    return [unwrapped_picture(value) for value in values]
+
+
+def unwrapped_picture(value: Any) -> Any:
+    """One value, as :func:`unwrapped_pictures` gives it."""
+    if isinstance(value, dict) and set(value) == _WRAPPED:
+        return value["bytes"] or value["path"]
+    return value

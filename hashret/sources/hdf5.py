@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ PREFERRED = ("train", "X", "x", "data", "vectors", "embeddings", "images", "base
 """What is taken where no data set is named, the first of these that is there."""
 
 LISTED = 12
+
+USUAL_CACHE, MAX_CACHE = 1 << 20, 128 << 20
+"""Bytes of unpacked chunks that HDF5 keeps unless told otherwise, and that it is told at most."""
+
+_SLOTS = 521
 
 
 class Hdf5Rows:
@@ -51,14 +57,20 @@ class Hdf5Rows:
                 if isinstance(item := self._file[key], h5py.Dataset)
                 and not (item.is_virtual or item.external)
             }
+            self.name = _chosen(path, found, name)
+            self.unused = tuple(key for key in found if key != self.name)
+            cache = _cache(found[self.name])
+            if cache:
+                self._file.close()
+                self._file = h5py.File(path, "r", **cache)
+            self._data = self._file[self.name]
+        except InputError:
+            raise
         except (OSError, RuntimeError, ValueError, KeyError, UnicodeError) as error:
             raise InputError(
                 f"{printable(str(path))} is damaged or not an HDF5 file ({error}); get or make it "
                 "again."
             ) from error
-        self.name = _chosen(path, found, name)
-        self._data = found[self.name]
-        self.unused = tuple(key for key in found if key != self.name)
         self.shape: tuple[int, ...] = tuple(self._data.shape or ())
         try:
             self.dtype: np.dtype[Any] = np.dtype(self._data.dtype)
@@ -88,6 +100,21 @@ class Hdf5Rows:
                 f"Cannot read {self.name} of {self._path} at row "
                 f"{place.start if isinstance(place, slice) else place}: {error}."
             ) from error
+
+
+def _cache(data: Any) -> dict[str, int]:
+    """A cache that holds the chunks of one row, which are else unpacked again for each row.
+
+    Nothing where the usual one does, or where they would fill the memory.
+    """
+    if data.chunks is None:
+        return {}
+    across = zip(data.shape[1:], data.chunks[1:], strict=True)
+    n_chunks = math.prod(-(-length // part) for length, part in across)
+    n_bytes = n_chunks * math.prod(data.chunks) * data.dtype.itemsize
+    if not USUAL_CACHE < n_bytes <= MAX_CACHE:
+        return {}
+    return {"rdcc_nbytes": n_bytes, "rdcc_nslots": max(_SLOTS, 2 * n_chunks + 1)}
 
 
 def _names(group: Any, hard_link: type) -> list[str]:

@@ -6,12 +6,14 @@ They are known by what they can do; none of the libraries is imported.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar
 
 from hashret.errors import HashretError, InputError
-from hashret.sources.foreign import arrow_values, unwrapped_pictures
+from hashret.sources.choosing import KEY_NAMES
+from hashret.sources.foreign import arrow_values, unwrapped_picture, unwrapped_pictures
 from hashret.sources.metadata import printable
 from hashret.sources.records import Count, Record, RecordReader
 
@@ -31,17 +33,19 @@ class ObjectReader(RecordReader):
 
     Attributes:
         name: what messages call it.
-        index_column: the column that names the records, where they have names beside the columns.
+        index: the column of the names that the records have beside the columns, where they do.
+        index_column: the same where these are the keys, unless others are asked for.
     """
 
     name: ClassVar[str]
+    index: str | None = None
     index_column: str | None = None
 
     def __init__(self, names: Sequence[Any], length: int) -> None:
         """Take the names of the columns and the number of the records."""
         self._names = [str(name) for name in names]
         self._length = length
-        twice = {name for name in self._names if self._names.count(name) > 1}
+        twice = [name for name, count in Counter(self._names).items() if count > 1]
         if twice:
             raise InputError(
                 f"The column {min(twice)!r} comes twice in {self.name}; give each a name of its "
@@ -100,27 +104,45 @@ class ObjectReader(RecordReader):
 
 
 class FrameReader(ObjectReader):
-    """A pandas DataFrame; an index that is more than row numbers is a column too."""
+    """A pandas DataFrame.
+
+    An index that has a name, or holds texts, is a column too, and holds the keys where no column
+    is called as one that does and most of its values come once. Whole numbers without a name, as
+    they are left when rows are taken out of a frame, are keys where each comes once, and otherwise
+    nothing.
+
+    Args:
+        frame: a DataFrame.
+        id_column: the user's column of keys, ``""`` for the numbers of the rows, or None.
+    """
 
     name = "the DataFrame"
 
-    def __init__(self, frame: Any) -> None:
-        """Take a DataFrame."""
+    def __init__(self, frame: Any, id_column: str | None = None) -> None:
+        """Decide what the index is."""
         self._frame = frame
         self._places = {str(name): place for place, name in enumerate(frame.columns)}
         names = [str(name) for name in frame.columns]
-        self._index: str | None = None
-        if type(frame.index).__name__ not in ("RangeIndex", "MultiIndex"):
-            name = str(frame.index.name or "index")
-            if name not in self._places:
+        name = str(frame.index.name or "index")
+        if name not in self._places and not _are_row_numbers(frame.index):
+            kind = getattr(frame.index, "inferred_type", "")
+            is_free = id_column is None and not any(one.lower() in KEY_NAMES for one in names)
+            only_keys = kind == "integer" and frame.index.name is None
+            if only_keys:
+                are_keys = is_free and frame.index.is_unique
+            else:
+                likely = kind not in _NO_KEYS and 2 * frame.index.nunique() > len(frame)
+                are_keys = is_free and likely
+                self.likely_keys = [name] if likely else []
+            if are_keys or not only_keys or id_column == name:
                 names.append(name)
-                self._index = name
-                if getattr(frame.index, "inferred_type", "") not in _NO_KEYS:
-                    self.index_column = name
+                self.index = name
+            if are_keys:
+                self.index_column = name
         super().__init__(names, len(frame))
 
     def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
-        if name == self._index:
+        if name == self.index:
             part = self._frame.index[start:stop]
         else:
             part = self._frame.iloc[start:stop, self._places[name]]
@@ -129,6 +151,12 @@ class FrameReader(ObjectReader):
         if any(missing):
             return [None if m else v for v, m in zip(values, missing, strict=True)]
         return values
+
+
+def _are_row_numbers(index: Any) -> bool:
+    """Whether an index tells nothing but the places of the rows, or tells it by several columns."""
+    kind = type(index).__name__
+    return kind == "MultiIndex" or (kind == "RangeIndex" and (index.start, index.step) == (0, 1))
 
 
 class ArrowReader(ObjectReader):
@@ -213,17 +241,58 @@ class ListReader(ObjectReader):
         return self._columns[name][start:stop]
 
 
-def reader_of(source: Any) -> ObjectReader | None:
+class RowReader(RecordReader):
+    """Mappings, such as objects of JSON: each has the values that it names, and no others."""
+
+    name = "the data"
+
+    def __init__(self, rows: Sequence[Mapping[Any, Any]]) -> None:
+        """Take the rows."""
+        self._rows = rows
+        self._names = list(dict.fromkeys(str(name) for row in rows for name in row))
+
+    def columns(self) -> list[str]:
+        """The names of all rows."""
+        return self._names
+
+    def count(self) -> Count:
+        """The number of rows."""
+        return Count(len(self._rows))
+
+    def records(
+        self, positions: Iterable[int] | None = None, columns: Collection[str] | None = None
+    ) -> Iterator[Record]:
+        """The rows at these positions."""
+        for position in range(len(self._rows)) if positions is None else positions:
+            if position >= len(self._rows):
+                return
+            given = self._rows[position]
+            row = {str(name): unwrapped_picture(value) for name, value in given.items()}
+            place = f"row {position:,}"
+            if len(row) < len(given):
+                reason = "two of its names are the same as text, such as 1 and '1'"
+                yield Record(position, place, None, reason)
+            elif columns is None:
+                yield Record(position, place, row)
+            else:
+                yield Record(position, place, {name: row[name] for name in columns if name in row})
+
+
+def reader_of(source: Any, id_column: str | None = None) -> ObjectReader | None:
     """A reader of a table of another library; None where it is none.
+
+    Args:
+        source: anything.
+        id_column: the user's column of keys, as for :class:`FrameReader`.
 
     Raises:
         InputError: it is one that cannot be read so.
     """
     kind, module = type(source).__name__, type(source).__module__.partition(".")[0]
     if all(hasattr(source, name) for name in ("iloc", "columns", "index")):
-        return FrameReader(source)
+        return FrameReader(source, id_column)
     if all(hasattr(source, name) for name in ("iloc", "to_frame", "index")):
-        return FrameReader(source.to_frame(str(source.name or "value")))
+        return FrameReader(source.to_frame(str(source.name or "value")), id_column)
     if all(hasattr(source, name) for name in ("column_names", "num_rows", "column", "slice")):
         if kind == "Dataset":  # of Hugging Face, whose columns are not arrays
             return DatasetReader(source)

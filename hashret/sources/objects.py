@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from hashret.sources.choosing import KEY_NAMES
 from hashret.sources.columns import survey
 from hashret.sources.item import Source
 from hashret.sources.metadata import check_key, scalar
-from hashret.sources.object_readers import ListReader, ObjectReader, reader_of
+from hashret.sources.object_readers import ListReader, ObjectReader, RowReader, reader_of
+from hashret.sources.records import RecordReader
 from hashret.sources.table_source import TableSource
 from hashret.sources.tables import Reading
 
@@ -41,7 +43,7 @@ def open_object(source: Any, kind: str, key_prefix: str, reading: Reading) -> So
             "sklearn.decomposition.TruncatedSVD(256).fit_transform(X), or pass X.toarray()."
         )
     bunch = isinstance(source, Mapping) and "data" in source and type(source).__name__ == "Bunch"
-    reader = None if bunch else reader_of(source)
+    reader = None if bunch else reader_of(source, reading.id_column)
     if not bunch and reader is None:
         return None
     _refuse_files_options(key_prefix, reading)
@@ -51,7 +53,9 @@ def open_object(source: Any, kind: str, key_prefix: str, reading: Reading) -> So
         numbers = _open_numbers(source, reader, key_prefix, reading.id_column)
         if numbers is not None:
             return numbers
-    return _open_records(reader, kind, key_prefix, reading)
+    if reading.id_column is None:
+        reading = replace(reading, id_column=reader.index_column)
+    return _open_records(reader, reader.name, kind, key_prefix, reading)
 
 
 def open_mappings(
@@ -64,11 +68,10 @@ def open_mappings(
         UsageError: an option of files.
     """
     _refuse_files_options(key_prefix, reading)
-    names = dict.fromkeys(str(name) for row in rows for name in row)
-    if not names:
+    reader = RowReader(rows)
+    if not reader.columns():
         raise InputError("There is nothing in the mappings: expected names and values.")
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    return _open_records(ListReader(columns), kind, key_prefix, reading)
+    return _open_records(reader, reader.name, kind, key_prefix, reading)
 
 
 def _refuse_files_options(key_prefix: str, reading: Reading) -> None:
@@ -79,15 +82,16 @@ def _refuse_files_options(key_prefix: str, reading: Reading) -> None:
             raise UsageError(f"{name} is for files, not for Python data.")
 
 
-def _open_records(reader: ObjectReader, kind: str, key_prefix: str, reading: Reading) -> Source:
-    id_column = reading.id_column or reader.index_column
+def _open_records(
+    reader: RecordReader, name: str, kind: str, key_prefix: str, reading: Reading
+) -> Source:
     return TableSource(
-        Path(reader.name),
+        Path(name),
         None,
         kind,
-        Reading(column=reading.column, id_column=id_column),
+        Reading(column=reading.column, id_column=reading.id_column),
         key_prefix,
-        reader.name,
+        name,
         Path.cwd(),
         reader,
     )
@@ -99,11 +103,11 @@ def _open_numbers(
     """The rows of a table whose columns are all numbers, but for keys and a label."""
     names = reader.columns()
     found = survey(reader).columns
-    key = id_column or reader.index_column
-    if key is None:
-        key = next((name for name in names if name.lower() in KEY_NAMES), None)
+    likely = reader.index_column or next((n for n in names if n.lower() in KEY_NAMES), None)
+    key = likely if id_column is None else id_column or None
     label = next((name for name in names if name.lower() in LABEL_NAMES and name != key), None)
-    numbers = [name for name in names if name not in (key, label)]
+    apart = {key, label, reader.index, likely if id_column == "" else key}
+    numbers = [name for name in names if name not in apart]
     if len(numbers) < 2 or any(set(found[name].kinds) != {"number"} for name in numbers):
         return None
     columns = [np.asarray(_column(source, name)) for name in numbers]
@@ -153,7 +157,7 @@ def _open_bunch(bunch: Mapping[str, Any], kind: str, key_prefix: str, reading: R
         columns: dict[str, Sequence[Any]] = {"text": data}
         if labels is not None:
             columns["label"] = labels
-        return _open_records(ListReader(columns), kind, key_prefix, reading)
+        return _open_records(ListReader(columns), ListReader.name, kind, key_prefix, reading)
     if (opened := open_object(data, kind, key_prefix, reading)) is None:
         if reading.given():
             raise UsageError("column and id_column are for tables; this Bunch holds an array.")

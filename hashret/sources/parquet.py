@@ -16,6 +16,8 @@ from hashret.sources.metadata import printable
 from hashret.sources.records import Count, Record, RecordReader
 
 _BATCH_ROWS = 1024
+_IN_PIECES = {"pre_buffer": False, "buffer_size": 1 << 20}
+"""Of a row group, which may be the whole file, so many bytes at a time; all of it otherwise."""
 
 
 class ParquetReader(RecordReader):
@@ -57,7 +59,7 @@ class ParquetReader(RecordReader):
         wanted = iter(range(self._length) if positions is None else positions)
         following = next(wanted, None)
         try:
-            with self._arrow.parquet.ParquetFile(self._path) as file:
+            with self._arrow.parquet.ParquetFile(self._path, **_IN_PIECES) as file:
                 start = 0
                 for group in range(file.num_row_groups):
                     n_rows = file.metadata.row_group(group).num_rows

@@ -16,6 +16,7 @@ from hashret.sources.choosing import Choice, choose
 from hashret.sources.columns import Survey, is_number_list, is_picture, survey
 from hashret.sources.delimited import CsvReader
 from hashret.sources.images import read_image_bytes
+from hashret.sources.item import load_pil_image
 from hashret.sources.json_stream import JsonReader
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import (
@@ -149,7 +150,10 @@ class Table:
             return self._vector(value)
         if value is None or value == "" or (isinstance(value, str) and value.isspace()):
             raise InputError(f"there is nothing in its column {column!r}")
-        if self.choice.kind == "images" and (isinstance(value, bytes) or is_picture(value)):
+        if self.choice.kind == "images" and is_picture(value):
+            load_pil_image(value)
+            return value
+        if self.choice.kind == "images" and isinstance(value, bytes):
             return value
         if not isinstance(value, str):
             kind = type(value).__name__

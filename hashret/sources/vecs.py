@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
+from hashret.sources.mapped import let_go
 
 DTYPES = {".fvecs": "<f4", ".bvecs": "u1", ".ivecs": "<i4"}
 MAX_LENGTH = 1 << 24
 
 _LENGTH_BYTES = 4
-_CHECKED_AT_A_TIME = 1 << 16
+_CHECKED_BYTES = 16 << 20
 
 
 def is_vecs_name(name: str) -> bool:
@@ -77,8 +78,11 @@ def read_vecs(path: Path, row: int | None = None) -> NDArray[Any]:
 
 
 def _check_lengths(path: Path, heads: NDArray[np.uint8], length: int, first: int = 0) -> None:
-    for start in range(0, len(heads), _CHECKED_AT_A_TIME):
-        some = heads[start : start + _CHECKED_AT_A_TIME].copy().view("<i4").ravel()
+    # Only heads are looked at, but whole pages are memory of the process until they are let go.
+    size = max(1, _CHECKED_BYTES // heads.strides[0])
+    for start in range(0, len(heads), size):
+        some = heads[start : start + size].copy().view("<i4").ravel()
+        let_go(heads)
         wrong = np.flatnonzero(some != length)
         if len(wrong):
             raise InputError(
