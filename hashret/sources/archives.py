@@ -64,7 +64,8 @@ class ImageArchive(Source):
         labels = {self._label(member) for member in self._members} - {None}
         self.description = (
             f"{self.length:,} image{'s' * (self.length > 1)} in {printable(Path(location).name)}"
-            f"{f', labelled by {len(labels):,} folder' + 's' * (len(labels) > 1) if labels else ''}{notes}"
+            f"{f', labelled by {len(labels):,} folder' if labels else ''}"
+            f"{'s' * (len(labels) > 1)}{notes}"
         )
 
     def named_keys(self) -> Iterator[str]:

@@ -96,7 +96,8 @@ class FileFolder(Source):
         labels = {label for path in paths if (label := self._label(path)) is not None}
         self.description = (
             f"{len(paths):,} {self.noun}{'s' * (len(paths) > 1)} in {printable(location)}"
-            f"{f', labelled by {len(labels):,} sub-folder' + 's' * (len(labels) > 1) if labels else ''}{notes}"
+            f"{f', labelled by {len(labels):,} sub-folder' if labels else ''}"
+            f"{'s' * (len(labels) > 1)}{notes}"
         )
 
     def named_keys(self) -> list[str]:
