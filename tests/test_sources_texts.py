@@ -30,7 +30,7 @@ def test_a_folder_of_texts(texts):
     ]
     assert [item.position for item in items] == [None] * 3
     assert source.description == (
-        f"3 texts in {texts}, labelled by 1 sub-folders; 1 other file ignored (1 .odt)"
+        f"3 texts in {texts}, labelled by 1 sub-folder; 1 other file ignored (1 .odt)"
     )
     assert [read_value(item.key) for item in items] == [item.value for item in items]
 
