@@ -96,7 +96,7 @@ def test_mappings_in_a_list_are_a_table():
     items = list(open_source([*rows, {"id": 9, "text": "other"}]))
     assert [(item.key, item.fields) for item in items[2:]] == [
         ("2", {"n": 1.0}),
-        ("9", {"n": None}),
+        ("9", {}),
     ]
 
 
