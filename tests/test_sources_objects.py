@@ -83,6 +83,49 @@ def test_a_table_of_numbers_is_one_of_vectors(table):
     ]
 
 
+def test_what_is_no_number_in_a_table_of_numbers_is_a_field(table, caplog):
+    columns = {f"x{j}": ROWS[:, j] for j in range(4)}
+    for names in (["cat", "cat", "cat"], ["New York", "Rome", "Bern"]):
+        data = table({"where": names, **columns, "wild": [True, False, None], "y": [2, 0, 1]})
+        caplog.clear()
+        source = open_source(data)
+        assert vectors(source) == [
+            (str(n), row.tolist(), {"where": name, "wild": wild, "label": label})
+            for n, (row, name, wild, label) in enumerate(
+                zip(ROWS, names, (True, False, None), (2, 0, 1), strict=True)
+            )
+        ]
+        assert vectors(source.sample(1, np.random.default_rng(0)))[0] in vectors(source)
+        assert "fields: where, wild, y (numbers); label: y)" in source.description
+        # Where it might be meant as texts, that is said.
+        assert ("column='where'" in caplog.text) == (len(set(names)) == 3)
+    assert open_source(data, column="where").kind == "text"
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("title", ["Alien", "Up", "Up"]),
+        ("said", ["a cat that sleeps", "a dog that barks", "ok"]),
+        ("said", ["今天的天气非常好啊", "明天会下很大的雨吗", "好"]),
+    ],
+)
+def test_a_table_of_texts_and_numbers_is_one_of_texts(table, name, texts):
+    data = table({name: texts, "a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]})
+    source = open_source(data)
+    assert [(value, fields) for _, value, fields in items(source)] == [
+        (text, {"a": n, "b": n + 3.0}) for n, text in enumerate(texts, start=1)
+    ]
+    assert vectors(open_source(data, kind="vectors"))[2] == ("2", [3.0, 6.0], {name: texts[2]})
+
+
+def test_a_missing_number_costs_its_row(table):
+    data = table({"a": [1, None, 3], "b": [4.5, 5.5, 6.5], "kind": ["x", "y", "x"]})
+    source = open_source(data)
+    assert [value.tolist() for _, value, _ in items(source)][::2] == [[1.0, 4.5], [3.0, 6.5]]
+    assert np.isnan(list(source)[1].value[0])
+
+
 def test_keys_of_a_table_of_numbers_come_once(table):
     with pytest.raises(InputError, match="'5' comes twice"):
         open_source(table({"id": [5, 6, 5], "a": [1.0, 2.0, 3.0], "b": [1.0, 2.0, 3.0]}))
@@ -154,7 +197,7 @@ def test_the_numbers_of_the_rows_can_be_asked_for(table):
         (str(n), {"id": key}) for n, key in enumerate("xyz")
     ]
     numbers = table({"id": ["x", "y", "z"], "a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]})
-    assert vectors(open_source(numbers, id_column=""))[2] == ("2", [3.0, 6.0], {})
+    assert vectors(open_source(numbers, id_column=""))[2] == ("2", [3.0, 6.0], {"id": "z"})
     rows = [{"id": "x", "text": "a cat"}, {"id": "y", "text": "a dog"}]
     assert [key for key, _, _ in items(open_source(rows, id_column=""))] == ["0", "1"]
 
@@ -304,6 +347,14 @@ def test_a_bunch_has_its_target_as_label():
     assert (key, fields) == ("5", {"label": 5})
     assert np.array_equal(value, digits.data[5])
     assert items(open_source(load_iris()))[0][2] == {"label": "setosa"}
+
+
+def test_a_bunch_of_frames_has_its_target_as_label():
+    pytest.importorskip("pandas")
+    source, plain = open_source(load_iris(as_frame=True)), open_source(load_iris())
+    assert vectors(source) == vectors(plain)
+    bunch = Bunch(data=as_pandas({"text": TEXTS}), target=np.array([0.5, 1.5, 2.5]))
+    assert items(open_source(bunch))[1] == ("1", "a dog", {"label": 1.5})
 
 
 def test_a_bunch_of_texts_is_text():
