@@ -117,9 +117,7 @@ def open_numbers(
     if kind == "vectors":
         if not numbers or "vectors" in held:
             return None
-    elif len(numbers) < 2 or held & {"images", "vectors"}:
-        return None
-    elif _holds_texts(reader, found, others):
+    elif len(numbers) < 2 or held & {"images", "vectors"} or _holds_texts(reader, found, others):
         return None
     vectors = np.stack([_numbers(source, reader, name) for name in numbers], axis=1)
     columns = {name: facts for name, facts in found.columns.items() if name not in numbers}
