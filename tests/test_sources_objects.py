@@ -13,6 +13,7 @@ from sklearn.utils import Bunch
 
 import hashret
 from hashret.errors import InputError, UsageError
+from hashret.features import VectorFeatures
 from hashret.sources import open_source
 
 TEXTS = ["a cat", "a dog", "no animal"]
@@ -263,7 +264,7 @@ def test_pictures_of_a_dataset_are_images(tmp_path):
     assert [fields for _, _, fields in items(source)] == [{"label": 0}, {"label": 1}, {"label": 0}]
     with pytest.raises(InputError, match="several data sets"):
         open_source(datasets.DatasetDict({"train": dataset}))
-    with pytest.raises(InputError, match="streamed"):
+    with pytest.raises(InputError, match="An IterableDataset is streamed"):
         open_source(dataset.to_iterable_dataset())
 
 
@@ -363,11 +364,72 @@ def test_a_bunch_of_texts_is_text():
     assert items(source)[1] == ("1", "a dog", {"label": "other"})
 
 
-def test_a_sparse_matrix_is_refused_with_what_to_do():
-    with pytest.raises(InputError, match="TruncatedSVD"):
-        open_source(sparse.csr_matrix(np.eye(3)))
-    with pytest.raises(InputError, match="TruncatedSVD"):
-        open_source(Bunch(data=sparse.csr_matrix(np.eye(3))))
+@pytest.mark.parametrize("form", ["csr", "coo", "csc", "dok"])
+@pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_array])
+def test_a_sparse_matrix_is_read_row_by_row(form, make):
+    source = open_source(make(ROWS).asformat(form), key_prefix="p")
+    assert (source.kind, source.width) == ("vectors", 4)
+    assert vectors(source) == [(f"p{n}", row.tolist(), {}) for n, row in enumerate(ROWS)]
+    bunch = Bunch(data=make(ROWS), target=np.array([0, 1, 1]), target_names=["a", "b"])
+    assert vectors(open_source(bunch))[2] == ("2", ROWS[2].tolist(), {"label": "b"})
+    random = np.random.default_rng(0)
+    assert all(row[1] in ROWS.tolist() for row in vectors(source.sample(2, random)))
+    with pytest.raises(InputError, match="Expected text, got numbers"):
+        open_source(make(ROWS), kind="text")
+
+
+def test_a_sparse_matrix_is_never_dense_as_a_whole():
+    matrix = sparse.random(100_000, 4000, 0.0001, "csr", np.float32, 0)
+    tracemalloc.start()
+    n_rows = sum(1 for _ in open_source(matrix).between(0, 20_000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_rows == 20_000  # 320 MB dense
+    assert peak < 100 << 20
+
+
+def test_a_sparse_matrix_that_is_too_wide_is_refused_with_what_to_do():
+    wide = sparse.csr_matrix((3, 8193))
+    for data in (wide, Bunch(data=wide)):
+        with pytest.raises(InputError, match=r"8,193 columns .* at most 8,192.*TruncatedSVD"):
+            open_source(data)
+
+
+def test_a_row_of_a_sparse_matrix_is_a_query():
+    features = VectorFeatures(4)
+    for make in (sparse.csr_matrix, sparse.csr_array):
+        np.testing.assert_array_equal(features.vector(make(ROWS)[1]), ROWS[1])
+    with pytest.raises(InputError, match=r"\(12,\)"):
+        features.vector(sparse.csr_matrix(ROWS))
+
+
+def test_a_memoryview_is_an_array():
+    assert vectors(open_source(memoryview(ROWS))) == vectors(open_source(ROWS))
+    with pytest.raises(InputError, match="two dimensions or more"):
+        open_source(memoryview(b"abc"))
+
+
+def test_an_open_file_is_refused_with_its_path(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a cat"}\n')
+    for mode in ("r", "rb"):
+        with path.open(mode) as file, pytest.raises(InputError, match=r"pass '.*a\.jsonl'"):
+            open_source(file)
+    with pytest.raises(InputError, match="got an open one"):
+        open_source(io.StringIO("a.png"))
+
+
+def test_images_of_several_sizes_are_given_as_a_list():
+    arrays = [np.full((side, 5), side, np.uint8) for side in (4, 6)]
+    for images in (arrays, list(map(Image.fromarray, arrays))):
+        source = open_source(images, key_prefix="p")
+        assert source.kind == "images"
+        assert [(key, np.asarray(value).shape) for key, value, _ in items(source)] == [
+            ("p0", (4, 5)),
+            ("p1", (6, 5)),
+        ]
+        with pytest.raises(UsageError, match="images have none"):
+            open_source(images, key_prefix="{stem}")
 
 
 class Tensor:

@@ -163,7 +163,10 @@ def _of_length_one(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _as_vector(value: Any) -> NDArray[Any]:
     if isinstance(value, str | bytes):
-        raise InputError(f"Expected a vector of numbers, got {type(value).__name__}.")
+        given = "text" if isinstance(value, str) else "bytes, as of an image file"
+        raise InputError(f"Expected a vector of numbers, got {given}.")
+    if hasattr(value, "toarray"):  # a row of a sparse matrix
+        value = value.toarray().reshape(-1)
     try:
         vector = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:

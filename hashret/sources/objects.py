@@ -16,6 +16,7 @@ from hashret.sources.metadata import scalar
 from hashret.sources.number_tables import open_numbers
 from hashret.sources.object_readers import ListReader, RowReader, reader_of
 from hashret.sources.records import RecordReader
+from hashret.sources.sparse import SparseRows, is_sparse
 from hashret.sources.table_source import TableSource
 from hashret.sources.tables import Reading
 
@@ -34,11 +35,6 @@ def open_object(source: Any, kind: str, key_prefix: str, reading: Reading) -> So
         InputError: it holds nothing that can be used.
         UsageError: an option of files.
     """
-    if hasattr(source, "tocsr"):
-        raise InputError(
-            "A sparse matrix has too many columns to learn from: reduce it first, with "
-            "sklearn.decomposition.TruncatedSVD(256).fit_transform(X), or pass X.toarray()."
-        )
     bunch = isinstance(source, Mapping) and "data" in source and type(source).__name__ == "Bunch"
     reader = None if bunch else reader_of(source, reading.id_column)
     if not bunch and reader is None:
@@ -110,9 +106,8 @@ def _open_bunch(bunch: Mapping[str, Any], kind: str, key_prefix: str, reading: R
     if (opened := open_object(data, kind, key_prefix, reading)) is None:
         if reading.given():
             raise UsageError("column and id_column are for tables; this Bunch holds an array.")
-        opened = ArraySource(
-            np.asarray(data), kind, prefix=key_prefix, name="the Bunch", labels=labels
-        )
+        rows = SparseRows(data) if is_sparse(data) else np.asarray(data)
+        opened = ArraySource(rows, kind, prefix=key_prefix, name="the Bunch", labels=labels)
     return opened
 
 
