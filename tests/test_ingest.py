@@ -304,9 +304,11 @@ def test_prune_and_renamed_files_from_the_shell(run, make_index, image_folder, t
     )
 
 
-def test_words_are_learned_only_where_features_are_learned():
+@pytest.mark.parametrize("n_keys", [1200, 20])
+def test_words_are_learned_only_where_features_are_learned(n_keys):
     pytest.importorskip("wordllama")
-    source = open_source([f"words of number {n}" for n in range(1200)], kind="text")
+    rows = [{"id": f"k{n % n_keys}", "text": f"words of number {n}"} for n in range(1200)]
+    source = open_source(rows, id_column="id")
     stages = {}
     for method in ("auto", "wordllama", "tfidf"):
         told = []
