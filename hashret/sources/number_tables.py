@@ -119,7 +119,9 @@ def open_numbers(
             return None
     elif len(numbers) < 2 or held & {"images", "vectors"} or _holds_texts(reader, found, others):
         return None
-    vectors = np.stack([_numbers(source, reader, name) for name in numbers], axis=1)
+    own_names = getattr(source, "column_names", None) or source.columns
+    own = {str(name): name for name in own_names}
+    vectors = np.stack([_numbers(source[own[n]], reader, n) for n in numbers], axis=1)
     columns = {name: facts for name, facts in found.columns.items() if name not in numbers}
     choice = Choice("vectors", numbers[0], key, len(numbers))
     table = Table(reader, choice, replace(found, columns=columns), Path.cwd())
@@ -157,10 +159,9 @@ def _is_sentence(text: str) -> bool:
     return len(text.split(None, 2)) > 2 or _UNSPACED.search(text) is not None
 
 
-def _numbers(source: Any, reader: ObjectReader, name: str) -> NDArray[Any]:
+def _numbers(column: Any, reader: ObjectReader, name: str) -> NDArray[Any]:
     """A column of numbers; a missing one is NaN, so that the vector is skipped by name."""
-    names = list(getattr(source, "column_names", None) or source.columns)
-    values = np.asarray(source[next(own for own in names if str(own) == name)])
+    values = np.asarray(column)
     if values.dtype.kind in "biuf":
         return values
     given = [(record.values or {}).get(name) for record in reader.records(columns=[name])]
