@@ -108,7 +108,9 @@ def open_source(
     if not is_pair(entries[0]):
         if differ_in_size(entries):
             if STEM in key_prefix:
-                raise UsageError(f"{STEM} in key_prefix is the name of a file, and images have none.")
+                raise UsageError(
+                    f"{STEM} in key_prefix is the name of a file, and images have none."
+                )
             pairs = [(f"{key_prefix}{n}", image) for n, image in enumerate(entries)]
             return PairSource(pairs, kind)
         return open_array(entries, kind, key_prefix)
