@@ -51,7 +51,8 @@ def open_source(
             ``"-"``, a table on standard input, with its ``format``. Or Python data: an array of
             shape (n, d) of vectors, (n, height, width) or (n, height, width, 1 or 3) of ``uint8``
             images, a sparse matrix, a list of images of any sizes, or an iterable of (key, value)
-            or (key, value, fields). An iterator is read into a list at once, because a source is iterated more than once. With ``kind="text"``,
+            or (key, value, fields). An iterator is read into a list at once, because a source is
+            iterated more than once. With ``kind="text"``,
             strings in a list are texts, and their places in it the keys; else they are paths.
             Mappings in a list are the rows of a table. Or a table of pandas, pyarrow, polars or
             Hugging Face datasets, or a Bunch of scikit-learn.
