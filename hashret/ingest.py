@@ -15,6 +15,7 @@ from hashret.encoder.runtime import Encoder
 from hashret.errors import InputError
 from hashret.features import Features, VectorFeatures, learn_features
 from hashret.features.text import MAX_CHARACTERS
+from hashret.features.text_kinds import method_for
 from hashret.sources import Item, Skipped, SkippedInputs, Source
 from hashret.sources.item import is_pil_image
 from hashret.stopwatch import Stopwatch
@@ -134,8 +135,11 @@ def learned_features(
     values = chain([first], sample)
     if source.kind != "text" or source.length <= SHAPE_ITEMS:
         return learn_features(source.kind, values, method)
-    lengths = [len(text) for text in values]
-    mean_length = sum(lengths) / len(lengths)
+    looked_at = list(values)
+    # Decided now, or the texts below were read, and told of as learned from, to decide it.
+    method = method_for(looked_at, method)
+    mean_length = sum(map(len, looked_at)) / len(looked_at)
+    del looked_at
     count = min(source.length, TRAINING_ITEMS, int(TRAINING_CHARACTERS / max(mean_length, 1)))
 
     def texts() -> Iterator[str]:

@@ -324,3 +324,9 @@ def test_a_picture_of_a_decoded_row_is_clipped():
     assert np.asarray(picture).tolist() == [[0, 255, 0, 128]]
     with pytest.raises(InputError, match=r"\(4,\).*\(3,\)"):
         features.picture(np.zeros(3, np.float32))
+
+
+def test_a_text_is_no_image():
+    features = ImageFeatures.learn([np.zeros((4, 4), np.uint8)])
+    with pytest.raises(InputError, match=r"^Expected an image, got text\.$"):
+        features.vector("words")

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from hashret.encoder.baselines import RandomHyperplanes
 from hashret.errors import DamagedIndexError, InputError
 from hashret.features import Failure, VectorFeatures, features_from_json, learn_features
 
@@ -23,7 +24,7 @@ def test_each_value_is_either_a_row_or_a_failure(rows):
     matrix, failures = features.matrix(list(rows))
     with np.errstate(over="ignore"):
         expected = rows.astype(np.float32)
-    good = np.isfinite(expected).all(axis=1)
+    good = (np.abs(expected) <= 1e15).all(axis=1)
     assert (matrix.dtype, matrix.flags.c_contiguous) == (np.float32, True)
     assert matrix.shape == (good.sum(), rows.shape[1])
     np.testing.assert_array_equal(matrix, expected[good])
@@ -39,16 +40,27 @@ def test_what_is_not_finite_is_named():
     assert failures == [
         Failure(0, "holds NaN or infinity"),
         Failure(2, "holds NaN or infinity"),
-        Failure(3, "holds a value too large for float32"),
+        Failure(3, "holds a value of more than 1e+15 in size; rescale the data"),
         Failure(4, "holds NaN or infinity"),
     ]
     with pytest.raises(InputError, match="NaN"):
         V3.vector(values[0])
 
 
-def test_the_largest_values_of_float32_are_kept():
-    largest = np.full(3, np.finfo(np.float32).max)
-    np.testing.assert_array_equal(V3.vector(largest), largest)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_an_encoder_would_refuse_is_named(dtype):
+    rows = np.ones((4, 3), dtype)
+    rows[1], rows[2, 1], rows[3] = 1e38, -1.001e15, 1e15
+    matrix, failures = V3.matrix(list(rows))
+    assert [failure.position for failure in failures] == [1, 2]
+    assert all("more than 1e+15 in size" in failure.reason for failure in failures)
+    encoder = RandomHyperplanes(n_bits=8).fit(matrix)
+    assert len(encoder.transform(matrix)) == 2
+    with pytest.raises(InputError, match=r"at most 1e\+15"):
+        encoder.fit(rows[:2])
+    # At length one, there is no such limit.
+    matrix, failures = VectorFeatures(3, "cosine").matrix(list(rows))
+    assert (len(matrix), failures) == (4, [])
 
 
 @pytest.mark.parametrize(

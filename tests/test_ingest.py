@@ -11,7 +11,8 @@ from PIL import Image
 import hashret
 from hashret.errors import UsageError
 from hashret.features import ImageFeatures
-from hashret.sources import content_hash
+from hashret.ingest import training_matrix
+from hashret.sources import content_hash, open_source
 from hashret.store import ItemWriter
 
 
@@ -301,3 +302,20 @@ def test_prune_and_renamed_files_from_the_shell(run, make_index, image_folder, t
         f"{n} added ({n} known by content), 0 updated, {99 - n} unchanged, {n + 1} pruned, "
         "0 skipped: 99 items" in out.stderr
     )
+
+
+@pytest.mark.parametrize("n_keys", [1200, 20])
+def test_words_are_learned_only_where_features_are_learned(n_keys):
+    pytest.importorskip("wordllama")
+    rows = [{"id": f"k{n % n_keys}", "text": f"words of number {n}"} for n in range(1200)]
+    source = open_source(rows, id_column="id")
+    stages = {}
+    for method in ("auto", "wordllama", "tfidf"):
+        told = []
+        training_matrix(source, np.random.default_rng(0), told.append, method=method)
+        stages[method] = {progress.stage for progress in told}
+    assert stages == {
+        "auto": {"reading"},
+        "wordllama": {"reading"},
+        "tfidf": {"features", "reading"},
+    }

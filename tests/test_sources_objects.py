@@ -13,6 +13,7 @@ from sklearn.utils import Bunch
 
 import hashret
 from hashret.errors import InputError, UsageError
+from hashret.features import VectorFeatures
 from hashret.sources import open_source
 
 TEXTS = ["a cat", "a dog", "no animal"]
@@ -81,6 +82,49 @@ def test_a_table_of_numbers_is_one_of_vectors(table):
         (key, row.tolist(), {"label": label})
         for key, row, label in zip("567", ROWS, [0, 1, 0], strict=True)
     ]
+
+
+def test_what_is_no_number_in_a_table_of_numbers_is_a_field(table, caplog):
+    columns = {f"x{j}": ROWS[:, j] for j in range(4)}
+    for names in (["cat", "cat", "cat"], ["New York", "Rome", "Bern"]):
+        data = table({"where": names, **columns, "wild": [True, False, None], "y": [2, 0, 1]})
+        caplog.clear()
+        source = open_source(data)
+        assert vectors(source) == [
+            (str(n), row.tolist(), {"where": name, "wild": wild, "label": label})
+            for n, (row, name, wild, label) in enumerate(
+                zip(ROWS, names, (True, False, None), (2, 0, 1), strict=True)
+            )
+        ]
+        assert vectors(source.sample(1, np.random.default_rng(0)))[0] in vectors(source)
+        assert "fields: where, wild, y (numbers); label: y)" in source.description
+        # Where it might be meant as texts, that is said.
+        assert ("column='where'" in caplog.text) == (len(set(names)) == 3)
+    assert open_source(data, column="where").kind == "text"
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("title", ["Alien", "Up", "Up"]),
+        ("said", ["a cat that sleeps", "a dog that barks", "ok"]),
+        ("said", ["今天的天气非常好啊", "明天会下很大的雨吗", "好"]),
+    ],
+)
+def test_a_table_of_texts_and_numbers_is_one_of_texts(table, name, texts):
+    data = table({name: texts, "a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]})
+    source = open_source(data)
+    assert [(value, fields) for _, value, fields in items(source)] == [
+        (text, {"a": n, "b": n + 3.0}) for n, text in enumerate(texts, start=1)
+    ]
+    assert vectors(open_source(data, kind="vectors"))[2] == ("2", [3.0, 6.0], {name: texts[2]})
+
+
+def test_a_missing_number_costs_its_row(table):
+    data = table({"a": [1, None, 3], "b": [4.5, 5.5, 6.5], "kind": ["x", "y", "x"]})
+    source = open_source(data)
+    assert [value.tolist() for _, value, _ in items(source)][::2] == [[1.0, 4.5], [3.0, 6.5]]
+    assert np.isnan(list(source)[1].value[0])
 
 
 def test_keys_of_a_table_of_numbers_come_once(table):
@@ -154,7 +198,7 @@ def test_the_numbers_of_the_rows_can_be_asked_for(table):
         (str(n), {"id": key}) for n, key in enumerate("xyz")
     ]
     numbers = table({"id": ["x", "y", "z"], "a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]})
-    assert vectors(open_source(numbers, id_column=""))[2] == ("2", [3.0, 6.0], {})
+    assert vectors(open_source(numbers, id_column=""))[2] == ("2", [3.0, 6.0], {"id": "z"})
     rows = [{"id": "x", "text": "a cat"}, {"id": "y", "text": "a dog"}]
     assert [key for key, _, _ in items(open_source(rows, id_column=""))] == ["0", "1"]
 
@@ -220,7 +264,7 @@ def test_pictures_of_a_dataset_are_images(tmp_path):
     assert [fields for _, _, fields in items(source)] == [{"label": 0}, {"label": 1}, {"label": 0}]
     with pytest.raises(InputError, match="several data sets"):
         open_source(datasets.DatasetDict({"train": dataset}))
-    with pytest.raises(InputError, match="streamed"):
+    with pytest.raises(InputError, match="An IterableDataset is streamed"):
         open_source(dataset.to_iterable_dataset())
 
 
@@ -306,17 +350,86 @@ def test_a_bunch_has_its_target_as_label():
     assert items(open_source(load_iris()))[0][2] == {"label": "setosa"}
 
 
+def test_a_bunch_of_frames_has_its_target_as_label():
+    pytest.importorskip("pandas")
+    source, plain = open_source(load_iris(as_frame=True)), open_source(load_iris())
+    assert vectors(source) == vectors(plain)
+    bunch = Bunch(data=as_pandas({"text": TEXTS}), target=np.array([0.5, 1.5, 2.5]))
+    assert items(open_source(bunch))[1] == ("1", "a dog", {"label": 1.5})
+
+
 def test_a_bunch_of_texts_is_text():
     bunch = Bunch(data=TEXTS, target=np.array([0, 1, 1]), target_names=["cat", "other"])
     source = open_source(bunch)
     assert items(source)[1] == ("1", "a dog", {"label": "other"})
 
 
-def test_a_sparse_matrix_is_refused_with_what_to_do():
-    with pytest.raises(InputError, match="TruncatedSVD"):
-        open_source(sparse.csr_matrix(np.eye(3)))
-    with pytest.raises(InputError, match="TruncatedSVD"):
-        open_source(Bunch(data=sparse.csr_matrix(np.eye(3))))
+@pytest.mark.parametrize("form", ["csr", "coo", "csc", "dok"])
+@pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_array])
+def test_a_sparse_matrix_is_read_row_by_row(form, make):
+    source = open_source(make(ROWS).asformat(form), key_prefix="p")
+    assert (source.kind, source.width) == ("vectors", 4)
+    assert vectors(source) == [(f"p{n}", row.tolist(), {}) for n, row in enumerate(ROWS)]
+    bunch = Bunch(data=make(ROWS), target=np.array([0, 1, 1]), target_names=["a", "b"])
+    assert vectors(open_source(bunch))[2] == ("2", ROWS[2].tolist(), {"label": "b"})
+    random = np.random.default_rng(0)
+    assert all(row[1] in ROWS.tolist() for row in vectors(source.sample(2, random)))
+    with pytest.raises(InputError, match="Expected text, got numbers"):
+        open_source(make(ROWS), kind="text")
+
+
+def test_a_sparse_matrix_is_never_dense_as_a_whole():
+    matrix = sparse.random(100_000, 4000, 0.0001, "csr", np.float32, 0)
+    tracemalloc.start()
+    n_rows = sum(1 for _ in open_source(matrix).between(0, 20_000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_rows == 20_000  # 320 MB dense
+    assert peak < 100 << 20
+
+
+def test_a_sparse_matrix_that_is_too_wide_is_refused_with_what_to_do():
+    wide = sparse.csr_matrix((3, 8193))
+    for data in (wide, Bunch(data=wide)):
+        with pytest.raises(InputError, match=r"8,193 columns .* at most 8,192.*TruncatedSVD"):
+            open_source(data)
+
+
+def test_a_row_of_a_sparse_matrix_is_a_query():
+    features = VectorFeatures(4)
+    for make in (sparse.csr_matrix, sparse.csr_array):
+        np.testing.assert_array_equal(features.vector(make(ROWS)[1]), ROWS[1])
+    with pytest.raises(InputError, match=r"\(12,\)"):
+        features.vector(sparse.csr_matrix(ROWS))
+
+
+def test_a_memoryview_is_an_array():
+    assert vectors(open_source(memoryview(ROWS))) == vectors(open_source(ROWS))
+    with pytest.raises(InputError, match="two dimensions or more"):
+        open_source(memoryview(b"abc"))
+
+
+def test_an_open_file_is_refused_with_its_path(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a cat"}\n')
+    for mode in ("r", "rb"):
+        with path.open(mode) as file, pytest.raises(InputError, match=r"pass '.*a\.jsonl'"):
+            open_source(file)
+    with pytest.raises(InputError, match="got an open one"):
+        open_source(io.StringIO("a.png"))
+
+
+def test_images_of_several_sizes_are_given_as_a_list():
+    arrays = [np.full((side, 5), side, np.uint8) for side in (4, 6)]
+    for images in (arrays, list(map(Image.fromarray, arrays))):
+        source = open_source(images, key_prefix="p")
+        assert source.kind == "images"
+        assert [(key, np.asarray(value).shape) for key, value, _ in items(source)] == [
+            ("p0", (4, 5)),
+            ("p1", (6, 5)),
+        ]
+        with pytest.raises(UsageError, match="images have none"):
+            open_source(images, key_prefix="{stem}")
 
 
 class Tensor:

@@ -134,8 +134,10 @@ class ImageFeatures:
         """One image as ``float32`` of shape ``(n_features,)``.
 
         Raises:
-            InputError: it cannot be read, or is an array of another shape.
+            InputError: it cannot be read, is no image, or is an array of another shape.
         """
+        if isinstance(value, str):
+            raise InputError("Expected an image, got text.")
         row = self._row(value)
         if isinstance(row, str):
             raise InputError(f"The image cannot be used: {row}.")

@@ -30,16 +30,27 @@ def learn_text_features(values: Iterable[str], method: str = "auto") -> TextFeat
         InputError: none of the texts holds a word.
         UsageError: an unknown method, or wordllama is not installed.
     """
-    if method not in METHODS:
-        raise UsageError(f"features must be one of {', '.join(METHODS)}, not {method!r}.")
     if method == "auto":
-        from hashret.features.text_wordllama import is_installed
-
         remaining = iter(values)
         first = list(islice(remaining, LOOKED_AT))
         values = chain(first, remaining)
-        method = "wordllama" if is_installed() and is_in_latin_letters(first) else "tfidf"
-    return _class_of(method).learn(values)
+        method = method_for(first, method)
+    return _class_of(method_for((), method)).learn(values)
+
+
+def method_for(texts: Iterable[str], method: str) -> str:
+    """The method that :func:`learn_text_features` takes for these texts.
+
+    Raises:
+        UsageError: an unknown method.
+    """
+    if method not in METHODS:
+        raise UsageError(f"features must be one of {', '.join(METHODS)}, not {method!r}.")
+    if method != "auto":
+        return method
+    from hashret.features.text_wordllama import is_installed
+
+    return "wordllama" if is_installed() and is_in_latin_letters(texts) else "tfidf"
 
 
 def text_features_from_json(settings: dict[str, Any], read_array: ArrayReader) -> TextFeatures:

@@ -16,8 +16,11 @@ METRICS = ("l2", "cosine")
 COSINE_FORMAT = 2
 """Of ``features.json`` with a metric, which a reader of format 1 would pass over."""
 
+LARGEST = {"l2": 1e15, "cosine": float(np.finfo(np.float32).max)}
+"""By the metric, the greatest size of a value; squares of greater ones do not fit an encoder."""
+
 NOT_FINITE = "holds NaN or infinity"
-TOO_LARGE = "holds a value too large for float32"
+TOO_LARGE = "holds a value of more than {:g} in size; rescale the data"
 ALL_ZERO = "holds zeros only, which has no direction to compare by the cosine"
 
 
@@ -68,13 +71,16 @@ class VectorFeatures:
         rows = np.stack(vectors)
         with np.errstate(over="ignore"):
             matrix = rows.astype(np.float32)
-        finite = np.asarray(np.isfinite(matrix).all(axis=1))
-        good = finite & matrix.any(axis=1) if self.metric == "cosine" else finite
+        most = LARGEST[self.metric]
+        # So put, NaN is refused as well.
+        usable = np.asarray((matrix.max(axis=1) <= most) & (matrix.min(axis=1) >= -most))
+        good = usable & matrix.any(axis=1) if self.metric == "cosine" else usable
         failures = []
         if not good.all():
             for position in np.flatnonzero(~good).tolist():
-                large = TOO_LARGE if np.isfinite(rows[position]).all() else NOT_FINITE
-                failures.append(Failure(position, ALL_ZERO if finite[position] else large))
+                finite = np.isfinite(rows[position]).all()
+                refused = TOO_LARGE.format(most) if finite else NOT_FINITE
+                failures.append(Failure(position, ALL_ZERO if usable[position] else refused))
             matrix = matrix[good]
         return _of_length_one(matrix) if self.metric == "cosine" else matrix, failures
 
@@ -82,7 +88,7 @@ class VectorFeatures:
         """One vector as ``float32`` of shape ``(n_features,)``.
 
         Raises:
-            InputError: it has another length, or is not finite.
+            InputError: it has another length, is not finite, or holds too large a value.
         """
         matrix, failures = self.matrix([value])
         if failures:
@@ -157,7 +163,10 @@ def _of_length_one(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _as_vector(value: Any) -> NDArray[Any]:
     if isinstance(value, str | bytes):
-        raise InputError(f"Expected a vector of numbers, got {type(value).__name__}.")
+        given = "text" if isinstance(value, str) else "bytes, as of an image file"
+        raise InputError(f"Expected a vector of numbers, got {given}.")
+    if hasattr(value, "toarray"):  # a row of a sparse matrix
+        value = value.toarray().reshape(-1)
     try:
         vector = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:

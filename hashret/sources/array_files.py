@@ -19,11 +19,12 @@ from hashret.sources.idx import check_fits, is_idx_name, labels_beside, read_idx
 from hashret.sources.inside import is_hdf5_name
 from hashret.sources.metadata import check_key, scalar
 from hashret.sources.npz_files import mapped_members
+from hashret.sources.sparse import SparseRows
 from hashret.sources.vecs import is_vecs_name, read_vecs
 
 T = TypeVar("T")
 
-Rows: TypeAlias = NDArray[Any] | Hdf5Rows
+Rows: TypeAlias = NDArray[Any] | Hdf5Rows | SparseRows
 """What can be asked for its shape, its type and some of its rows."""
 
 DATA_NAMES = ("X", "x", "data", "vectors", "embeddings", "images", "arr_0", "x_train")

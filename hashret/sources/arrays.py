@@ -16,6 +16,7 @@ from hashret.sources.array_files import LABEL_NAMES, Rows, read_array_file, read
 from hashret.sources.hdf5 import Hdf5Rows
 from hashret.sources.item import Item, Source
 from hashret.sources.mapped import is_mapped, let_go
+from hashret.sources.sparse import SparseRows, is_sparse
 from hashret.sources.vecs import is_vecs_name, read_vecs
 
 STEM = "{stem}"
@@ -193,6 +194,8 @@ def open_array(data: Any, kind: str, key_prefix: str) -> ArraySource:
             "Expected an array without missing values, got a masked one; data.filled(0), or "
             "another value, fills them."
         )
+    if is_sparse(data):
+        return ArraySource(SparseRows(data), kind, prefix=key_prefix, name="a sparse matrix")
     try:
         array = np.asarray(data)
     except (ValueError, TypeError, RuntimeError) as error:

@@ -302,17 +302,21 @@ def reader_of(source: Any, id_column: str | None = None) -> ObjectReader | None:
     if module == "polars" and kind == "Series":
         return PolarsReader(source.to_frame(source.name or "value"))
     if hasattr(source, "collect_schema"):
-        raise InputError(f"A {kind} has not been computed yet: pass what its collect() returns.")
+        raise InputError(f"{_a(kind)} has not been computed yet: pass what its collect() returns.")
     if module == "pyarrow" and hasattr(source, "to_pylist"):
-        raise InputError(f"A {kind} is one column: pass pyarrow.table({{'text': it}}).")
+        raise InputError(f"{_a(kind)} is one column: pass pyarrow.table({{'text': it}}).")
     if hasattr(source, "column_names") and hasattr(source, "features"):
         if not hasattr(source, "__len__"):
             raise InputError(
-                f"A {kind} is streamed and has no length; take some of it as a Dataset, or pass "
+                f"{_a(kind)} is streamed and has no length; take some of it as a Dataset, or pass "
                 "an iterable of (key, value)."
             )
         return DatasetReader(source)
     if module == "datasets" and isinstance(source, Mapping):
         parts = ", ".join(map(str, source))
-        raise InputError(f"A {kind} holds several data sets ({parts}); pass one of them.")
+        raise InputError(f"{_a(kind)} holds several data sets ({parts}); pass one of them.")
     return None
+
+
+def _a(noun: str) -> str:
+    return f"{'An' if noun[:1] in 'AEIOU' else 'A'} {noun}"

@@ -11,23 +11,21 @@ import numpy as np
 
 from hashret.errors import InputError, UsageError
 from hashret.sources.arrays import ArraySource
-from hashret.sources.choosing import KEY_NAMES
-from hashret.sources.columns import survey
 from hashret.sources.item import Source
-from hashret.sources.metadata import check_key, scalar
-from hashret.sources.object_readers import ListReader, ObjectReader, RowReader, reader_of
+from hashret.sources.metadata import scalar
+from hashret.sources.number_tables import open_numbers
+from hashret.sources.object_readers import ListReader, RowReader, reader_of
 from hashret.sources.records import RecordReader
+from hashret.sources.sparse import SparseRows, is_sparse
 from hashret.sources.table_source import TableSource
 from hashret.sources.tables import Reading
-
-LABEL_NAMES = ("label", "labels", "target", "class", "y")
-"""Of a table of numbers: columns that are no part of the vectors."""
 
 
 def open_object(source: Any, kind: str, key_prefix: str, reading: Reading) -> Source | None:
     """Open a table of pandas, pyarrow, polars or datasets, or a Bunch of scikit-learn.
 
-    A table of numbers alone is one of vectors, a row each. Otherwise a column of texts, pictures,
+    A table of numbers, without texts, is one of vectors, a row each: see
+    :func:`~hashret.sources.number_tables.open_numbers`. Otherwise a column of texts, pictures,
     paths or lists holds the values, as in a table on disk.
 
     Returns:
@@ -37,11 +35,6 @@ def open_object(source: Any, kind: str, key_prefix: str, reading: Reading) -> So
         InputError: it holds nothing that can be used.
         UsageError: an option of files.
     """
-    if hasattr(source, "tocsr"):
-        raise InputError(
-            "A sparse matrix has too many columns to learn from: reduce it first, with "
-            "sklearn.decomposition.TruncatedSVD(256).fit_transform(X), or pass X.toarray()."
-        )
     bunch = isinstance(source, Mapping) and "data" in source and type(source).__name__ == "Bunch"
     reader = None if bunch else reader_of(source, reading.id_column)
     if not bunch and reader is None:
@@ -50,7 +43,7 @@ def open_object(source: Any, kind: str, key_prefix: str, reading: Reading) -> So
     if reader is None:
         return _open_bunch(source, kind, key_prefix, reading)
     if reading.column is None and kind in ("auto", "vectors"):
-        numbers = _open_numbers(source, reader, key_prefix, reading.id_column)
+        numbers = open_numbers(source, reader, kind, key_prefix, reading.id_column)
         if numbers is not None:
             return numbers
     if reading.id_column is None:
@@ -97,56 +90,6 @@ def _open_records(
     )
 
 
-def _open_numbers(
-    source: Any, reader: ObjectReader, key_prefix: str, id_column: str | None
-) -> Source | None:
-    """The rows of a table whose columns are all numbers, but for keys and a label."""
-    names = reader.columns()
-    found = survey(reader).columns
-    likely = reader.index_column or next((n for n in names if n.lower() in KEY_NAMES), None)
-    key = likely if id_column is None else id_column or None
-    label = next((name for name in names if name.lower() in LABEL_NAMES and name != key), None)
-    apart = {key, label, reader.index, likely if id_column == "" else key}
-    numbers = [name for name in names if name not in apart]
-    if len(numbers) < 2 or any(set(found[name].kinds) != {"number"} for name in numbers):
-        return None
-    columns = [np.asarray(_column(source, name)) for name in numbers]
-    records = reader.records(columns=[name for name in (key, label) if name is not None])
-    beside = [record.values or {} for record in records]
-    return ArraySource(
-        np.stack(columns, axis=1),
-        "vectors",
-        prefix=key_prefix,
-        name=reader.name,
-        labels=None if label is None else _labels([values[label] for values in beside]),
-        keys=None if key is None else _keys(key, [values[key] for values in beside]),
-    )
-
-
-def _column(source: Any, name: str) -> Any:
-    """A column of a table by the text of its name."""
-    names = list(getattr(source, "column_names", None) or source.columns)
-    return source[next(own for own in names if str(own) == name)]
-
-
-def _keys(name: str, values: Sequence[Any]) -> list[str]:
-    keys = []
-    for value in values:
-        if value is None or isinstance(value, float):
-            raise InputError(f"The column {name!r} holds {value!r}, which is no key.")
-        keys.append(check_key(str(value)))
-    seen: set[str] = set()
-    for key in keys:
-        if key in seen:
-            raise InputError(f"The key {key!r} comes twice in the column {name!r}.")
-        seen.add(key)
-    return keys
-
-
-def _labels(values: Sequence[Any]) -> list[Any]:
-    return [scalar(str(row), "label", value) for row, value in enumerate(values)]
-
-
 def _open_bunch(bunch: Mapping[str, Any], kind: str, key_prefix: str, reading: Reading) -> Source:
     """The ``data`` of a Bunch, with its ``target`` as the label, by name where it has names."""
     data, target = bunch["data"], bunch.get("target")
@@ -158,12 +101,13 @@ def _open_bunch(bunch: Mapping[str, Any], kind: str, key_prefix: str, reading: R
         if labels is not None:
             columns["label"] = labels
         return _open_records(ListReader(columns), ListReader.name, kind, key_prefix, reading)
+    if labels is not None and hasattr(data, "assign") and "label" not in data:  # a DataFrame
+        data = data.assign(label=labels)
     if (opened := open_object(data, kind, key_prefix, reading)) is None:
         if reading.given():
             raise UsageError("column and id_column are for tables; this Bunch holds an array.")
-        opened = ArraySource(
-            np.asarray(data), kind, prefix=key_prefix, name="the Bunch", labels=labels
-        )
+        rows = SparseRows(data) if is_sparse(data) else np.asarray(data)
+        opened = ArraySource(rows, kind, prefix=key_prefix, name="the Bunch", labels=labels)
     return opened
 
 
@@ -173,4 +117,4 @@ def _named(target: Any, names: Any) -> list[Any]:
         listed = np.asarray(names).tolist()
         if set(values) <= set(range(len(listed))):
             values = [listed[value] for value in values]
-    return _labels(values)
+    return [scalar(str(row), "label", value) for row, value in enumerate(values)]

@@ -17,10 +17,11 @@ from hashret.sources.inside import split_inside
 from hashret.sources.item import Source
 from hashret.sources.metadata import is_unicode, printable
 from hashret.sources.objects import open_mappings, open_object
-from hashret.sources.pairs import PairSource, is_pair
+from hashret.sources.pairs import PairSource, differ_in_size, is_pair
 from hashret.sources.paths import UNDERSTOOD, open_path, path_exists, refuse_reading
 from hashret.sources.remote import is_url
 from hashret.sources.several import Several
+from hashret.sources.sparse import is_sparse
 from hashret.sources.tables import Reading
 
 _SHOWN = 40
@@ -49,8 +50,9 @@ def open_source(
             table (CSV, TSV, JSON, JSON lines, ``.txt`` of one text a line, Parquet, SQLite), or
             ``"-"``, a table on standard input, with its ``format``. Or Python data: an array of
             shape (n, d) of vectors, (n, height, width) or (n, height, width, 1 or 3) of ``uint8``
-            images, or an iterable of (key, value) or (key, value, fields). An iterator is read
-            into a list at once, because a source is iterated more than once. With ``kind="text"``,
+            images, a sparse matrix, a list of images of any sizes, or an iterable of (key, value)
+            or (key, value, fields). An iterator is read into a list at once, because a source is
+            iterated more than once. With ``kind="text"``,
             strings in a list are texts, and their places in it the keys; else they are paths.
             Mappings in a list are the rows of a table. Or a table of pandas, pyarrow, polars or
             Hugging Face datasets, or a Bunch of scikit-learn.
@@ -98,13 +100,20 @@ def open_source(
         _check_are_paths(entries)
         return _open_paths(entries, kind, key_prefix, reading)
     refuse_reading(reading, "Python data")
-    if hasattr(source, "__array__"):
-        if kind == "text":
+    if _is_array(source):
+        if kind == "text" and not is_sparse(source):
             return _open_texts(np.asarray(source), key_prefix)
         return open_array(source, kind, key_prefix)
     if not entries:
         raise InputError("The source is empty: expected paths, rows or (key, value) pairs.")
     if not is_pair(entries[0]):
+        if differ_in_size(entries):
+            if STEM in key_prefix:
+                raise UsageError(
+                    f"{STEM} in key_prefix is the name of a file, and images have none."
+                )
+            pairs = [(f"{key_prefix}{n}", image) for n, image in enumerate(entries)]
+            return PairSource(pairs, kind)
         return open_array(entries, kind, key_prefix)
     if key_prefix:
         raise UsageError("key_prefix is for row numbers; pairs have keys of their own.")
@@ -144,13 +153,24 @@ def _check_options(kind: str, key_prefix: str) -> None:
 
 def _entries(source: Any) -> Sequence[Any]:
     """What an iterable gives; nothing of an array, whose rows are not looked at one by one."""
-    if hasattr(source, "__array__"):
+    if _is_array(source):
         return ()
+    if hasattr(source, "readline"):
+        raise InputError(f"Expected the path of a file, got an open one{_path_of(source)}.")
     if isinstance(source, Mapping):
         raise InputError("Expected (key, value) pairs, got a mapping; pass mapping.items().")
     if isinstance(source, bytes | bytearray) or not isinstance(source, Iterable):
         raise InputError(_unknown(source))
     return source if isinstance(source, list | tuple) else list(source)
+
+
+def _is_array(source: Any) -> bool:
+    return hasattr(source, "__array__") or isinstance(source, memoryview) or is_sparse(source)
+
+
+def _path_of(file: Any) -> str:
+    name = getattr(file, "name", None)
+    return f": pass {printable(name)!r}" if isinstance(name, str) else ""
 
 
 def _check_are_paths(entries: Sequence[Any]) -> None:

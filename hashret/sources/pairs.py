@@ -10,6 +10,7 @@ import numpy as np
 
 from hashret.errors import InputError
 from hashret.sources.arrays import row_kind
+from hashret.sources.columns import is_picture
 from hashret.sources.images import SUFFIXES, is_image_name, read_image_bytes
 from hashret.sources.item import Item, Source, is_pil_image, load_pil_image
 from hashret.sources.metadata import check_fields, check_key
@@ -94,6 +95,19 @@ def is_pair(entry: object) -> bool:
     if isinstance(entry[0], tuple | list | np.ndarray):
         return False
     return isinstance(entry[0], str) or not np.isscalar(entry[1]) or isinstance(entry[1], str)
+
+
+def differ_in_size(entries: Sequence[Any]) -> bool:
+    """Whether these are images, as arrays or of PIL, of which no array can be made."""
+    shapes = set()
+    for entry in entries:
+        if isinstance(entry, np.ndarray) and entry.ndim in (2, 3):
+            shapes.add(entry.shape)
+        elif is_picture(entry):
+            shapes.add((entry.height, entry.width, entry.mode))
+        else:
+            return False
+    return len(shapes) > 1
 
 
 def _read_entry(entry: object, number: int, kind: str) -> tuple[Item, str]:
