@@ -17,6 +17,8 @@ from PIL import Image
 from pyarrow import parquet
 
 from hashret.errors import HashretError, InputError, UsageError
+from hashret.features import learn_features
+from hashret.ingest import feature_blocks
 from hashret.sources import ValueReader, is_gone, open_source, read_value, records
 from hashret.sources.records import LineReader
 
@@ -422,6 +424,24 @@ def test_a_column_of_paths_is_a_source_of_images(pictures, write, tmp_path):
     assert "img/9.png: no such file" in reasons(source)["3"]
     assert read_value(f"{source.location}#1") == items[1].value
     assert next(iter(open_source(source.root, kind="text"))).value == "picture 0"
+
+
+def left_out(source, method="auto"):
+    """Which items of a source no features can be made of, and why."""
+    features = learn_features(source.kind, (item.value for item in list(source)[:3]), method)
+    return [one for _, _, skipped in feature_blocks(source, features) for one in skipped]
+
+
+def test_what_has_no_features_is_named_by_its_line(pictures):
+    folder, rows = pictures
+    (folder / "img" / "9.png").write_text("no picture")
+    source = open_source(write_csv(folder / "t.csv", rows))
+    (one,) = left_out(source)
+    assert one.name == f"{source.root}#3"
+    assert re.match(r"line 5: img/9.png: not an image", one.reason)
+    texts = [{"text": text} for text in ("a small house", "a large house", "a house", "12 34")]
+    (one,) = left_out(open_source(write_jsonl(folder / "t.jsonl", texts)), "counts")
+    assert one.reason.startswith("line 4: holds no word")
 
 
 @pytest.mark.parametrize("write", [write_jsonl, write_json, write_parquet])

@@ -35,12 +35,15 @@ class Item:
             file, or a PIL image.
         fields: what else is known about it, for instance ``{"label": 3}``; JSON scalars only.
         position: its row in an array file, its record in a table; None elsewhere.
+        place: where it stands in its file, as people count, for messages; empty where its key or
+            position says enough.
     """
 
     key: str
     value: Any
     fields: Mapping[str, Any] = field(default_factory=dict)
     position: int | None = None
+    place: str = field(default="", compare=False)
 
 
 class Source(ABC):

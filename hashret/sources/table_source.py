@@ -164,7 +164,10 @@ class TableSource(Source):
         key = self._prefix + (str(record.position) if named is None else named)
         fields = self._fields.of(record.values or {})
         position = None if self.location is None else record.position
-        return Item(key, value, check_fields(key, fields), position)
+        place = record.place
+        if self._is_path:
+            place += f": {printable(str((record.values or {}).get(self._table.choice.column)))}"
+        return Item(key, value, check_fields(key, fields), position, place)
 
     def _check_heading(self, reader: CsvReader) -> None:
         found = data_in_heading(reader)
