@@ -87,7 +87,7 @@ def choose(
                 "Name one with --column (column= in Python)."
             )
     facts = found.columns[column]
-    resolved = facts.holds() if kind == "auto" else kind
+    resolved = held(facts, folder) if kind == "auto" else kind
     if not resolved or not facts.can_be(resolved):
         raise InputError(
             f"Expected {_WANTED[kind]} in the column {column!r} of {name}, which holds "
@@ -106,15 +106,16 @@ def choose(
 def _value_column(found: Survey, kind: str, id_column: str | None, folder: Path) -> str | None:
     """The column that most likely holds what is to be indexed."""
     others = {name: facts for name, facts in found.columns.items() if name != id_column}
+    holding = {name: held(facts, folder) for name, facts in others.items()}
     fitting = {
         name: facts
         for name, facts in others.items()
-        if (facts.holds() if kind == "auto" else facts.can_be(kind))
+        if (holding[name] if kind == "auto" else facts.can_be(kind))
     }
     by_kind: dict[str, dict[str, Column]] = {"text": {}, "images": {}, "vectors": {}}
     for name, facts in fitting.items():
-        if kind in ("auto", facts.holds()):
-            by_kind[facts.holds()][name] = facts
+        if kind in ("auto", holding[name]):
+            by_kind[holding[name]][name] = facts
     images, vectors = by_kind["images"], by_kind["vectors"]
     texts = {name: facts for name, facts in by_kind["text"].items() if facts.words}
     there = [name for name in images if _are_there(fitting[name], folder)]
@@ -132,6 +133,16 @@ def _value_column(found: Survey, kind: str, id_column: str | None, folder: Path)
     return next(
         (name for name in ranked if name.lower() not in KEY_NAMES), next(iter(ranked), None)
     )
+
+
+def held(facts: Column, folder: Path) -> str:
+    """What a source of a column would be a source of; empty where it cannot be one.
+
+    Where most of its values are paths of images that are there, the others are broken ones.
+    """
+    if facts.mostly_paths and _are_there(facts, folder):
+        return "images"
+    return facts.holds()
 
 
 def _key_column(found: Survey, column: str, likely_keys: Sequence[str]) -> str | None:

@@ -95,10 +95,16 @@ class Column:
         """What a source of it would be a source of; empty where it cannot be one."""
         if not self.kinds:
             return ""
-        if set(self.kinds) in ({"path"}, {"picture"}):
+        if set(self.kinds) == {"path"}:
             return "images"
         most = self.kinds.most_common(1)[0][0]
-        return {"text": "text", "path": "text", "list": "vectors"}.get(most, "")
+        kinds = {"text": "text", "path": "text", "list": "vectors", "picture": "images"}
+        return kinds.get(most, "")
+
+    @property
+    def mostly_paths(self) -> bool:
+        """Whether more than half of its values are paths of images."""
+        return 2 * self.kinds["path"] > self.kinds.total()
 
     def can_be(self, kind: str) -> bool:
         """Whether values of it can be of this kind."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hashret.errors import InputError
+from hashret.sources.choosing import held
 from hashret.sources.delimited import CsvReader
 from hashret.sources.headings import data_in_heading
 from hashret.sources.item import Item, Source
@@ -194,7 +195,7 @@ class TableSource(Source):
         choice = self._table.choice
         if type(self._table.reader) is not LineReader:
             options["column"] = choice.column
-        if self._table.found.columns[choice.column].holds() != choice.kind:
+        if held(self._table.found.columns[choice.column], self._table.folder) != choice.kind:
             options["kind"] = choice.kind
         return with_options(location, options)
 
