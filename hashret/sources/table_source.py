@@ -11,7 +11,7 @@ from hashret.errors import InputError
 from hashret.sources.choosing import held
 from hashret.sources.delimited import CsvReader
 from hashret.sources.headings import data_in_heading
-from hashret.sources.item import Item, Source
+from hashret.sources.item import Item, Source, counted
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import check_fields, printable
 from hashret.sources.records import LineReader, Record, RecordReader
@@ -94,8 +94,8 @@ class TableSource(Source):
         self._fields = TableFields(self._table, self._name, keeps_values=self._is_path)
         if self._table.reader.columns() is not None:
             self.declared_fields = self._fields.names
-        empty = len(self._keys.empty)
-        self._described(self.length - empty, empty)
+        self.empty = len(self._keys.empty)
+        self._described()
 
     def named_keys(self) -> Iterator[str]:
         """The keys of the column of keys, each once."""
@@ -199,20 +199,20 @@ class TableSource(Source):
             options["kind"] = choice.kind
         return with_options(location, options)
 
-    def _described(self, count: int, empty: int) -> None:
-        choice = self._table.choice
-        noun = {"text": "text", "images": "image", "vectors": "vector"}[choice.kind]
+    def _described(self) -> None:
+        choice, empty = self._table.choice, self.empty
         wide = f" of {choice.width:,} values" if choice.width else ""
         key = printable(choice.id_column or "row number")
         if choice.no_key is not None:
             key += f", because {printable(choice.no_key)} repeats"
+        noun = choice.kind.removesuffix("s")
         notes = [f"{noun}: {printable(choice.column)}", f"key: {key}"]
         parts = [", ".join(notes), *self._fields.described()]
         inside = f"; {self._table.reader.note}" if self._table.reader.note else ""
         lines = f"; {empty:,} empty line{'s' * (empty > 1)} left out" if empty else ""
         self.description = (
-            f"{count:,} {noun}{'s' * (count != 1)}{wide} from {self._name} ({'; '.join(parts)}"
-            f"){inside}{lines}"
+            f"{counted(self.length - empty, choice.kind)}{wide} from {self._name} "
+            f"({'; '.join(parts)}){inside}{lines}"
         )
 
 
