@@ -928,6 +928,32 @@ def test_a_table_that_is_written_to_while_it_is_read_is_refused(tmp_path, name):
         next(iter(source))
 
 
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv"])
+@pytest.mark.parametrize("id_column", ["id", ""])
+def test_what_is_appended_while_a_table_is_read_is_left_for_the_next_time(
+    tmp_path, name, id_column
+):
+    path = tmp_path / name
+    more = write_csv if path.suffix == ".csv" else write_jsonl
+    rows = [{"id": f"n{n}", "text": f"text {n}"} for n in range(3000)]
+    more(path, rows[:2000])
+    whole = more(tmp_path / "whole", rows).read_bytes()
+    source = open_source(path, id_column=id_column)
+    items = iter(source)
+    taken = [next(items)]
+    for end in (path.stat().st_size + 20, len(whole)):
+        with path.open("ab") as file:
+            file.write(whole[path.stat().st_size : end])
+        taken.append(next(items))
+    assert len([*taken, *items]) == len(list(source)) == 2000
+    assert source.skipped == []
+    assert len(list(open_source(path, id_column=id_column))) == 3000
+    # What is longer and begins otherwise was written anew.
+    path.write_bytes(b"\n" + path.read_bytes() + whole)
+    with pytest.raises(InputError, match="has changed"):
+        list(source)
+
+
 @pytest.mark.parametrize("id_column", ["id", ""])
 def test_keys_and_records_are_read_in_one_pass(tmp_path, monkeypatch, id_column):
     passes = []

@@ -20,6 +20,7 @@ from hashret.sources.sqlite_query import SqlReader
 from hashret.sources.table_fields import TableFields
 from hashret.sources.table_keys import TableKeys
 from hashret.sources.tables import Reading, open_table, table_stem
+from hashret.sources.watched import WatchedFile
 
 _CHECKED_EVERY = 256
 _MANY_LINES = 1000
@@ -70,11 +71,11 @@ class TableSource(Source):
         if location is not None:
             given = given.as_before(location)
         self._name = name or printable(path.name)
-        self._path = path if reader is None else None
-        self._state = _state_of(path) if reader is None else None
+        watched = WatchedFile(path, self._name) if reader is None else None
         self._table = open_table(path, kind, given, folder, reader)
         if isinstance(self._table.reader, SqlReader):
-            self._path = None  # Others may write to a database: each pass sees one state of it.
+            watched = None  # Others may write to a database: each pass sees one state of it.
+        self._check_unchanged = watched.check if watched is not None else lambda: None
         self.kind = self._table.choice.kind
         facts = self._table.found.columns[self._table.choice.column]
         self.width = self._table.choice.width or None
@@ -151,14 +152,6 @@ class TableSource(Source):
             raise
         self._check_unchanged()
 
-    def _check_unchanged(self) -> None:
-        """Refuse a file that is written to while it is read: its keys would be those of before."""
-        if self._path is not None and _state_of(self._path) != self._state:
-            raise InputError(
-                f"{self._name} has changed since it was opened: give it again when nothing writes "
-                "to it any more."
-            )
-
     def _item(self, record: Record) -> Item:
         value = self._table.value(record)
         named = self._table.key(record)
@@ -214,12 +207,3 @@ class TableSource(Source):
             f"{counted(self.length - empty, choice.kind)}{wide} from {self._name} "
             f"({'; '.join(parts)}){inside}{lines}"
         )
-
-
-def _state_of(path: Path) -> tuple[int, int] | None:
-    """What changes when a file does; None where there is none any more."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
