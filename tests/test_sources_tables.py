@@ -469,6 +469,32 @@ def test_what_has_no_features_is_named_by_its_line(pictures):
     assert one.reason.startswith("line 4: holds no word")
 
 
+@pytest.mark.parametrize("write", [write_csv, write_sqlite, write_jsonl])
+@pytest.mark.parametrize("shown", [str, lambda row: str(np.array(row)), json.dumps])
+@pytest.mark.parametrize("options", [{}, {"kind": "vectors"}, {"column": "embedding"}])
+def test_lists_that_are_written_as_text_are_vectors(tmp_path, write, shown, options):
+    vectors = np.random.default_rng(0).normal(size=(5, 20)).round(4)
+    rows = [{"id": f"n{n}", "embedding": shown(row.tolist())} for n, row in enumerate(vectors)]
+    rows += [{"id": "cut", "embedding": "[0.5, 0.2"}, {"id": "short", "embedding": "[0.5]"}]
+    path = write(tmp_path / f"t.{write.__name__.removeprefix('write_')}", rows)
+    source = open_source(path, **options)
+    items = list(source)
+    assert source.kind == "vectors"
+    assert "vectors of 20 values" in source.description
+    assert [item.key for item in items] == [f"n{n}" for n in range(5)]
+    np.testing.assert_array_equal([item.value for item in items], vectors.astype(np.float32))
+    assert re.search("a list of numbers in its column 'embedding'", reasons(source)["5"])
+    assert re.search("expected 20 numbers in its column 'embedding', got 1", reasons(source)["6"])
+    np.testing.assert_array_equal(read_value(f"{source.location}#3"), items[3].value)
+
+
+def test_lists_as_text_of_other_lengths_each_are_no_vectors(tmp_path):
+    rows = [{"note": f"text {n}", "tags": str([*range(n + 1)])} for n in range(9)]
+    source = open_source(write_csv(tmp_path / "t.csv", rows))
+    assert source.kind == "text"
+    assert "(text: note, key: row number; fields: tags)" in source.description
+
+
 @pytest.mark.parametrize("write", [write_jsonl, write_json, write_parquet])
 def test_a_column_of_lists_is_a_source_of_vectors(tmp_path, write):
     rows = [{"name": str(n), "embedding": [n / 2, 1.0, -n]} for n in range(5)]

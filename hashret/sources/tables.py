@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError, UsageError
 from hashret.sources.choosing import Choice, choose
-from hashret.sources.columns import Survey, is_number_list, is_picture, survey
+from hashret.sources.columns import Survey, is_number_list, is_picture, survey, written_list
 from hashret.sources.delimited import CsvReader
 from hashret.sources.images import read_image_bytes
 from hashret.sources.item import load_pil_image
@@ -169,6 +169,8 @@ class Table:
 
     def _vector(self, value: Any) -> NDArray[np.float32]:
         column, width = self.choice.column, self.choice.width
+        if isinstance(value, str):
+            value = written_list(value)
         if not is_number_list(value):
             raise InputError(f"expected a list of numbers in its column {column!r}")
         if len(value) != width:
