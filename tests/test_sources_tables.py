@@ -390,10 +390,14 @@ def test_columns_that_conditions_cannot_name_are_left_out_and_told(tmp_path):
 
 
 def test_a_table_without_anything_to_index_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"No column of x\.csv holds text.*a \(numbers"):
+    with pytest.raises(InputError, match=r"No column of x\.csv holds lists.*a \(numbers"):
         path = tmp_path / "x.csv"
-        path.write_text("a,b\n1,2\n")
-        open_source(path)
+        path.write_text("a,b\n1,yes\n2,yes\n")
+        open_source(path, kind="vectors")
+    with pytest.raises(InputError, match=r"'\*'.*two at least"):
+        open_source(path, column="*")
+    with pytest.raises(InputError, match="makes vectors, and not text"):
+        open_source(path, column="*", kind="text")
 
 
 # Images and vectors

@@ -39,7 +39,7 @@ class Column:
         widths: how often a list had which length.
         characters: how long its texts are together.
         words: whether one of its texts is no number, no list of these, and no missing one.
-        numbers: whether one of its texts is a number.
+        numbers: how many of its texts are numbers.
         wide: whether one of its whole numbers has more than 64 bits.
         decimal_comma: whether they are numbers with a decimal comma.
         maybe_comma: whether all its texts so far can be such numbers, and whether one is certain to
@@ -51,7 +51,7 @@ class Column:
     widths: Counter[int] = field(default_factory=Counter)
     characters: int = 0
     words: bool = False
-    numbers: bool = False
+    numbers: int = 0
     wide: bool = False
     decimal_comma: bool = False
     maybe_comma: tuple[bool, bool] = (True, False)
@@ -60,7 +60,13 @@ class Column:
     @property
     def numeric(self) -> bool:
         """Whether its texts are numbers; where all of them are missing, nothing says so."""
-        return self.numbers and not self.words
+        return self.numbers > 0 and not self.words
+
+    @property
+    def mostly_numbers(self) -> bool:
+        """Whether it holds numbers, or texts that are some, in nine of ten of its values."""
+        count = self.kinds["number"] + self.numbers
+        return self.numeric or (count > 0 and 10 * count >= 9 * self.kinds.total())
 
     def note(self, value: Any) -> None:
         """Look at one more value."""
@@ -79,7 +85,7 @@ class Column:
             bare = value.strip()
             if not is_missing(bare) and kind != "written":
                 is_number = not isinstance(number(bare), str)
-                self.numbers, self.words = self.numbers or is_number, self.words or not is_number
+                self.numbers, self.words = self.numbers + is_number, self.words or not is_number
             self._note_comma(bare)
             if kind == "path" and len(self.paths) < 10:
                 self.paths.append(value)
@@ -279,6 +285,6 @@ def survey(reader: RecordReader) -> Survey:
     if reader.decimal_comma:
         for facts in columns.values():
             if not facts.numeric and all(facts.maybe_comma):
-                facts.words, facts.numbers, facts.decimal_comma = False, True, True
+                facts.words, facts.numbers, facts.decimal_comma = False, 1, True
     distinct = {name: len(keys) for name, keys in seen.items()}
     return Survey(columns, distinct, count, problem, undecoded)

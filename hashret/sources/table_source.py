@@ -17,7 +17,7 @@ from hashret.sources.metadata import check_fields, printable
 from hashret.sources.records import LineReader, Record, RecordReader
 from hashret.sources.skipped import Skipped
 from hashret.sources.sqlite_query import SqlReader
-from hashret.sources.table_fields import TableFields
+from hashret.sources.table_fields import TableFields, shortened
 from hashret.sources.table_keys import TableKeys
 from hashret.sources.tables import Reading, open_table, table_stem
 from hashret.sources.watched import WatchedFile
@@ -77,9 +77,9 @@ class TableSource(Source):
             watched = None  # Others may write to a database: each pass sees one state of it.
         self._check_unchanged = watched.check if watched is not None else lambda: None
         self.kind = self._table.choice.kind
-        facts = self._table.found.columns[self._table.choice.column]
         self.width = self._table.choice.width or None
-        self._is_path = self.kind == "images" and bool(facts.paths)
+        found, column = self._table.found.columns, self._table.choice.column
+        self._is_path = self.kind == "images" and bool(found[column].paths)
         if location is not None:
             self.root, self.location = location, self._place(location, given)
             self.columns_taken = given.taken(location, self._table.choice)
@@ -188,7 +188,10 @@ class TableSource(Source):
         choice = self._table.choice
         if type(self._table.reader) is not LineReader:
             options["column"] = choice.column
-        if held(self._table.found.columns[choice.column], self._table.folder) != choice.kind:
+        if choice.joined:
+            if choice.id_column is not None:
+                options["id_column"] = choice.id_column  # which is no part of the vectors
+        elif held(self._table.found.columns[choice.column], self._table.folder) != choice.kind:
             options["kind"] = choice.kind
         return with_options(location, options)
 
@@ -199,7 +202,8 @@ class TableSource(Source):
         if choice.no_key is not None:
             key += f", because {printable(choice.no_key)} repeats"
         noun = choice.kind.removesuffix("s")
-        notes = [f"{noun}: {printable(choice.column)}", f"key: {key}"]
+        held_in = shortened([printable(name) for name in choice.columns])
+        notes = [f"{noun}: {held_in}{'; ' if choice.joined else ', '}key: {key}"]
         parts = [", ".join(notes), *self._fields.described()]
         inside = f"; {self._table.reader.note}" if self._table.reader.note else ""
         lines = f"; {empty:,} empty line{'s' * (empty > 1)} left out" if empty else ""

@@ -17,6 +17,7 @@ from hashret.sources.columns import Survey, is_number_list, is_picture, survey, 
 from hashret.sources.delimited import CsvReader
 from hashret.sources.images import read_image_bytes
 from hashret.sources.item import load_pil_image
+from hashret.sources.joined import joined
 from hashret.sources.json_stream import JsonReader
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import (
@@ -146,6 +147,8 @@ class Table:
         if record.values is None:
             raise InputError(record.problem)
         column, value = self.choice.column, record.values.get(self.choice.column)
+        if self.choice.joined:
+            return joined(record.values, self.choice.joined, self.found.columns)
         if self.choice.kind == "vectors":
             return self._vector(value)
         if value is None or value == "" or (isinstance(value, str) and value.isspace()):
