@@ -499,6 +499,24 @@ def test_lists_as_text_of_other_lengths_each_are_no_vectors(tmp_path):
     assert "(text: note, key: row number; fields: tags)" in source.description
 
 
+def test_only_numbers_are_taken_into_a_vector(tmp_path):
+    lists = [[float(n), n, 0.5] for n in range(20)]
+    for row, wrong in enumerate((True, "3.5", 10**400, 1e300, None, [1.0], math.inf), start=3):
+        lists[row][2] = wrong
+    source = open_source(write_jsonl(tmp_path / "v.jsonl", [{"v": one} for one in lists]))
+    assert [item.position for item in source] == [0, 1, 2, *range(10, 20)]
+    where = "in the list of its column 'v'"
+    assert [skipped.reason for skipped in source.skipped] == [
+        f"line 4: expected only numbers, got True, {where}",
+        f"line 5: expected only numbers, got '3.5', {where}",
+        f"line 6: a number is too large {where}",
+        f"line 7: a number is too large {where}",
+        f"line 8: expected only numbers, got None, {where}",
+        f"line 9: expected only numbers, got [1.0], {where}",
+        f"line 10: a number is not finite {where}",
+    ]
+
+
 @pytest.mark.parametrize("write", [write_jsonl, write_json, write_parquet])
 def test_a_column_of_lists_is_a_source_of_vectors(tmp_path, write):
     rows = [{"name": str(n), "embedding": [n / 2, 1.0, -n]} for n in range(5)]
@@ -534,9 +552,9 @@ GOOD = '{"id": "g%d", "text": "good"}\n'
         ("x.jsonl", GOOD % 1 + GOOD % 2 + '{"id": [1], "text": "b"}\n', {"2": "line 3.*no text"}),
         ("x.jsonl", GOOD % 1 + f'{{"id": "h", "text": "b", "n": {2**70}}}\n', {}),
         ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, 2]}\n{"v": [1]}\n', {"2": "line 3.*2 numbers"}),
-        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, NaN]}\n', {"1": "line 2.*not finite"}),
+        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, NaN]}\n', {"1": "line 2.*too large"}),
         ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, "b"]}\n', {"1": "line 2.*only numbers"}),
-        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, 1e99]}\n', {"1": "line 2.*not finite"}),
+        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, 1e99]}\n', {"1": "line 2.*too large"}),
         ("x.json", '[{"text": "a"},\n 5, {"text": "b"}]', {"1": "line 2: it is no JSON object"}),
         ("x.csv", "text,b\na,1\nb\nc,3\n", {"1": "line 3: expected 2 cells.*got 1"}),
         ("x.csv", "text,b\na,1\nb,2,3\n", {"1": "line 3: expected 2 cells.*got 3"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ LABEL_NAMES = ("label", "labels", "target", "class", "y")
 ROW_NAMES = ("", "index", "level_0", "unnamed: 0", "__index_level_0__")
 """What the numbers of the rows are called where a DataFrame was written with them."""
 
+_SHOWN = 40
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -63,6 +65,33 @@ def joined(
         pass
     numbers = [_number(values.get(name), name, columns[name]) for name in names]
     return np.array(numbers, dtype=np.float32)
+
+
+def vector_of(values: list[Any] | NDArray[Any]) -> NDArray[np.float32]:
+    """The numbers of a list as a vector ``(d,)``.
+
+    Raises:
+        InputError: something in it is no number, or too large; the message is the reason alone.
+    """
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "iuf":
+        values = values.tolist()
+    if not isinstance(values, np.ndarray):
+        # NumPy would take text and booleans for numbers.
+        for value in values if set(map(type, values)) - {int, float} else ():
+            if isinstance(value, bool) or not isinstance(value, Real):
+                got = f"{value!r}" if len(repr(value)) <= _SHOWN else f"a {type(value).__name__}"
+                raise InputError(f"expected only numbers, got {got},")
+    try:
+        with np.errstate(over="ignore"):
+            wide = np.asarray(values, dtype=np.float64)
+            vector = wide.astype(np.float32)
+    except OverflowError:
+        raise InputError("a number is too large") from None
+    if not np.isfinite(wide).all():
+        raise InputError("a number is not finite")
+    if not np.isfinite(vector).all():
+        raise InputError("a number is too large")
+    return vector
 
 
 def _number(value: Any, name: str, facts: Column) -> float:

@@ -17,7 +17,7 @@ from hashret.sources.columns import Survey, is_number_list, is_picture, survey, 
 from hashret.sources.delimited import CsvReader
 from hashret.sources.images import read_image_bytes
 from hashret.sources.item import load_pil_image
-from hashret.sources.joined import joined
+from hashret.sources.joined import joined, vector_of
 from hashret.sources.json_stream import JsonReader
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import (
@@ -181,15 +181,9 @@ class Table:
                 f"expected {width:,} numbers in its column {column!r}, got {len(value):,}"
             )
         try:
-            with np.errstate(over="ignore"):
-                vector = np.asarray(value, dtype=np.float32)
-        except (ValueError, TypeError, OverflowError):
-            raise InputError(
-                f"expected only numbers in the list of its column {column!r}"
-            ) from None
-        if vector.ndim != 1 or not np.isfinite(vector).all():
-            raise InputError(f"a number in the list of its column {column!r} is not finite")
-        return vector
+            return vector_of(value)
+        except InputError as error:
+            raise InputError(f"{error} in the list of its column {column!r}") from None
 
     def key(self, record: Record) -> str | None:
         """The key of a record, where the table has a column of keys.
