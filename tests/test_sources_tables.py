@@ -552,7 +552,7 @@ GOOD = '{"id": "g%d", "text": "good"}\n'
         ("x.jsonl", GOOD % 1 + GOOD % 2 + '{"id": [1], "text": "b"}\n', {"2": "line 3.*no text"}),
         ("x.jsonl", GOOD % 1 + f'{{"id": "h", "text": "b", "n": {2**70}}}\n', {}),
         ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, 2]}\n{"v": [1]}\n', {"2": "line 3.*2 numbers"}),
-        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, NaN]}\n', {"1": "line 2.*too large"}),
+        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, NaN]}\n', {"1": "line 2.*not finite"}),
         ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, "b"]}\n', {"1": "line 2.*only numbers"}),
         ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, 1e99]}\n', {"1": "line 2.*too large"}),
         ("x.json", '[{"text": "a"},\n 5, {"text": "b"}]', {"1": "line 2: it is no JSON object"}),
@@ -590,7 +590,7 @@ def test_a_broken_record_is_skipped_and_named(tmp_path, name, content, skipped):
         ("x.json", "", "not one record"),
         ("x.json", "[]", "not one record"),
         ("x.json", '[{"text": "a"},\n{"text": oops}]', "line 2: Expecting value"),
-        ("x.json", '[{"text": "a"},\n{"text": "b"}', "line 2: expected , or ]"),
+        ("x.json", '[{"text": "a"},\n{"text": "b"}', "cut short: it ends on line 2"),
         ("x.json", '[{"text": "a"}] x', "expected the end"),
         ("x.json", "[" * 200_000, "line 1"),
         ("x.json", b'[{"text": "\xff"}]', "not UTF-8"),
@@ -1101,6 +1101,30 @@ def test_damaged_gzip_is_refused_with_a_remedy(tmp_path, content):
     path = tmp_path / "docs.txt.gz"
     path.write_bytes(gzip.compress(b"one\ntwo\n") + content)
     with pytest.raises(InputError, match=r"docs\.txt\.gz is cut short, damaged.*again"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+def test_a_number_of_thousands_of_digits_is_text(tmp_path, name):
+    digits = "9" * 5000
+    rows = [f'{{"text": "text {n}", "n": {n if n < 3 else digits}}}' for n in range(4)]
+    content = "\n".join(rows) if name == "t.jsonl" else f"[{', '.join(rows)}]"
+    (tmp_path / name).write_text(content)
+    source = open_source(tmp_path / name)
+    assert [item.fields["n"] for item in source] == [0, 1, 2, digits]
+    assert source.skipped == []
+
+
+def test_json_that_is_cut_short_is_called_so(tmp_path):
+    path = tmp_path / "t.json"
+    whole = '[{"a": "text", "b": [1.5, -2, true]},\n {"a": "more", "c": null}]'
+    for end in range(1, len(whole)):
+        path.write_text(whole[:end])
+        line = 1 + whole[:end].count("\n")
+        with pytest.raises(InputError, match=rf"t\.json is cut short: it ends on line {line},"):
+            open_source(path)
+    path.write_text(whole.replace('"more"', "more"))
+    with pytest.raises(InputError, match="line 2: Expecting value. Files of"):
         open_source(path)
 
 
