@@ -1128,6 +1128,24 @@ def test_json_that_is_cut_short_is_called_so(tmp_path):
         open_source(path)
 
 
+@pytest.mark.parametrize("begin", ["[", "[\n", "\n [ \n\n"])
+@pytest.mark.parametrize("end", [",\n", ", "])
+def test_an_array_of_objects_is_no_file_of_json_lines(tmp_path, begin, end):
+    path = tmp_path / "t.jsonl"
+    path.write_text(begin + end.join(map(json.dumps, ROWS)) + "\n]")
+    with pytest.raises(InputError, match="array of objects: name it .json, or give --format json"):
+        open_source(path)
+    assert len(list(open_source(path, format="json"))) == 3
+
+
+def test_the_column_of_what_is_no_json_is_that_of_the_line(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"text": "a"}\n{"text":\n')
+    source = open_source(path)
+    assert len(list(source)) == 1
+    assert reasons(source)["1"] == "line 2: it is not JSON: Expecting value, column 9"
+
+
 def test_the_line_of_damaged_json_is_that_of_the_damage(tmp_path):
     path = tmp_path / "docs.json"
     path.write_text('[\n{"text": "a"},\n{"text":\n b}]')

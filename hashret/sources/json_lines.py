@@ -44,7 +44,8 @@ def json_object(line: str | bytes) -> dict[str, Any]:
             value = json.loads(line, parse_int=long_number)  # which takes longer
     except json.JSONDecodeError as error:
         told = error.msg.removesuffix(" at")
-        raise InputError(f"it is not JSON: {told}, column {error.colno:,}") from error
+        column = min(error.pos, len(error.doc.rstrip())) + 1
+        raise InputError(f"it is not JSON: {told}, column {column:,}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"it is not JSON that can be read: {error}") from error
     return as_object(value)
