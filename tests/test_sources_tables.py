@@ -400,6 +400,14 @@ def test_a_table_without_anything_to_index_is_refused(tmp_path):
         open_source(path, column="*", kind="text")
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.parquet"])
+@pytest.mark.parametrize("kind", ["auto", "text"])
+def test_a_column_of_numbers_holds_no_texts_in_any_format(tmp_path, name, kind):
+    path = WRITERS[f"docs.{name.partition('.')[2]}"](tmp_path / name)
+    with pytest.raises(InputError, match=r"Expected .*text.* column 'size' .* holds numbers; the"):
+        open_source(path, kind=kind, column="size")
+
+
 # Images and vectors
 
 

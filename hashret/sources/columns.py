@@ -286,5 +286,9 @@ def survey(reader: RecordReader) -> Survey:
         for facts in columns.values():
             if not facts.numeric and all(facts.maybe_comma):
                 facts.words, facts.numbers, facts.decimal_comma = False, 1, True
+    if not reader.typed:
+        for facts in columns.values():
+            if facts.numeric:
+                facts.kinds = Counter({"number": facts.kinds.total()})
     distinct = {name: len(keys) for name, keys in seen.items()}
     return Survey(columns, distinct, count, problem, undecoded)
