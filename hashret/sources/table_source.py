@@ -34,8 +34,9 @@ class TableSource(Source):
 
     A key is the text or whole number in the column of keys, or the number of the record, from 0.
     All columns but those of the keys and the values become fields; so does a column of paths of
-    images. Where there is nothing else, columns of numbers together hold the values. In CSV, a column whose sampled cells are all numbers holds numbers. Nested values are
-    JSON text; lists of numbers and bytes are left out.
+    images. Where there is nothing else, columns of numbers together hold the values. In CSV, a
+    column whose sampled cells are all numbers holds numbers. Nested values are JSON text; lists of
+    numbers and bytes are left out.
 
     Args:
         path: the file.
