@@ -291,7 +291,7 @@ def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def skipped_item(item: Item, reason: str, source: Source) -> Skipped:
-    """An item of a source that was left out, under the name by which it is found there."""
+    """An item of a source that was left out, under the name and place where it is found there."""
     in_file = item.position is not None and source.location is not None
     name = f"{source.root or source.location}#{item.position}" if in_file else item.key
-    return Skipped(name, reason)
+    return Skipped(name, f"{item.place}: {reason}" if item.place else reason)

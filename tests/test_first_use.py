@@ -56,6 +56,25 @@ def test_a_first_row_of_data_is_warned_of(tmp_path, caplog):
         assert ("the first row of x.csv names the columns" in caplog.text) == ("Smith" in row)
 
 
+@pytest.mark.parametrize(
+    ("first", "is_data"),
+    [
+        ("k0,words about,2", True),
+        ("n,some words of row 0,2", True),
+        ("Q1,2024,x2", False),
+        ("K0,words of row 0 and more,2", False),
+    ],
+)
+def test_a_first_row_that_differs_from_the_others_in_digits_is_warned_of(
+    tmp_path, caplog, first, is_data
+):
+    path = tmp_path / "x.csv"
+    rows = [f"k{n},some words of row {n},{n}" for n in range(1, 20)]
+    path.write_text("\n".join([first, *rows, first]) + "\n")
+    open_source(path)
+    assert ("this one looks like data" in caplog.text) == is_data
+
+
 def test_why_a_column_of_ids_is_no_key_is_told(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("id,text\n" + "".join(f"{n % 3},{t}\n" for n, t in enumerate(texts(9))))

@@ -121,3 +121,11 @@ def test_a_key_of_any_number_of_digits_is_no_row(tmp_path):
     (tmp_path / "rows.csv").write_text(f"id,text\n{'7' * 5000},three\n")
     source = open_source([tmp_path / "lines.txt", tmp_path / "rows.csv"])
     assert [item.key for item in source] == ["0", "1", "7" * 5000]
+
+
+def test_empty_lines_are_no_items_in_the_count(tmp_path):
+    (tmp_path / "a.txt").write_text("one line\n\n\ntwo lines\n")
+    (tmp_path / "b.txt").write_text("three lines\nfour lines\n")
+    source = open_source([tmp_path / "a.txt", tmp_path / "b.txt"], key_prefix="{stem}:")
+    assert source.description.startswith("4 texts from 2 sources: 2 texts from a.txt")
+    assert (source.length - source.empty, len(list(source))) == (4, 4)

@@ -17,6 +17,8 @@ from PIL import Image
 from pyarrow import parquet
 
 from hashret.errors import HashretError, InputError, UsageError
+from hashret.features import learn_features
+from hashret.ingest import feature_blocks
 from hashret.sources import ValueReader, is_gone, open_source, read_value, records
 from hashret.sources.records import LineReader
 
@@ -388,10 +390,22 @@ def test_columns_that_conditions_cannot_name_are_left_out_and_told(tmp_path):
 
 
 def test_a_table_without_anything_to_index_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"No column of x\.csv holds text.*a \(numbers"):
+    with pytest.raises(InputError, match=r"No column of x\.csv holds lists.*a \(numbers"):
         path = tmp_path / "x.csv"
-        path.write_text("a,b\n1,2\n")
-        open_source(path)
+        path.write_text("a,b\n1,yes\n2,yes\n")
+        open_source(path, kind="vectors")
+    with pytest.raises(InputError, match=r"'\*'.*two at least"):
+        open_source(path, column="*")
+    with pytest.raises(InputError, match="makes vectors, and not text"):
+        open_source(path, column="*", kind="text")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.parquet"])
+@pytest.mark.parametrize("kind", ["auto", "text"])
+def test_a_column_of_numbers_holds_no_texts_in_any_format(tmp_path, name, kind):
+    path = WRITERS[f"docs.{name.partition('.')[2]}"](tmp_path / name)
+    with pytest.raises(InputError, match=r"Expected .*text.* column 'size' .* holds numbers; the"):
+        open_source(path, kind=kind, column="size")
 
 
 # Images and vectors
@@ -422,6 +436,93 @@ def test_a_column_of_paths_is_a_source_of_images(pictures, write, tmp_path):
     assert "img/9.png: no such file" in reasons(source)["3"]
     assert read_value(f"{source.location}#1") == items[1].value
     assert next(iter(open_source(source.root, kind="text"))).value == "picture 0"
+
+
+@pytest.mark.parametrize("options", [{}, {"column": "file"}, {"kind": "images"}])
+def test_a_path_that_is_no_image_makes_no_texts_of_the_others(pictures, options):
+    folder, rows = pictures
+    (folder / "img" / "x.svg").write_text("<svg/>")
+    path = write_csv(folder / "t.csv", [{"caption": "", "file": "img/x.svg"}, *rows])
+    source = open_source(path, **options)
+    assert (source.kind, source.location) == ("images", f"{path}?column=file")
+    assert [item.position for item in source] == [0, 1, 2, 3]
+    (one,) = left_out(open_source(path, **options))
+    assert re.match(r"line 2: img/x.svg: not an image", one.reason)
+    assert read_value(f"{source.location}#1") == (folder / "img" / "0.png").read_bytes()
+    # Where none of them is there, they are names in texts.
+    write_csv(path, [{"file": "see the picture.svg"}, *({"file": f"no {n}.png"} for n in range(3))])
+    assert open_source(path).kind == "text"
+
+
+def test_bytes_that_are_no_image_cost_one_record(pictures):
+    folder, rows = pictures
+    given = [(folder / rows[n]["file"]).read_bytes() for n in range(3)]
+    path = write_parquet(folder / "t.parquet", [{"image": one} for one in [*given, b"no picture"]])
+    (one,) = left_out(open_source(path))
+    assert re.match(r"row 3: not an image", one.reason)
+
+
+def left_out(source, method="auto"):
+    """Which items of a source no features can be made of, and why."""
+    values = [item.value for item in source if item.position in (1, 2)]
+    features = learn_features(source.kind, values, method)
+    return [one for _, _, skipped in feature_blocks(source, features) for one in skipped]
+
+
+def test_what_has_no_features_is_named_by_its_line(pictures):
+    folder, rows = pictures
+    (folder / "img" / "9.png").write_text("no picture")
+    source = open_source(write_csv(folder / "t.csv", rows))
+    (one,) = left_out(source)
+    assert one.name == f"{source.root}#3"
+    assert re.match(r"line 5: img/9.png: not an image", one.reason)
+    texts = [{"text": text} for text in ("a small house", "a large house", "a house", "12 34")]
+    (one,) = left_out(open_source(write_jsonl(folder / "t.jsonl", texts)), "counts")
+    assert one.reason.startswith("line 4: holds no word")
+
+
+@pytest.mark.parametrize("write", [write_csv, write_sqlite, write_jsonl])
+@pytest.mark.parametrize("shown", [str, lambda row: str(np.array(row)), json.dumps])
+@pytest.mark.parametrize("options", [{}, {"kind": "vectors"}, {"column": "embedding"}])
+def test_lists_that_are_written_as_text_are_vectors(tmp_path, write, shown, options):
+    vectors = np.random.default_rng(0).normal(size=(5, 20)).round(4)
+    rows = [{"id": f"n{n}", "embedding": shown(row.tolist())} for n, row in enumerate(vectors)]
+    rows += [{"id": "cut", "embedding": "[0.5, 0.2"}, {"id": "short", "embedding": "[0.5]"}]
+    path = write(tmp_path / f"t.{write.__name__.removeprefix('write_')}", rows)
+    source = open_source(path, **options)
+    items = list(source)
+    assert source.kind == "vectors"
+    assert "vectors of 20 values" in source.description
+    assert [item.key for item in items] == [f"n{n}" for n in range(5)]
+    np.testing.assert_array_equal([item.value for item in items], vectors.astype(np.float32))
+    assert re.search("a list of numbers in its column 'embedding'", reasons(source)["5"])
+    assert re.search("expected 20 numbers in its column 'embedding', got 1", reasons(source)["6"])
+    np.testing.assert_array_equal(read_value(f"{source.location}#3"), items[3].value)
+
+
+def test_lists_as_text_of_other_lengths_each_are_no_vectors(tmp_path):
+    rows = [{"note": f"text {n}", "tags": str([*range(n + 1)])} for n in range(9)]
+    source = open_source(write_csv(tmp_path / "t.csv", rows))
+    assert source.kind == "text"
+    assert "(text: note, key: row number; fields: tags)" in source.description
+
+
+def test_only_numbers_are_taken_into_a_vector(tmp_path):
+    lists = [[float(n), n, 0.5] for n in range(20)]
+    for row, wrong in enumerate((True, "3.5", 10**400, 1e300, None, [1.0], math.inf), start=3):
+        lists[row][2] = wrong
+    source = open_source(write_jsonl(tmp_path / "v.jsonl", [{"v": one} for one in lists]))
+    assert [item.position for item in source] == [0, 1, 2, *range(10, 20)]
+    where = "in the list of its column 'v'"
+    assert [skipped.reason for skipped in source.skipped] == [
+        f"line 4: expected only numbers, got True, {where}",
+        f"line 5: expected only numbers, got '3.5', {where}",
+        f"line 6: a number is too large {where}",
+        f"line 7: a number is too large {where}",
+        f"line 8: expected only numbers, got None, {where}",
+        f"line 9: expected only numbers, got [1.0], {where}",
+        f"line 10: a number is not finite {where}",
+    ]
 
 
 @pytest.mark.parametrize("write", [write_jsonl, write_json, write_parquet])
@@ -461,7 +562,7 @@ GOOD = '{"id": "g%d", "text": "good"}\n'
         ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, 2]}\n{"v": [1]}\n', {"2": "line 3.*2 numbers"}),
         ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, NaN]}\n', {"1": "line 2.*not finite"}),
         ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, "b"]}\n', {"1": "line 2.*only numbers"}),
-        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, 1e99]}\n', {"1": "line 2.*not finite"}),
+        ("x.jsonl", '{"v": [1, 2]}\n{"v": [1, 1e99]}\n', {"1": "line 2.*too large"}),
         ("x.json", '[{"text": "a"},\n 5, {"text": "b"}]', {"1": "line 2: it is no JSON object"}),
         ("x.csv", "text,b\na,1\nb\nc,3\n", {"1": "line 3: expected 2 cells.*got 1"}),
         ("x.csv", "text,b\na,1\nb,2,3\n", {"1": "line 3: expected 2 cells.*got 3"}),
@@ -497,7 +598,7 @@ def test_a_broken_record_is_skipped_and_named(tmp_path, name, content, skipped):
         ("x.json", "", "not one record"),
         ("x.json", "[]", "not one record"),
         ("x.json", '[{"text": "a"},\n{"text": oops}]', "line 2: Expecting value"),
-        ("x.json", '[{"text": "a"},\n{"text": "b"}', "line 2: expected , or ]"),
+        ("x.json", '[{"text": "a"},\n{"text": "b"}', "cut short: it ends on line 2"),
         ("x.json", '[{"text": "a"}] x', "expected the end"),
         ("x.json", "[" * 200_000, "line 1"),
         ("x.json", b'[{"text": "\xff"}]', "not UTF-8"),
@@ -883,6 +984,32 @@ def test_a_table_that_is_written_to_while_it_is_read_is_refused(tmp_path, name):
         next(iter(source))
 
 
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv"])
+@pytest.mark.parametrize("id_column", ["id", ""])
+def test_what_is_appended_while_a_table_is_read_is_left_for_the_next_time(
+    tmp_path, name, id_column
+):
+    path = tmp_path / name
+    more = write_csv if path.suffix == ".csv" else write_jsonl
+    rows = [{"id": f"n{n}", "text": f"text {n}"} for n in range(3000)]
+    more(path, rows[:2000])
+    whole = more(tmp_path / "whole", rows).read_bytes()
+    source = open_source(path, id_column=id_column)
+    items = iter(source)
+    taken = [next(items)]
+    for end in (path.stat().st_size + 20, len(whole)):
+        with path.open("ab") as file:
+            file.write(whole[path.stat().st_size : end])
+        taken.append(next(items))
+    assert len([*taken, *items]) == len(list(source)) == 2000
+    assert source.skipped == []
+    assert len(list(open_source(path, id_column=id_column))) == 3000
+    # What is longer and begins otherwise was written anew.
+    path.write_bytes(b"\n" + path.read_bytes() + whole)
+    with pytest.raises(InputError, match="has changed"):
+        list(source)
+
+
 @pytest.mark.parametrize("id_column", ["id", ""])
 def test_keys_and_records_are_read_in_one_pass(tmp_path, monkeypatch, id_column):
     passes = []
@@ -983,6 +1110,48 @@ def test_damaged_gzip_is_refused_with_a_remedy(tmp_path, content):
     path.write_bytes(gzip.compress(b"one\ntwo\n") + content)
     with pytest.raises(InputError, match=r"docs\.txt\.gz is cut short, damaged.*again"):
         open_source(path)
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+def test_a_number_of_thousands_of_digits_is_text(tmp_path, name):
+    digits = "9" * 5000
+    rows = [f'{{"text": "text {n}", "n": {n if n < 3 else digits}}}' for n in range(4)]
+    content = "\n".join(rows) if name == "t.jsonl" else f"[{', '.join(rows)}]"
+    (tmp_path / name).write_text(content)
+    source = open_source(tmp_path / name)
+    assert [item.fields["n"] for item in source] == [0, 1, 2, digits]
+    assert source.skipped == []
+
+
+def test_json_that_is_cut_short_is_called_so(tmp_path):
+    path = tmp_path / "t.json"
+    whole = '[{"a": "text", "b": [1.5, -2, true]},\n {"a": "more", "c": null}]'
+    for end in range(1, len(whole)):
+        path.write_text(whole[:end])
+        line = 1 + whole[:end].count("\n")
+        with pytest.raises(InputError, match=rf"t\.json is cut short: it ends on line {line},"):
+            open_source(path)
+    path.write_text(whole.replace('"more"', "more"))
+    with pytest.raises(InputError, match="line 2: Expecting value. Files of"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("begin", ["[", "[\n", "\n [ \n\n"])
+@pytest.mark.parametrize("end", [",\n", ", "])
+def test_an_array_of_objects_is_no_file_of_json_lines(tmp_path, begin, end):
+    path = tmp_path / "t.jsonl"
+    path.write_text(begin + end.join(map(json.dumps, ROWS)) + "\n]")
+    with pytest.raises(InputError, match="array of objects: name it .json, or give --format json"):
+        open_source(path)
+    assert len(list(open_source(path, format="json"))) == 3
+
+
+def test_the_column_of_what_is_no_json_is_that_of_the_line(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"text": "a"}\n{"text":\n')
+    source = open_source(path)
+    assert len(list(source)) == 1
+    assert reasons(source)["1"] == "line 2: it is not JSON: Expecting value, column 9"
 
 
 def test_the_line_of_damaged_json_is_that_of_the_damage(tmp_path):

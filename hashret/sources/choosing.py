@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hashret.errors import InputError
 from hashret.sources.columns import Column, Survey
+from hashret.sources.joined import JOINED, LABEL_NAMES, numeric_columns
 
 TEXT_NAMES = (
     *("text", "body", "content", "document", "abstract", "description", "summary", "sentence"),
@@ -22,10 +23,10 @@ UNIQUE_KEY_NAMES = ("url", "uri", "slug", "doi")
 """Names of columns that are keys only where no value comes twice."""
 
 _WANTED = {
-    "auto": "text, paths of images or lists of numbers",
+    "auto": "text, paths of images or lists of numbers, and no two hold numbers",
     "text": "text",
     "images": "paths of images",
-    "vectors": "lists of numbers",
+    "vectors": "lists of numbers, and no two hold numbers",
 }
 
 
@@ -39,6 +40,8 @@ class Choice:
         id_column: of the keys; None for the numbers of the rows.
         width: how long vectors are; 0 for other kinds.
         no_key: the column that has a name as for keys and is none, because its values repeat.
+        joined: the columns of numbers that together are the values, where these lie in no column
+            of their own; ``column`` is :data:`~hashret.sources.joined.JOINED` then.
     """
 
     kind: str
@@ -46,6 +49,12 @@ class Choice:
     id_column: str | None
     width: int = 0
     no_key: str | None = None
+    joined: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All that hold values."""
+        return self.joined or (self.column,)
 
 
 def choose(
@@ -72,51 +81,100 @@ def choose(
     Raises:
         InputError: there is no such column, or none that holds what is asked for.
     """
-    for asked, flag in ((column, "--column"), (id_column, "--id-column")):
+    wants_joined = column == JOINED and JOINED not in found.columns
+    for asked, flag in ((None if wants_joined else column, "--column"), (id_column, "--id-column")):
         if asked and asked not in found.columns:
             raise InputError(
                 f"There is no column {asked!r} in {name}; the columns are {_listed(found)}. Name "
                 f"one with {flag} ({flag[2:].replace('-', '_')}= in Python), also where another "
                 "was taken before."
             )
+    numbers: tuple[str, ...] = ()
+    if kind in ("auto", "vectors") and (column is None or wants_joined):
+        # Found again without the user's column of keys, they must not depend on the guess alone.
+        guess = _key_column(found, JOINED, likely_keys)
+        numbers = numeric_columns(found, (*KEY_NAMES, guess or "", id_column or ""))
     if column is None:
-        column = _value_column(found, kind, id_column, folder)
-        if column is None:
+        column = _value_column(found, kind, id_column, folder, can_join=len(numbers) > 1)
+        wants_joined = column is None and len(numbers) > 1
+        if column is None and not wants_joined:
             raise InputError(
                 f"No column of {name} holds {_WANTED[kind]}; the columns are {_listed(found)}. "
                 "Name one with --column (column= in Python)."
             )
+    if wants_joined or column is None:
+        return _joined(found, numbers, kind, id_column, likely_keys, name)
     facts = found.columns[column]
-    resolved = facts.holds() if kind == "auto" else kind
+    resolved = held(facts, folder) if kind == "auto" else kind
     if not resolved or not facts.can_be(resolved):
         raise InputError(
             f"Expected {_WANTED[kind]} in the column {column!r} of {name}, which holds "
             f"{facts.describe()}; the columns are {_listed(found)}."
         )
-    no_key = None
-    if id_column is None:
-        id_column = _key_column(found, column, likely_keys)
-        named = _named(KEY_NAMES, (one for one in found.distinct if one != column))
-        no_key = None if id_column else next(iter(named), None)
-    id_column = id_column or None
+    id_column, no_key = _keys(found, column, id_column, likely_keys)
     width = facts.widths.most_common(1)[0][0] if resolved == "vectors" else 0
     return Choice(resolved, column, id_column, width, no_key)
 
 
-def _value_column(found: Survey, kind: str, id_column: str | None, folder: Path) -> str | None:
-    """The column that most likely holds what is to be indexed."""
+def _joined(
+    found: Survey,
+    numbers: tuple[str, ...],
+    kind: str,
+    id_column: str | None,
+    likely_keys: Sequence[str],
+    name: str,
+) -> Choice:
+    """The columns of numbers as the values.
+
+    Raises:
+        InputError: these are fewer than two, or other values are asked for.
+    """
+    if len(numbers) < 2:
+        raise InputError(
+            f"--column '{JOINED}' (column= in Python) makes vectors of all columns of numbers, and "
+            f"expects two at least and no other kind; the columns of {name} are {_listed(found)}."
+            if kind in ("auto", "vectors")
+            else f"--column '{JOINED}' (column= in Python) makes vectors, and not {kind}."
+        )
+    id_column, no_key = _keys(found, JOINED, id_column, likely_keys)
+    return Choice("vectors", JOINED, id_column, len(numbers), no_key, numbers)
+
+
+def _keys(
+    found: Survey, column: str, id_column: str | None, likely_keys: Sequence[str]
+) -> tuple[str | None, str | None]:
+    """The column of keys, and the one that is none although it is named so."""
+    if id_column is not None:
+        return id_column or None, None
+    guess = _key_column(found, column, likely_keys)
+    named = _named(KEY_NAMES, (one for one in found.distinct if one != column))
+    return guess, None if guess else next(iter(named), None)
+
+
+def _value_column(
+    found: Survey, kind: str, id_column: str | None, folder: Path, *, can_join: bool
+) -> str | None:
+    """The column that most likely holds what is to be indexed.
+
+    None where there is none, or only keys and labels beside columns of numbers that can be joined.
+    """
     others = {name: facts for name, facts in found.columns.items() if name != id_column}
+    holding = {name: held(facts, folder) for name, facts in others.items()}
     fitting = {
         name: facts
         for name, facts in others.items()
-        if (facts.holds() if kind == "auto" else facts.can_be(kind))
+        if (holding[name] if kind == "auto" else facts.can_be(kind))
     }
     by_kind: dict[str, dict[str, Column]] = {"text": {}, "images": {}, "vectors": {}}
     for name, facts in fitting.items():
-        if kind in ("auto", facts.holds()):
-            by_kind[facts.holds()][name] = facts
+        if kind in ("auto", holding[name]):
+            by_kind[holding[name]][name] = facts
     images, vectors = by_kind["images"], by_kind["vectors"]
-    texts = {name: facts for name, facts in by_kind["text"].items() if facts.words}
+    texts = {
+        name: facts
+        for name, facts in by_kind["text"].items()
+        if facts.words and not (can_join and facts.mostly_numbers)
+    }
     there = [name for name in images if _are_there(fitting[name], folder)]
     longest = sorted(texts, key=lambda name: -texts[name].characters)
     ranked = [
@@ -129,9 +187,19 @@ def _value_column(found: Survey, kind: str, id_column: str | None, folder: Path)
         *(fitting if kind != "auto" else ()),
     ]
     # Keys of text are not what they are the keys of, where there is anything else.
-    return next(
-        (name for name in ranked if name.lower() not in KEY_NAMES), next(iter(ranked), None)
-    )
+    apart = (*KEY_NAMES, *LABEL_NAMES) if can_join and not (images or vectors) else KEY_NAMES
+    last = None if can_join else next(iter(ranked), None)
+    return next((name for name in ranked if name.lower() not in apart), last)
+
+
+def held(facts: Column, folder: Path) -> str:
+    """What a source of a column would be a source of; empty where it cannot be one.
+
+    Where most of its values are paths of images that are there, the others are broken ones.
+    """
+    if facts.mostly_paths and _are_there(facts, folder):
+        return "images"
+    return facts.holds()
 
 
 def _key_column(found: Survey, column: str, likely_keys: Sequence[str]) -> str | None:

@@ -34,12 +34,12 @@ class Column:
 
     Attributes:
         kinds: how often each kind of value came: ``text``, ``path`` (of an image), ``number``,
-            ``list`` (of numbers), ``picture`` (as bytes, or a PIL image), ``bytes``, ``other``;
-            missing ones do not count.
+            ``list`` (of numbers), ``written`` (such a list as text), ``picture`` (as bytes, or a
+            PIL image), ``bytes``, ``other``; missing ones do not count.
         widths: how often a list had which length.
         characters: how long its texts are together.
-        words: whether one of its texts is neither a number nor stands for a missing one.
-        numbers: whether one of its texts is a number.
+        words: whether one of its texts is no number, no list of these, and no missing one.
+        numbers: how many of its texts are numbers.
         wide: whether one of its whole numbers has more than 64 bits.
         decimal_comma: whether they are numbers with a decimal comma.
         maybe_comma: whether all its texts so far can be such numbers, and whether one is certain to
@@ -51,7 +51,7 @@ class Column:
     widths: Counter[int] = field(default_factory=Counter)
     characters: int = 0
     words: bool = False
-    numbers: bool = False
+    numbers: int = 0
     wide: bool = False
     decimal_comma: bool = False
     maybe_comma: tuple[bool, bool] = (True, False)
@@ -60,7 +60,13 @@ class Column:
     @property
     def numeric(self) -> bool:
         """Whether its texts are numbers; where all of them are missing, nothing says so."""
-        return self.numbers and not self.words
+        return self.numbers > 0 and not self.words
+
+    @property
+    def mostly_numbers(self) -> bool:
+        """Whether it holds numbers, or texts that are some, in nine of ten of its values."""
+        count = self.kinds["number"] + self.numbers
+        return self.numeric or (count > 0 and 10 * count >= 9 * self.kinds.total())
 
     def note(self, value: Any) -> None:
         """Look at one more value."""
@@ -72,12 +78,14 @@ class Column:
             self.widths[len(value)] += 1
         elif kind == "number":
             self.wide = self.wide or (isinstance(value, int) and not fits(value))
-        elif kind in ("text", "path"):
+        elif kind in ("text", "path", "written"):
+            if kind == "written":
+                self.widths[len(written_list(value) or ())] += 1
             self.characters += len(value)
             bare = value.strip()
-            if not is_missing(bare):
+            if not is_missing(bare) and kind != "written":
                 is_number = not isinstance(number(bare), str)
-                self.numbers, self.words = self.numbers or is_number, self.words or not is_number
+                self.numbers, self.words = self.numbers + is_number, self.words or not is_number
             self._note_comma(bare)
             if kind == "path" and len(self.paths) < 10:
                 self.paths.append(value)
@@ -95,14 +103,28 @@ class Column:
         """What a source of it would be a source of; empty where it cannot be one."""
         if not self.kinds:
             return ""
-        if set(self.kinds) in ({"path"}, {"picture"}):
+        if set(self.kinds) == {"path"}:
             return "images"
         most = self.kinds.most_common(1)[0][0]
-        return {"text": "text", "path": "text", "list": "vectors"}.get(most, "")
+        if most == "written":
+            # Lists of other lengths each, such as numbers of categories, are no vectors.
+            width, count = self.widths.most_common(1)[0]
+            return "vectors" if width > 1 and 2 * count > self.kinds.total() else "text"
+        kinds = {"text": "text", "path": "text", "list": "vectors", "picture": "images"}
+        return kinds.get(most, "")
+
+    @property
+    def mostly_paths(self) -> bool:
+        """Whether more than half of its values are paths of images."""
+        return 2 * self.kinds["path"] > self.kinds.total()
 
     def can_be(self, kind: str) -> bool:
         """Whether values of it can be of this kind."""
-        needed = {"text": {"text", "path"}, "images": {"path", "picture"}, "vectors": {"list"}}
+        needed = {
+            "text": {"text", "path", "written"},
+            "images": {"path", "picture"},
+            "vectors": {"list", "written"},
+        }
         return bool(needed[kind] & set(self.kinds))
 
     def describe(self) -> str:
@@ -115,6 +137,7 @@ class Column:
             "path": "paths of images",
             "number": "numbers",
             "list": "lists of numbers",
+            "written": "lists of numbers as text",
             "picture": "images",
         }
         return words.get(most, most)
@@ -144,6 +167,8 @@ def kind_of_value(value: Any) -> str | None:
     if isinstance(value, str):
         if not value or value.isspace():
             return None
+        if written_list(value) is not None:
+            return "written"
         return "path" if is_image_name(value) and "\n" not in value else "text"
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -168,6 +193,22 @@ def is_number_list(value: Any) -> bool:
     if not isinstance(value, list) or not value:
         return False
     return isinstance(value[0], int | float) and not isinstance(value[0], bool)
+
+
+def written_list(text: str) -> list[float] | None:
+    """The numbers of a list that was written as text, as pandas does in CSV; None for other text.
+
+    Example:
+        >>> written_list("[0.5, -1e-3]"), written_list("[1.  2.5]"), written_list("[1] a note")
+        ([0.5, -0.001], [1.0, 2.5], None)
+    """
+    bare = text.strip()
+    if bare[:1] != "[" or bare[-1:] != "]":
+        return None
+    try:
+        return [float(one) for one in bare[1:-1].replace(",", " ").split()] or None
+    except ValueError:
+        return None
 
 
 def is_missing(text: str) -> bool:
@@ -244,6 +285,10 @@ def survey(reader: RecordReader) -> Survey:
     if reader.decimal_comma:
         for facts in columns.values():
             if not facts.numeric and all(facts.maybe_comma):
-                facts.words, facts.numbers, facts.decimal_comma = False, True, True
+                facts.words, facts.numbers, facts.decimal_comma = False, 1, True
+    if not reader.typed:
+        for facts in columns.values():
+            if facts.numeric:
+                facts.kinds = Counter({"number": facts.kinds.total()})
     distinct = {name: len(keys) for name, keys in seen.items()}
     return Survey(columns, distinct, count, problem, undecoded)

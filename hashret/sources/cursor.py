@@ -40,8 +40,8 @@ class RecordCursor:
             InputError: there is none that can be used.
         """
         if self._records is None or position < self._following:
-            column = self._table.choice.column
-            self._records = self._table.reader.records(count(position), [column])
+            columns = self._table.choice.columns
+            self._records = self._table.reader.records(count(position), columns)
         for record in self._records:
             self._following = record.position + 1
             if record.position == position:

@@ -35,12 +35,15 @@ class Item:
             file, or a PIL image.
         fields: what else is known about it, for instance ``{"label": 3}``; JSON scalars only.
         position: its row in an array file, its record in a table; None elsewhere.
+        place: where it stands in its file, as people count, for messages; empty where its key or
+            position says enough.
     """
 
     key: str
     value: Any
     fields: Mapping[str, Any] = field(default_factory=dict)
     position: int | None = None
+    place: str = field(default="", compare=False)
 
 
 class Source(ABC):
@@ -54,6 +57,7 @@ class Source(ABC):
             its own).
         root: that path alone.
         length: how many items there are at most; those that turn out unreadable are skipped.
+        empty: how many of these hold nothing, as empty lines of a file do, and are no items.
         ignored: how many files beside the items were left alone because they are of another kind.
         has_rows: whether its items lie in one file, each at a position.
         row_prefix: what the keys begin with where they are row numbers; None where they are names.
@@ -70,6 +74,7 @@ class Source(ABC):
     location: str | None = None
     root: str | None = None
     length: int = 0
+    empty: int = 0
     ignored: int = 0
     has_rows: bool = False
     row_prefix: str | None = None
@@ -134,6 +139,16 @@ class Source(ABC):
     @abstractmethod
     def _items(self, positions: Sequence[int]) -> Iterator[Item]:
         """Yield the items at these ascending positions; note what is left out in ``_skipped``."""
+
+
+def counted(count: int, kind: str) -> str:
+    """So many items of a kind.
+
+    Example:
+        >>> counted(1, "images"), counted(2000, "text")
+        ('1 image', '2,000 texts')
+    """
+    return f"{count:,} {kind.removesuffix('s')}{'s' * (count != 1)}"
 
 
 def is_gone(path: str) -> bool:

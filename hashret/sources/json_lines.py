@@ -21,6 +21,14 @@ LINES_AT_A_TIME = 4096
 MOST_LINE_BYTES = 1 << 24
 
 
+def long_number(digits: str) -> int | str:
+    """A whole number of JSON; text where it has more digits than Python turns into one."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
+
+
 def json_object(line: str | bytes) -> dict[str, Any]:
     """The object that a line of JSON holds.
 
@@ -28,10 +36,16 @@ def json_object(line: str | bytes) -> dict[str, Any]:
         InputError: it is none; the message is the reason alone.
     """
     try:
-        value = json.loads(line)
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            if isinstance(error, json.JSONDecodeError | UnicodeError):
+                raise
+            value = json.loads(line, parse_int=long_number)  # which takes longer
     except json.JSONDecodeError as error:
         told = error.msg.removesuffix(" at")
-        raise InputError(f"it is not JSON: {told}, column {error.colno:,}") from error
+        column = min(error.pos, len(error.doc.rstrip())) + 1
+        raise InputError(f"it is not JSON: {told}, column {column:,}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"it is not JSON that can be read: {error}") from error
     return as_object(value)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from hashret.errors import InputError
-from hashret.sources.json_lines import as_object
+from hashret.sources.json_lines import as_object, long_number
 from hashret.sources.metadata import is_unicode, printable
 from hashret.sources.reading import MAX_CHARACTERS, not_decoded, opened_text, picked
 from hashret.sources.records import Count, Record, RecordReader
 
 _CHUNK = 1 << 18
 _SPACE = " \t\r\n"
+_DIGITS = re.compile("[-+.eE0-9]+")
 
 
 class JsonReader(RecordReader):
@@ -76,12 +78,20 @@ def _array_inside(value: Any) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
+def _is_part(rest: str) -> bool:
+    """Whether what is left of a file is the beginning of a value, or nothing."""
+    rest = rest.strip(_SPACE)
+    words = ("true", "false", "null")
+    return any(word.startswith(rest) for word in words) or _DIGITS.fullmatch(rest) is not None
+
+
 class _Parser:
     """Cuts a text into JSON values, holding no more than one of them and what was read ahead."""
 
     def __init__(self, file: TextIO, path: Path, encoding: str) -> None:
         self._file, self._path, self._encoding = file, path, encoding
         self._decode = json.JSONDecoder().raw_decode
+        self._decode_long = json.JSONDecoder(parse_int=long_number).raw_decode
         self._buffer = ""
         self._place = 0
         self._line = 1
@@ -106,10 +116,12 @@ class _Parser:
             if after == "]":
                 self._expect_end()
                 return
+            if not after:
+                break
             if after != ",":
-                raise self._refused(f"expected , or ] after a value, got {after or 'the end'}")
+                raise self._refused(f"expected , or ] after a value, got {after}")
         if in_array:
-            raise self._refused("the array is not closed")
+            raise self._cut()
 
     def _next(self) -> str:
         """The next character that is no space, or nothing at the end."""
@@ -127,7 +139,7 @@ class _Parser:
         while True:
             reason: Exception | None = None
             try:
-                value, end = self._decode(self._buffer, self._place)
+                value, end = self._decoded()
             except (ValueError, RecursionError) as error:
                 reason = error
             # A number may go on beyond what was read so far.
@@ -137,12 +149,25 @@ class _Parser:
                 return value
             if len(self._buffer) - self._place > MAX_CHARACTERS:
                 raise self._refused(f"{reason or 'a value'}, within {MAX_CHARACTERS:,} characters")
-            before = 0
+            start = self._place
+            if self._more() or reason is None:
+                continue
+            told, place = str(reason), self._place
             if isinstance(reason, json.JSONDecodeError):
-                before = self._buffer.count("\n", self._place, reason.pos)
-            if not self._more() and reason is not None:
-                self._line += before
-                raise self._refused(getattr(reason, "msg", str(reason))) from reason
+                place += reason.pos - start  # for what was done with is dropped by now
+                if reason.msg.startswith("Unterminated") or _is_part(self._buffer[place:]):
+                    raise self._cut() from reason
+                told = reason.msg.removesuffix(" at")
+            self._line += self._buffer.count("\n", self._place, place)
+            raise self._refused(told) from reason
+
+    def _decoded(self) -> tuple[Any, int]:
+        try:
+            return self._decode(self._buffer, self._place)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # of a number of thousands of digits
+            return self._decode_long(self._buffer, self._place)
 
     def _more(self) -> bool:
         """Read on, dropping what is done with; False at the end."""
@@ -159,6 +184,13 @@ class _Parser:
     def _expect_end(self) -> None:
         if after := self._next():
             raise self._refused(f"expected the end of the file after the array, got {after}")
+
+    def _cut(self) -> InputError:
+        self._line += self._buffer.count("\n", self._place)
+        return InputError(
+            f"{printable(str(self._path))} is cut short: it ends on line {self._line:,}, within "
+            "a JSON value. Get or make it again."
+        )
 
     def _refused(self, reason: str) -> InputError:
         return InputError(

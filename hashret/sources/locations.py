@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote, urlencode
 
-OPTIONS = ("column", "kind", "sql", "encoding", "format")
+OPTIONS = ("column", "id_column", "kind", "sql", "encoding", "format")
 
 
 def with_options(path: str, options: Mapping[str, str]) -> str:

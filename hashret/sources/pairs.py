@@ -12,7 +12,7 @@ from hashret.errors import InputError
 from hashret.sources.arrays import row_kind
 from hashret.sources.columns import is_picture
 from hashret.sources.images import SUFFIXES, is_image_name, read_image_bytes
-from hashret.sources.item import Item, Source, is_pil_image, load_pil_image
+from hashret.sources.item import Item, Source, counted, is_pil_image, load_pil_image
 from hashret.sources.metadata import check_fields, check_key
 from hashret.sources.skipped import Skipped
 
@@ -52,8 +52,7 @@ class PairSource(Source):
                 )
         self.kind = next(iter(kinds))
         self.length = len(self._entries)
-        noun = self.kind.removesuffix("s")
-        self.description = f"{self.length:,} {noun}{'s' * (self.length > 1)} given"
+        self.description = f"{counted(self.length, self.kind)} given"
         if self.kind == "vectors":
             self._check_lengths()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from hashret.errors import InputError
 from hashret.sources.json_lines import json_object
-from hashret.sources.metadata import is_unicode
+from hashret.sources.metadata import is_unicode, printable
 from hashret.sources.reading import not_decoded, picked, text_lines
 
 LINE_COLUMN = "text"
@@ -17,6 +18,7 @@ LINE_COLUMN = "text"
 
 
 _BLOCK_BITS = 16
+_ARRAY = re.compile(r"\s*\[\s*(\{|$)")
 
 
 class Record(NamedTuple):
@@ -161,7 +163,21 @@ class LineReader(RecordReader):
 
 
 class JsonLineReader(LineReader):
-    """A file of JSON lines: each line that is not empty is an object."""
+    """A file of JSON lines: each line that is not empty is an object.
+
+    Raises:
+        InputError: it cannot be read, or is an array of objects.
+    """
+
+    def __init__(self, path: Path, encoding: str) -> None:
+        """Look at the first line."""
+        super().__init__(path, encoding)
+        head = next((line for line in text_lines(path, encoding) if not line.isspace()), "")
+        if _ARRAY.match(head):
+            raise InputError(
+                f"{printable(str(path))} holds no object a line, but an array of objects: name it "
+                '.json, or give --format json (format="json" in Python).'
+            )
 
     def _record(self, position: int, place: str, line: str) -> Record:
         try:

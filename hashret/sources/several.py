@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 
 from hashret.errors import InputError
-from hashret.sources.item import Item, Source
+from hashret.sources.item import Item, Source, counted
 from hashret.sources.locations import shown_location
 from hashret.sources.metadata import printable
 from hashret.sources.skipped import SkippedInputs
@@ -45,7 +45,9 @@ class Several(Source):
         self.length = sum(part.length for part in self._parts)
         self.ignored = sum(part.ignored for part in self._parts)
         self.columns_taken = ChainMap(*(dict(part.columns_taken) for part in self._parts))
-        self.description = f"{self.length:,} {self.kind} from {len(parts):,} sources: " + (
+        self.empty = sum(part.empty for part in self._parts)
+        items = counted(self.length - self.empty, self.kind)
+        self.description = f"{items} from {len(parts):,} sources: " + (
             "; ".join(part.description for part in self._parts)
             if len(parts) <= 3
             else f"{first.description}; and {len(parts) - 1:,} more; {self.ignored:,} other files "

@@ -56,7 +56,7 @@ class TableFields:
         self.left_out: list[str] = []
         choice, typed = table.choice, table.reader.typed
         for column, facts in table.found.columns.items():
-            if column == choice.id_column or (column == choice.column and not keeps_values):
+            if column == choice.id_column or (column in choice.columns and not keeps_values):
                 self._kept[column] = False
             else:
                 self._note_column(column, facts, typed=typed)
@@ -99,7 +99,7 @@ class TableFields:
     def described(self) -> list[str]:
         """What there is to tell about fields, in parts."""
         return [
-            f"{what}: {_shortened(names)}"
+            f"{what}: {shortened(names)}"
             for what, names in (("fields", self.shown), ("not kept", self.left_out))
             if names
         ]
@@ -209,6 +209,7 @@ def _is_left_out(value: Any) -> bool:
     return isinstance(value, bytes | np.ndarray) or is_number_list(value) or is_picture(value)
 
 
-def _shortened(names: list[str]) -> str:
+def shortened(names: list[str]) -> str:
+    """Names on one line, of which only the first are told."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")

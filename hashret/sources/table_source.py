@@ -8,17 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from hashret.errors import InputError
+from hashret.sources.choosing import held
 from hashret.sources.delimited import CsvReader
 from hashret.sources.headings import data_in_heading
-from hashret.sources.item import Item, Source
+from hashret.sources.item import Item, Source, counted
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import check_fields, printable
 from hashret.sources.records import LineReader, Record, RecordReader
 from hashret.sources.skipped import Skipped
 from hashret.sources.sqlite_query import SqlReader
-from hashret.sources.table_fields import TableFields
+from hashret.sources.table_fields import TableFields, shortened
 from hashret.sources.table_keys import TableKeys
 from hashret.sources.tables import Reading, open_table, table_stem
+from hashret.sources.watched import WatchedFile
 
 _CHECKED_EVERY = 256
 _MANY_LINES = 1000
@@ -32,8 +34,9 @@ class TableSource(Source):
 
     A key is the text or whole number in the column of keys, or the number of the record, from 0.
     All columns but those of the keys and the values become fields; so does a column of paths of
-    images. In CSV, a column whose sampled cells are all numbers holds numbers. Nested values are
-    JSON text; lists of numbers and bytes are left out.
+    images. Where there is nothing else, columns of numbers together hold the values. In CSV, a
+    column whose sampled cells are all numbers holds numbers. Nested values are JSON text; lists of
+    numbers and bytes are left out.
 
     Args:
         path: the file.
@@ -69,15 +72,15 @@ class TableSource(Source):
         if location is not None:
             given = given.as_before(location)
         self._name = name or printable(path.name)
-        self._path = path if reader is None else None
-        self._state = _state_of(path) if reader is None else None
+        watched = WatchedFile(path, self._name) if reader is None else None
         self._table = open_table(path, kind, given, folder, reader)
         if isinstance(self._table.reader, SqlReader):
-            self._path = None  # Others may write to a database: each pass sees one state of it.
+            watched = None  # Others may write to a database: each pass sees one state of it.
+        self._check_unchanged = watched.check if watched is not None else lambda: None
         self.kind = self._table.choice.kind
-        facts = self._table.found.columns[self._table.choice.column]
         self.width = self._table.choice.width or None
-        self._is_path = self.kind == "images" and bool(facts.paths)
+        found, column = self._table.found.columns, self._table.choice.column
+        self._is_path = self.kind == "images" and bool(found[column].paths)
         if location is not None:
             self.root, self.location = location, self._place(location, given)
             self.columns_taken = given.taken(location, self._table.choice)
@@ -93,8 +96,8 @@ class TableSource(Source):
         self._fields = TableFields(self._table, self._name, keeps_values=self._is_path)
         if self._table.reader.columns() is not None:
             self.declared_fields = self._fields.names
-        empty = len(self._keys.empty)
-        self._described(self.length - empty, empty)
+        self.empty = len(self._keys.empty)
+        self._described()
 
     def named_keys(self) -> Iterator[str]:
         """The keys of the column of keys, each once."""
@@ -150,21 +153,16 @@ class TableSource(Source):
             raise
         self._check_unchanged()
 
-    def _check_unchanged(self) -> None:
-        """Refuse a file that is written to while it is read: its keys would be those of before."""
-        if self._path is not None and _state_of(self._path) != self._state:
-            raise InputError(
-                f"{self._name} has changed since it was opened: give it again when nothing writes "
-                "to it any more."
-            )
-
     def _item(self, record: Record) -> Item:
         value = self._table.value(record)
         named = self._table.key(record)
         key = self._prefix + (str(record.position) if named is None else named)
         fields = self._fields.of(record.values or {})
         position = None if self.location is None else record.position
-        return Item(key, value, check_fields(key, fields), position)
+        place = record.place
+        if self._is_path:
+            place += f": {printable(str((record.values or {}).get(self._table.choice.column)))}"
+        return Item(key, value, check_fields(key, fields), position, place)
 
     def _check_heading(self, reader: CsvReader) -> None:
         found = data_in_heading(reader)
@@ -191,31 +189,26 @@ class TableSource(Source):
         choice = self._table.choice
         if type(self._table.reader) is not LineReader:
             options["column"] = choice.column
-        if self._table.found.columns[choice.column].holds() != choice.kind:
+        if choice.joined:
+            if choice.id_column is not None:
+                options["id_column"] = choice.id_column  # which is no part of the vectors
+        elif held(self._table.found.columns[choice.column], self._table.folder) != choice.kind:
             options["kind"] = choice.kind
         return with_options(location, options)
 
-    def _described(self, count: int, empty: int) -> None:
-        choice = self._table.choice
-        noun = {"text": "text", "images": "image", "vectors": "vector"}[choice.kind]
+    def _described(self) -> None:
+        choice, empty = self._table.choice, self.empty
         wide = f" of {choice.width:,} values" if choice.width else ""
         key = printable(choice.id_column or "row number")
         if choice.no_key is not None:
             key += f", because {printable(choice.no_key)} repeats"
-        notes = [f"{noun}: {printable(choice.column)}", f"key: {key}"]
+        noun = choice.kind.removesuffix("s")
+        held_in = shortened([printable(name) for name in choice.columns])
+        notes = [f"{noun}: {held_in}{'; ' if choice.joined else ', '}key: {key}"]
         parts = [", ".join(notes), *self._fields.described()]
         inside = f"; {self._table.reader.note}" if self._table.reader.note else ""
         lines = f"; {empty:,} empty line{'s' * (empty > 1)} left out" if empty else ""
         self.description = (
-            f"{count:,} {noun}{'s' * (count != 1)}{wide} from {self._name} ({'; '.join(parts)}"
-            f"){inside}{lines}"
+            f"{counted(self.length - empty, choice.kind)}{wide} from {self._name} "
+            f"({'; '.join(parts)}){inside}{lines}"
         )
-
-
-def _state_of(path: Path) -> tuple[int, int] | None:
-    """What changes when a file does; None where there is none any more."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns

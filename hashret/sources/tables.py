@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError, UsageError
 from hashret.sources.choosing import Choice, choose
-from hashret.sources.columns import Survey, is_number_list, is_picture, survey
+from hashret.sources.columns import Survey, is_number_list, is_picture, survey, written_list
 from hashret.sources.delimited import CsvReader
 from hashret.sources.images import read_image_bytes
 from hashret.sources.item import load_pil_image
+from hashret.sources.joined import joined, vector_of
 from hashret.sources.json_stream import JsonReader
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import (
@@ -146,6 +147,8 @@ class Table:
         if record.values is None:
             raise InputError(record.problem)
         column, value = self.choice.column, record.values.get(self.choice.column)
+        if self.choice.joined:
+            return joined(record.values, self.choice.joined, self.found.columns)
         if self.choice.kind == "vectors":
             return self._vector(value)
         if value is None or value == "" or (isinstance(value, str) and value.isspace()):
@@ -169,6 +172,8 @@ class Table:
 
     def _vector(self, value: Any) -> NDArray[np.float32]:
         column, width = self.choice.column, self.choice.width
+        if isinstance(value, str):
+            value = written_list(value)
         if not is_number_list(value):
             raise InputError(f"expected a list of numbers in its column {column!r}")
         if len(value) != width:
@@ -176,15 +181,9 @@ class Table:
                 f"expected {width:,} numbers in its column {column!r}, got {len(value):,}"
             )
         try:
-            with np.errstate(over="ignore"):
-                vector = np.asarray(value, dtype=np.float32)
-        except (ValueError, TypeError, OverflowError):
-            raise InputError(
-                f"expected only numbers in the list of its column {column!r}"
-            ) from None
-        if vector.ndim != 1 or not np.isfinite(vector).all():
-            raise InputError(f"a number in the list of its column {column!r} is not finite")
-        return vector
+            return vector_of(value)
+        except InputError as error:
+            raise InputError(f"{error} in the list of its column {column!r}") from None
 
     def key(self, record: Record) -> str | None:
         """The key of a record, where the table has a column of keys.
