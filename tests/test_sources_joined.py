@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -103,3 +104,10 @@ def test_one_column_of_numbers_is_no_vector(tmp_path):
     path.write_text("a,b\n1,\n2,\n")
     with pytest.raises(InputError, match="no two hold numbers"):
         open_source(path)
+
+
+@pytest.mark.parametrize(("names", "width"), [("x,y,z", 3), ("X,Y", 2), ("a,b,y", 2)])
+def test_y_is_a_label_but_not_beside_x(tmp_path, names, width):
+    columns = {name: [n * 0.5 for n in range(5)] for name in names.split(",")}
+    assert open_source(write(tmp_path / "points.csv", columns)).width == width
+    assert open_source(pandas.DataFrame(columns)).width == width

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -17,7 +17,7 @@ JOINED = "*"
 """What the columns of numbers together are called, as if they were one."""
 
 LABEL_NAMES = ("label", "labels", "target", "class", "y")
-"""Columns that are no part of a vector, whatever they hold."""
+"""Columns that are no part of a vector; the first that is there is its label."""
 
 ROW_NAMES = ("", "index", "level_0", "unnamed: 0", "__index_level_0__")
 """What the numbers of the rows are called where a DataFrame was written with them."""
@@ -27,18 +27,29 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def numeric_columns(found: Survey, apart: Sequence[str]) -> tuple[str, ...]:
-    """The columns of numbers that are no labels, no numbers of rows, and none of those apart.
+    """The columns of numbers but the label, the numbers of rows, and those apart.
 
     Args:
         found: what the columns hold.
         apart: names, such as those of keys.
     """
-    left = {*LABEL_NAMES, *ROW_NAMES, *(name.lower() for name in apart)}
+    left = {*ROW_NAMES, *(name.lower() for name in apart)}
+    label = label_of(found.columns)
     return tuple(
         name
         for name, facts in found.columns.items()
-        if facts.mostly_numbers and name.lower() not in left
+        if facts.mostly_numbers and name != label and name.lower() not in left
     )
+
+
+def label_of(names: Iterable[str]) -> str | None:
+    """The column that labels vectors, by its name; y beside x is a coordinate and no label."""
+    called: dict[str, str] = {}
+    for name in names:
+        called.setdefault(name.lower(), name)
+    if "x" in called:
+        called.pop("y", None)
+    return next((called[name] for name in LABEL_NAMES if name in called), None)
 
 
 def joined(

@@ -17,14 +17,12 @@ from hashret.sources.arrays import ArraySource
 from hashret.sources.choosing import KEY_NAMES, SHORT_TEXT_NAMES, TEXT_NAMES, Choice
 from hashret.sources.columns import SAMPLE_RECORDS, Column, Survey, survey
 from hashret.sources.item import Item, Source
+from hashret.sources.joined import label_of
 from hashret.sources.metadata import check_fields, check_key, printable
 from hashret.sources.object_readers import ObjectReader
 from hashret.sources.skipped import Skipped
 from hashret.sources.table_fields import TableFields
 from hashret.sources.tables import Table
-
-LABEL_NAMES = ("label", "labels", "target", "class", "y")
-"""Of a table of numbers: columns that are no part of the vectors, but the field ``label``."""
 
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{8}")
 """Letters of scripts that put no space between words."""
@@ -109,8 +107,7 @@ def open_numbers(
     guessed = reader.index_column or next(iter(likely), None)
     key = guessed if id_column is None else id_column or None
     beside = [name for name in names if name not in {key, reader.index, *likely}]
-    called = {name.lower(): name for name in reversed(beside)}
-    label = next((called[name] for name in LABEL_NAMES if name in called), None)
+    label = label_of(beside)
     numbers = [n for n in beside if n != label and set(found.columns[n].kinds) == {"number"}]
     others = {n: found.columns[n] for n in beside if n not in numbers and n != label}
     held = {facts.holds() for facts in others.values()}
