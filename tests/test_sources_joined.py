@@ -3,7 +3,7 @@
 import csv
 
 import numpy as np
-import pandas
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -110,4 +110,4 @@ def test_one_column_of_numbers_is_no_vector(tmp_path):
 def test_y_is_a_label_but_not_beside_x(tmp_path, names, width):
     columns = {name: [n * 0.5 for n in range(5)] for name in names.split(",")}
     assert open_source(write(tmp_path / "points.csv", columns)).width == width
-    assert open_source(pandas.DataFrame(columns)).width == width
+    assert open_source(pd.DataFrame(columns)).width == width
