@@ -111,3 +111,25 @@ def test_y_is_a_label_but_not_beside_x(tmp_path, names, width):
     columns = {name: [n * 0.5 for n in range(5)] for name in names.split(",")}
     assert open_source(write(tmp_path / "points.csv", columns)).width == width
     assert open_source(pd.DataFrame(columns)).width == width
+
+
+@pytest.mark.parametrize(
+    ("beside", "kind"),
+    [
+        ({"species": ["setosa", "virginica"] * 20}, "vectors"),
+        ({"name": [f"place {n}" for n in range(40)]}, "text"),
+        ({"review": [f"a long story of number {n}" for n in range(40)]}, "text"),
+        ({"title": ["Up"] * 40}, "text"),
+    ],
+)
+def test_labels_beside_numbers_are_no_texts(tmp_path, vectors, beside, kind):
+    columns = {**beside, "a": vectors[:40, 0].tolist(), "b": vectors[:40, 1].tolist()}
+    assert open_source(write(tmp_path / "t.csv", columns)).kind == kind
+    assert open_source(pd.DataFrame(columns)).kind == kind
+
+
+def test_names_beside_many_numbers_are_no_texts(tmp_path, vectors):
+    columns = columns_of(vectors[:40], word=[f"word{n}" for n in range(40)])
+    source = open_source(write(tmp_path / "t.csv", columns))
+    assert (source.kind, source.width) == ("vectors", 12)
+    assert next(iter(source)).fields == {"word": "word0"}

@@ -85,7 +85,8 @@ def test_a_table_of_numbers_is_one_of_vectors(table):
 
 
 def test_what_is_no_number_in_a_table_of_numbers_is_a_field(table, caplog):
-    columns = {f"x{j}": ROWS[:, j] for j in range(4)}
+    rows = np.tile(ROWS, 2)
+    columns = {f"x{j}": rows[:, j] for j in range(8)}
     for names in (["cat", "cat", "cat"], ["New York", "Rome", "Bern"]):
         data = table({"where": names, **columns, "wild": [True, False, None], "y": [2, 0, 1]})
         caplog.clear()
@@ -93,7 +94,7 @@ def test_what_is_no_number_in_a_table_of_numbers_is_a_field(table, caplog):
         assert vectors(source) == [
             (str(n), row.tolist(), {"where": name, "wild": wild, "label": label})
             for n, (row, name, wild, label) in enumerate(
-                zip(ROWS, names, (True, False, None), (2, 0, 1), strict=True)
+                zip(rows, names, (True, False, None), (2, 0, 1), strict=True)
             )
         ]
         assert vectors(source.sample(1, np.random.default_rng(0)))[0] in vectors(source)
@@ -101,6 +102,8 @@ def test_what_is_no_number_in_a_table_of_numbers_is_a_field(table, caplog):
         # Where it might be meant as texts, that is said.
         assert ("column='where'" in caplog.text) == (len(set(names)) == 3)
     assert open_source(data, column="where").kind == "text"
+    few = table({"where": names, "a": rows[:, 0], "b": rows[:, 1]})
+    assert open_source(few).kind == "text"  # names of things that have few numbers
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_a_table_of_texts_and_numbers_is_one_of_texts(table, name, texts):
 
 
 def test_a_missing_number_costs_its_row(table):
-    data = table({"a": [1, None, 3], "b": [4.5, 5.5, 6.5], "kind": ["x", "y", "x"]})
+    data = table({"a": [1, None, 3], "b": [4.5, 5.5, 6.5], "kind": ["x", "x", "x"]})
     source = open_source(data)
     assert [value.tolist() for _, value, _ in items(source)][::2] == [[1.0, 4.5], [3.0, 6.5]]
     assert np.isnan(list(source)[1].value[0])

@@ -22,6 +22,9 @@ KEY_NAMES = (
 UNIQUE_KEY_NAMES = ("url", "uri", "slug", "doi")
 """Names of columns that are keys only where no value comes twice."""
 
+MANY_NUMBERS = 8
+"""Beside so many columns of numbers, short texts are names of vectors."""
+
 _WANTED = {
     "auto": "text, paths of images or lists of numbers, and no two hold numbers",
     "text": "text",
@@ -95,7 +98,8 @@ def choose(
         guess = _key_column(found, JOINED, likely_keys)
         numbers = numeric_columns(found, (*KEY_NAMES, guess or "", id_column or ""))
     if column is None:
-        column = _value_column(found, kind, id_column, folder, can_join=len(numbers) > 1)
+        n_numbers = len(numbers) if len(numbers) > 1 else 0
+        column = _value_column(found, kind, id_column, folder, n_numbers)
         wants_joined = column is None and len(numbers) > 1
         if column is None and not wants_joined:
             raise InputError(
@@ -152,11 +156,12 @@ def _keys(
 
 
 def _value_column(
-    found: Survey, kind: str, id_column: str | None, folder: Path, *, can_join: bool
+    found: Survey, kind: str, id_column: str | None, folder: Path, n_numbers: int
 ) -> str | None:
     """The column that most likely holds what is to be indexed.
 
-    None where there is none, or only keys and labels beside columns of numbers that can be joined.
+    None where there is none, or only keys, labels and names beside ``n_numbers`` columns of numbers
+    that can be joined, if any can.
     """
     others = {name: facts for name, facts in found.columns.items() if name != id_column}
     holding = {name: held(facts, folder) for name, facts in others.items()}
@@ -173,7 +178,7 @@ def _value_column(
     texts = {
         name: facts
         for name, facts in by_kind["text"].items()
-        if facts.words and not (can_join and facts.mostly_numbers)
+        if facts.words and (not n_numbers or holds_texts(found, name, n_numbers))
     }
     there = [name for name in images if _are_there(fitting[name], folder)]
     longest = sorted(texts, key=lambda name: -texts[name].characters)
@@ -187,9 +192,29 @@ def _value_column(
         *(fitting if kind != "auto" else ()),
     ]
     # Keys of text are not what they are the keys of, where there is anything else.
-    apart = (*KEY_NAMES, *LABEL_NAMES) if can_join and not (images or vectors) else KEY_NAMES
-    last = None if can_join else next(iter(ranked), None)
+    apart = (*KEY_NAMES, *LABEL_NAMES) if n_numbers and not (images or vectors) else KEY_NAMES
+    last = None if n_numbers else next(iter(ranked), None)
     return next((name for name in ranked if name.lower() not in apart), last)
+
+
+def holds_texts(found: Survey, name: str, n_numbers: int) -> bool:
+    """Whether a column beside columns of numbers holds texts, rather than labels or names.
+
+    It does if it is named as texts are; or if most of its values differ, and have three words or
+    more, or stand beside only a few columns of numbers.
+    """
+    facts = found.columns[name]
+    if not facts.words or facts.mostly_numbers or held(facts, Path()) != "text":
+        return False
+    if name.lower() in (*TEXT_NAMES, *SHORT_TEXT_NAMES):
+        return True
+    is_prose = 2 * facts.sentences > facts.kinds.total()
+    return is_varied(found, name) and (is_prose or n_numbers < MANY_NUMBERS)
+
+
+def is_varied(found: Survey, name: str) -> bool:
+    """Whether most of the first values of a column differ."""
+    return 2 * found.distinct.get(name, 0) > found.records
 
 
 def held(facts: Column, folder: Path) -> str:

@@ -25,6 +25,7 @@ _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _COMMA = re.compile(r"[-+]?(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:\.[0-9]{3})+),[0-9]+")
 _THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}")
 """What may also be a whole number with a comma after the thousands."""
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{8}")
 _MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
 
 
@@ -39,6 +40,8 @@ class Column:
         widths: how often a list had which length.
         characters: how long its texts are together.
         words: whether one of its texts is no number, no list of these, and no missing one.
+        sentences: how many of its texts have three words or more, or the letters of as many in a
+            script that puts no space between words.
         numbers: how many of its texts are numbers.
         wide: whether one of its whole numbers has more than 64 bits.
         decimal_comma: whether they are numbers with a decimal comma.
@@ -51,6 +54,7 @@ class Column:
     widths: Counter[int] = field(default_factory=Counter)
     characters: int = 0
     words: bool = False
+    sentences: int = 0
     numbers: int = 0
     wide: bool = False
     decimal_comma: bool = False
@@ -82,6 +86,7 @@ class Column:
             if kind == "written":
                 self.widths[len(written_list(value) or ())] += 1
             self.characters += len(value)
+            self.sentences += _is_sentence(value)
             bare = value.strip()
             if not is_missing(bare) and kind != "written":
                 is_number = not isinstance(number(bare), str)
@@ -160,6 +165,10 @@ class Survey:
     records: int
     problem: str
     undecoded: int = 0
+
+
+def _is_sentence(text: str) -> bool:
+    return len(text.split(None, 2)) > 2 or _UNSPACED.search(text) is not None
 
 
 def kind_of_value(value: Any) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.sources.arrays import ArraySource
-from hashret.sources.choosing import KEY_NAMES, SHORT_TEXT_NAMES, TEXT_NAMES, Choice
-from hashret.sources.columns import SAMPLE_RECORDS, Column, Survey, survey
+from hashret.sources.choosing import KEY_NAMES, Choice, holds_texts, is_varied
+from hashret.sources.columns import Column, Survey, survey
 from hashret.sources.item import Item, Source
 from hashret.sources.joined import label_of
 from hashret.sources.metadata import check_fields, check_key, printable
@@ -23,9 +22,6 @@ from hashret.sources.object_readers import ObjectReader
 from hashret.sources.skipped import Skipped
 from hashret.sources.table_fields import TableFields
 from hashret.sources.tables import Table
-
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{8}")
-"""Letters of scripts that put no space between words."""
 
 _log = logging.getLogger("hashret")
 
@@ -83,9 +79,8 @@ def open_numbers(
     """Open a table whose columns of numbers are the vectors, and whose other columns are fields.
 
     It is one where at least two columns beside keys and a label hold numbers, and none holds
-    pictures, paths of images, lists of numbers or texts. Texts are in a column that is named as
-    such, or of which most of the first records differ and have three words or more. With the kind
-    ``"vectors"``, only lists of numbers come before columns of numbers.
+    pictures, paths of images, lists of numbers or texts. With the kind ``"vectors"``, only lists of
+    numbers come before columns of numbers.
 
     Args:
         source: the table.
@@ -114,8 +109,14 @@ def open_numbers(
     if kind == "vectors":
         if not numbers or "vectors" in held:
             return None
-    elif len(numbers) < 2 or held & {"images", "vectors"} or _holds_texts(reader, found, others):
+    elif (
+        len(numbers) < 2
+        or held & {"images", "vectors"}
+        or any(holds_texts(found, name, len(numbers)) for name in others)
+    ):
         return None
+    else:
+        _warn_of_names(reader, found, others)
     own_names = getattr(source, "column_names", None) or source.columns
     own = {str(name): name for name in own_names}
     vectors = np.stack([_numbers(source[own[n]], reader, n) for n in numbers], axis=1)
@@ -125,35 +126,18 @@ def open_numbers(
     return NumbersSource(vectors, table, label, key_prefix)
 
 
-def _holds_texts(reader: ObjectReader, found: Survey, columns: dict[str, Column]) -> bool:
-    """Whether one of these columns holds texts, rather than labels and names."""
+def _warn_of_names(reader: ObjectReader, found: Survey, columns: dict[str, Column]) -> None:
+    """Tell of texts that become a field, for nothing else tells what was understood."""
     texts = [name for name, facts in columns.items() if facts.holds() == "text" and facts.words]
-    if any(name.lower() in (*TEXT_NAMES, *SHORT_TEXT_NAMES) for name in texts):
-        return True
-    varied = [name for name in texts if 2 * found.distinct.get(name, 0) > found.records]
-    if any(_are_sentences(reader, name) for name in varied):
-        return True
-    if varied:
+    varied = next((name for name in texts if is_varied(found, name)), None)
+    if varied is not None:
         _log.warning(
             "the columns of numbers of %s are its vectors, and %r is a field: column=%r makes an "
             "index of these texts.",
             reader.name,
-            varied[0],
-            varied[0],
+            varied,
+            varied,
         )
-    return False
-
-
-def _are_sentences(reader: ObjectReader, name: str) -> bool:
-    """Whether most of the first values have three words or more."""
-    records = reader.records(range(SAMPLE_RECORDS), [name])
-    values = [record.values[name] for record in records if record.values is not None]
-    texts = [value for value in values if isinstance(value, str) and value.strip()]
-    return 2 * sum(map(_is_sentence, texts)) > len(texts)
-
-
-def _is_sentence(text: str) -> bool:
-    return len(text.split(None, 2)) > 2 or _UNSPACED.search(text) is not None
 
 
 def _numbers(column: Any, reader: ObjectReader, name: str) -> NDArray[Any]:
