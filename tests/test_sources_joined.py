@@ -1,6 +1,7 @@
 """Tables whose columns of numbers together are vectors."""
 
 import csv
+import os
 
 import numpy as np
 import pandas as pd
@@ -133,3 +134,110 @@ def test_names_beside_many_numbers_are_no_texts(tmp_path, vectors):
     source = open_source(write(tmp_path / "t.csv", columns))
     assert (source.kind, source.width) == ("vectors", 12)
     assert next(iter(source)).fields == {"word": "word0"}
+
+
+def changed(path, columns):
+    write(path, columns)
+    stamp = path.stat().st_mtime_ns + 10**9
+    os.utime(path, ns=(stamp, stamp))
+
+
+def test_vectors_keep_the_columns_they_were_made_of(tmp_path, vectors):
+    rows = vectors[:40].astype(np.float64)
+    columns = {
+        "id": [f"r{n}" for n in range(40)],
+        **dict(zip("hsv", rows.T.tolist(), strict=False)),
+    }
+    path = write(tmp_path / "t.csv", columns)
+    with hashret.create(tmp_path / "i", path, hasher=RandomHyperplanes(32)) as index:
+        in_another_order = dict(reversed(columns.items()))
+        changed(path, in_another_order)
+        assert index.add(path).unchanged == 40
+        code = index["r7"].code
+        changed(path, {**columns, "more": rows[:, 5].tolist()})
+        assert index.add(path).updated == 40
+        assert index["r7"].fields == {"more": rows[7, 5]}
+        assert np.array_equal(index["r7"].code, code)
+        other = write(
+            tmp_path / "other.csv", {**in_another_order, "id": [f"s{n}" for n in range(40)]}
+        )
+        assert index.add(other).added == 40
+        for n in range(40):
+            assert np.array_equal(index[f"s{n}"].code, index[f"r{n}"].code)
+        lacking = write(tmp_path / "lacking.csv", {"id": ["t"], "h": [1.5], "s": [2.5], "w": [0.5]})
+        with pytest.raises(InputError, match="Expected numbers in the column 'v' of lacking.csv"):
+            index.add(lacking)
+
+
+def test_chosen_columns_of_numbers_are_vectors(tmp_path, vectors):
+    path = write(tmp_path / "t.csv", columns_of(vectors[:9]))
+    source = open_source(path, column='["x3", "x1"]')
+    item = next(iter(source))
+    assert item.value.tolist() == pytest.approx(vectors[0, [3, 1]].tolist())
+    assert np.array_equal(read_value(source.place_of(item)), item.value)
+    with pytest.raises(InputError, match="'x99'.* there is none"):
+        open_source(path, column='["x3", "x99"]')
+
+
+@pytest.mark.parametrize("cell", ["1_000", "007", "+49"])
+def test_a_cell_that_is_no_number_is_none_in_a_vector(tmp_path, cell):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "1.5,2\n" * 2000 + f"{cell},2\n")
+    source = open_source(path, kind="vectors")
+    assert sum(1 for _ in source) == 2000
+    assert "line 2,002: expected a number in its column 'a'" in source.skipped[0].reason
+
+
+def test_decimal_commas_mean_the_same_in_every_row(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n" + "1,5;2,25\n" * 1200 + "1.234;2,5\n1.234;2.500\n")
+    source = open_source(path, kind="vectors")
+    assert [item.value.tolist() for item in source] == [[1.5, 2.25]] * 1200
+    assert source.skipped.total == 2
+
+
+def test_codes_of_digits_are_no_coordinates(tmp_path):
+    path = tmp_path / "t.csv"
+    zips = [f"{n:05}" for n in range(9500, 9500 + 20 * 50, 50)]
+    write(path, {"zip": zips, "a": [0.5] * 20, "b": [1.5] * 20})
+    source = open_source(path, kind="vectors")
+    assert source.width == 2
+    assert next(iter(source)).fields["zip"] == "09500"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [f"2020-01-{n:02}" for n in range(1, 41)],
+        [f"2020-01-01 12:{n:02}:00" for n in range(40)],
+        [f"{n:04}-VHVE{n}" for n in range(40)],
+    ],
+)
+def test_dates_and_codes_beside_numbers_are_no_texts(tmp_path, vectors, texts):
+    columns = {"when": texts, "a": vectors[:40, 0].tolist(), "b": vectors[:40, 1].tolist()}
+    source = open_source(write(tmp_path / "t.csv", columns))
+    assert source.kind == "vectors"
+    assert next(iter(source)).fields == {"when": texts[0]}
+    said = {**columns, "said": [f"nobody said {n}" for n in range(40)]}
+    assert "text: said" in open_source(write(tmp_path / "t.csv", said)).description
+
+
+def test_one_bare_number_among_written_lists_costs_its_row(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "id,embedding\n" + "".join(f'{n},"[{n}.5, 1.5, 2.5]"\n' for n in range(59)) + "59,0\n"
+    )
+    source = open_source(path)
+    assert (source.kind, sum(1 for _ in source), source.skipped.total) == ("vectors", 59, 1)
+
+
+def test_a_list_among_notes_is_not_what_vectors_are_made_of(tmp_path):
+    path = tmp_path / "t.csv"
+    notes = ["a note on this", "another one", "[12]"] * 10
+    write(path, {"a": [0.5] * 30, "b": [1.5] * 30, "notes": notes})
+    assert open_source(path, kind="vectors").width == 2
+
+
+def test_a_box_does_not_beat_the_caption_it_stands_beside(tmp_path):
+    path = write(tmp_path / "t.csv", {"caption": ["a cat", "a dog"], "bbox": ["[1, 2, 3, 4]"] * 2})
+    assert "text: caption" in open_source(path).description

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hashret.errors import InputError
 from hashret.sources.columns import Column, Survey
-from hashret.sources.joined import JOINED, LABEL_NAMES, numeric_columns
+from hashret.sources.joined import (
+    JOINED,
+    LABEL_NAMES,
+    as_names,
+    names_in,
+    numeric_columns,
+)
 
 TEXT_NAMES = (
     *("text", "body", "content", "document", "abstract", "description", "summary", "sentence"),
     *("passage", "review", "comment", "message", "question"),
 )
+VECTOR_NAMES = ("vector", "vectors", "embedding", "embeddings", "emb", "vec", "features")
 SHORT_TEXT_NAMES = ("title", "headline", "caption", "subject")
 KEY_NAMES = (
     *("id", "key", "uid", "uuid", "guid", "_id", "doc_id", "docid", "document_id", "documentid"),
@@ -44,7 +51,8 @@ class Choice:
         width: how long vectors are; 0 for other kinds.
         no_key: the column that has a name as for keys and is none, because its values repeat.
         joined: the columns of numbers that together are the values, where these lie in no column
-            of their own; ``column`` is :data:`~hashret.sources.joined.JOINED` then.
+            of their own; ``column`` is :data:`~hashret.sources.joined.JOINED` then, or a list of
+            their names where these are not all columns of numbers.
     """
 
     kind: str
@@ -59,6 +67,11 @@ class Choice:
         """All that hold values."""
         return self.joined or (self.column,)
 
+    @property
+    def named(self) -> str:
+        """The columns of the values, by name, as they are to be taken the next time."""
+        return as_names(self.joined) if self.joined else self.column
+
 
 def choose(
     found: Survey,
@@ -69,6 +82,7 @@ def choose(
     *,
     name: str,
     folder: Path,
+    joined_before: Sequence[str] = (),
 ) -> Choice:
     """Decide which columns hold the values and the keys.
 
@@ -80,11 +94,13 @@ def choose(
         likely_keys: what :class:`~hashret.sources.records.RecordReader` says.
         name: what messages call the table.
         folder: where paths of images start from.
+        joined_before: the columns of numbers that vectors of other tables are made of.
 
     Raises:
         InputError: there is no such column, or none that holds what is asked for.
     """
-    wants_joined = column == JOINED and JOINED not in found.columns
+    given = () if column in found.columns else names_in(column)
+    wants_joined = bool(given) or (column == JOINED and JOINED not in found.columns)
     for asked, flag in ((None if wants_joined else column, "--column"), (id_column, "--id-column")):
         if asked and asked not in found.columns:
             raise InputError(
@@ -107,7 +123,9 @@ def choose(
                 "Name one with --column (column= in Python)."
             )
     if wants_joined or column is None:
-        return _joined(found, numbers, kind, id_column, likely_keys, name)
+        taken = _taken(found, given or tuple(joined_before) or numbers, name)
+        choice = _joined(found, taken, kind, id_column, likely_keys, name)
+        return choice if taken == numbers else replace(choice, column=as_names(taken))
     facts = found.columns[column]
     resolved = held(facts, folder) if kind == "auto" else kind
     if not resolved or not facts.can_be(resolved):
@@ -118,6 +136,23 @@ def choose(
     id_column, no_key = _keys(found, column, id_column, likely_keys)
     width = facts.widths.most_common(1)[0][0] if resolved == "vectors" else 0
     return Choice(resolved, column, id_column, width, no_key)
+
+
+def _taken(found: Survey, names: tuple[str, ...], table: str) -> tuple[str, ...]:
+    """Columns that vectors are made of.
+
+    Raises:
+        InputError: one is not there, or holds no numbers.
+    """
+    for name in names:
+        facts = found.columns.get(name)
+        if facts is None or not facts.mostly_numbers:
+            held = "there is none" if facts is None else f"it holds {facts.describe()}"
+            raise InputError(
+                f"Expected numbers in the column {name!r} of {table}, of which vectors are to be "
+                f"made, and {held}; the columns are {_listed(found)}."
+            )
+    return names
 
 
 def _joined(
@@ -181,15 +216,22 @@ def _value_column(
         if facts.words and (not n_numbers or holds_texts(found, name, n_numbers))
     }
     there = [name for name in images if _are_there(fitting[name], folder)]
+    # Boxes, coordinates and colours stand beside what they belong to.
+    short = [
+        name
+        for name, facts in vectors.items()
+        if name.lower() not in VECTOR_NAMES and facts.widths.most_common(1)[0][0] < MANY_NUMBERS
+    ]
     longest = sorted(texts, key=lambda name: -texts[name].characters)
     ranked = [
         *there,
         *_named(TEXT_NAMES, texts),
-        *vectors,
+        *(name for name in vectors if name not in short),
         *_named(SHORT_TEXT_NAMES, texts),
+        *short,
         *longest,
         *images,
-        *(fitting if kind != "auto" else ()),
+        *(fitting if kind != "auto" and not n_numbers else ()),
     ]
     # Keys of text are not what they are the keys of, where there is anything else.
     apart = (*KEY_NAMES, *LABEL_NAMES) if n_numbers and not (images or vectors) else KEY_NAMES
@@ -200,21 +242,23 @@ def _value_column(
 def holds_texts(found: Survey, name: str, n_numbers: int) -> bool:
     """Whether a column beside columns of numbers holds texts, rather than labels or names.
 
-    It does if it is named as texts are; or if most of its values differ, and have three words or
-    more, or stand beside only a few columns of numbers.
+    It does if it is named as texts are; or if most of its values differ, are no dates or codes, and
+    have three words or more, or stand beside only a few columns of numbers.
     """
     facts = found.columns[name]
-    if not facts.words or facts.mostly_numbers or held(facts, Path()) != "text":
+    if not facts.words or facts.mostly_numbers or facts.holds() != "text":
         return False
     if name.lower() in (*TEXT_NAMES, *SHORT_TEXT_NAMES):
         return True
+    if 2 * facts.codes > facts.kinds.total():
+        return False
     is_prose = 2 * facts.sentences > facts.kinds.total()
     return is_varied(found, name) and (is_prose or n_numbers < MANY_NUMBERS)
 
 
 def is_varied(found: Survey, name: str) -> bool:
-    """Whether most of the first values of a column differ."""
-    return 2 * found.distinct.get(name, 0) > found.records
+    """Whether most of the first values of a column differ, where there are any."""
+    return 2 * found.distinct.get(name, 0) > found.columns[name].kinds.total()
 
 
 def held(facts: Column, folder: Path) -> str:

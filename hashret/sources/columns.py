@@ -26,6 +26,10 @@ _COMMA = re.compile(r"[-+]?(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:\.[0-9]{3})+),[0-9
 _THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}")
 """What may also be a whole number with a comma after the thousands."""
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{8}")
+_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]+)?")
+_DIGITS = re.compile(r"[-+]?[0-9]+")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_CODE = 100
 _MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
 
 
@@ -43,6 +47,8 @@ class Column:
         sentences: how many of its texts have three words or more, or the letters of as many in a
             script that puts no space between words.
         numbers: how many of its texts are numbers.
+        digits: whether one of its texts is digits that are no number, as 007 and +49 are.
+        codes: how many of its texts are dates, times or codes: of digits without words.
         wide: whether one of its whole numbers has more than 64 bits.
         decimal_comma: whether they are numbers with a decimal comma.
         maybe_comma: whether all its texts so far can be such numbers, and whether one is certain to
@@ -56,6 +62,8 @@ class Column:
     words: bool = False
     sentences: int = 0
     numbers: int = 0
+    digits: bool = False
+    codes: int = 0
     wide: bool = False
     decimal_comma: bool = False
     maybe_comma: tuple[bool, bool] = (True, False)
@@ -64,16 +72,20 @@ class Column:
     @property
     def numeric(self) -> bool:
         """Whether its texts are numbers; where all of them are missing, nothing says so."""
-        return self.numbers > 0 and not self.words
+        return self.numbers > 0 and not self.words and not self.kinds["written"]
 
     @property
     def mostly_numbers(self) -> bool:
         """Whether it holds numbers, or texts that are some, in nine of ten of its values."""
         count = self.kinds["number"] + self.numbers
-        return self.numeric or (count > 0 and 10 * count >= 9 * self.kinds.total())
+        enough = count > 0 and 10 * count >= 9 * self.kinds.total()
+        return self.numeric or (enough and not self.digits)
 
     def note(self, value: Any) -> None:
         """Look at one more value."""
+        if type(value) is str and _PLAIN.fullmatch(value):
+            self._note_plain(value)
+            return
         kind = kind_of_value(value)
         if kind is None:
             return
@@ -87,13 +99,23 @@ class Column:
                 self.widths[len(written_list(value) or ())] += 1
             self.characters += len(value)
             self.sentences += _is_sentence(value)
+            self.codes += _is_code(value)
             bare = value.strip()
             if not is_missing(bare) and kind != "written":
                 is_number = not isinstance(number(bare), str)
                 self.numbers, self.words = self.numbers + is_number, self.words or not is_number
+                self.digits = self.digits or (not is_number and _DIGITS.fullmatch(bare) is not None)
             self._note_comma(bare)
             if kind == "path" and len(self.paths) < 10:
                 self.paths.append(value)
+
+    def _note_plain(self, text: str) -> None:
+        """What :meth:`note` does, sooner, for a number as most are written."""
+        self.kinds["text"] += 1
+        self.characters += len(text)
+        self.numbers += 1
+        if "." in text:
+            self.maybe_comma = (False, self.maybe_comma[1])
 
     def _note_comma(self, bare: str) -> None:
         possible, certain = self.maybe_comma
@@ -165,6 +187,12 @@ class Survey:
     records: int
     problem: str
     undecoded: int = 0
+
+
+def _is_code(text: str) -> bool:
+    """Whether a text is a date, a time, an id or the like: digits, and no words beside them."""
+    has_digits = any(map(str.isdigit, text[:_CODE]))
+    return has_digits and (len(text.split(None, 1)) < 2 or _WORD.search(text) is None)
 
 
 def _is_sentence(text: str) -> bool:

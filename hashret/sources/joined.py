@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -23,6 +25,8 @@ ROW_NAMES = ("", "index", "level_0", "unnamed: 0", "__index_level_0__")
 """What the numbers of the rows are called where a DataFrame was written with them."""
 
 _SHOWN = 40
+_UNUSUAL = re.compile(r"_|(?:^|,)\s*(?:\+|-?0[0-9])")
+"""In numbers as Python may read them, but :func:`~hashret.sources.columns.number` does not."""
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -34,22 +38,49 @@ def numeric_columns(found: Survey, apart: Sequence[str]) -> tuple[str, ...]:
         apart: names, such as those of keys.
     """
     left = {*ROW_NAMES, *(name.lower() for name in apart)}
-    label = label_of(found.columns)
+    left.update(name.lower() for name in labels_of(found.columns))
     return tuple(
         name
         for name, facts in found.columns.items()
-        if facts.mostly_numbers and name != label and name.lower() not in left
+        if facts.mostly_numbers and name.lower() not in left
     )
 
 
-def label_of(names: Iterable[str]) -> str | None:
-    """The column that labels vectors, by its name; y beside x is a coordinate and no label."""
+def labels_of(names: Iterable[str]) -> list[str]:
+    """The columns that label vectors, by their names; y beside x is a coordinate and no label."""
     called: dict[str, str] = {}
     for name in names:
         called.setdefault(name.lower(), name)
     if "x" in called:
         called.pop("y", None)
-    return next((called[name] for name in LABEL_NAMES if name in called), None)
+    return [called[name] for name in LABEL_NAMES if name in called]
+
+
+def label_of(names: Iterable[str]) -> str | None:
+    """The first of the columns that label vectors."""
+    return next(iter(labels_of(names)), None)
+
+
+def names_in(column: str | None) -> tuple[str, ...]:
+    """The columns that are named together, as a JSON list; none where one is named, or all are.
+
+    Example:
+        >>> names_in('["a", "b"]'), names_in("a"), names_in("*")
+        (('a', 'b'), (), ())
+    """
+    if column is None or column[:1] != "[":
+        return ()
+    try:
+        names = json.loads(column)
+    except ValueError:
+        return ()
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_list else ()
+
+
+def as_names(names: Sequence[str]) -> str:
+    """The inverse of :func:`names_in`."""
+    return json.dumps(list(names), ensure_ascii=False)
 
 
 def joined(
@@ -68,7 +99,10 @@ def joined(
     try:
         cells = [values[name] for name in names]
         # Most are numbers, or written as Python writes them; a look at each would take much longer.
-        if {type(cell) for cell in cells} <= {int, float, str}:
+        text = ",".join(cell for cell in cells if type(cell) is str)
+        if {type(cell) for cell in cells} <= {int, float, str} and not (
+            _UNUSUAL.search(text) or any(columns[name].decimal_comma for name in names)
+        ):
             vector = np.array([float(cell) for cell in cells])
             if (np.abs(vector) <= _LARGEST).all():
                 return vector.astype(np.float32)

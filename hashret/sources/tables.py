@@ -17,7 +17,7 @@ from hashret.sources.columns import Survey, is_number_list, is_picture, survey, 
 from hashret.sources.delimited import CsvReader
 from hashret.sources.images import read_image_bytes
 from hashret.sources.item import load_pil_image
-from hashret.sources.joined import joined, vector_of
+from hashret.sources.joined import joined, names_in, vector_of
 from hashret.sources.json_stream import JsonReader
 from hashret.sources.locations import with_options
 from hashret.sources.metadata import (
@@ -98,8 +98,14 @@ class Reading:
 
     def taken(self, location: str, choice: Choice) -> dict[str, dict[str, str]]:
         """Which columns are taken of this table, to be known at the next time."""
-        columns = {"column": choice.column, "id_column": choice.id_column or ""}
+        columns = {"column": choice.named, "id_column": choice.id_column or ""}
         return {self._table(location): columns}
+
+    @property
+    def joined_before(self) -> tuple[str, ...]:
+        """The columns of numbers that vectors of tables were made of before."""
+        every = (names_in(taken.get("column")) for taken in self.earlier.values())
+        return next(filter(None, every), ())
 
     def _table(self, location: str) -> str:
         return with_options(location, {} if self.sql is None else {"sql": self.sql})
@@ -245,7 +251,16 @@ def open_table(
     column, id_column = reading.column, reading.id_column
     if form == "lines" and column is None:
         column = LINE_COLUMN
-    choice = choose(found, kind, column, id_column, reader.likely_keys, name=shown, folder=folder)
+    choice = choose(
+        found,
+        kind,
+        column,
+        id_column,
+        reader.likely_keys,
+        name=shown,
+        folder=folder,
+        joined_before=reading.joined_before,
+    )
     return Table(reader, choice, found, folder)
 
 
