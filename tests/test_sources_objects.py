@@ -98,7 +98,7 @@ def test_what_is_no_number_in_a_table_of_numbers_is_a_field(table, caplog):
             )
         ]
         assert vectors(source.sample(1, np.random.default_rng(0)))[0] in vectors(source)
-        assert "fields: where, wild, y (numbers); label: y)" in source.description
+        assert "fields: where, wild, label (numbers); label: y)" in source.description
         # Where it might be meant as texts, that is said.
         assert ("column='where'" in caplog.text) == (len(set(names)) == 3)
     assert open_source(data, column="where").kind == "text"
@@ -130,9 +130,53 @@ def test_a_missing_number_costs_its_row(table):
     assert np.isnan(list(source)[1].value[0])
 
 
-def test_keys_of_a_table_of_numbers_come_once(table):
-    with pytest.raises(InputError, match="'5' comes twice"):
-        open_source(table({"id": [5, 6, 5], "a": [1.0, 2.0, 3.0], "b": [1.0, 2.0, 3.0]}))
+@pytest.mark.parametrize("numbers", [False, True])
+def test_keys_of_a_table_in_memory_come_once(table, numbers):
+    ids = [*range(100, 120), 105]
+    columns = {"a": np.arange(21.0), "b": np.ones(21)} if numbers else {"text": ["a b"] * 21}
+    source = open_source(table({"id": ids} | columns))
+    assert [item.key for item in source] == list(map(str, ids[:-1]))
+    assert [one.reason.partition(", and")[0] for one in source.skipped] == [
+        "row 20: the key '105' came before, on row 5"
+    ]
+    groups = open_source(table({"id": [1, 1, 2] * 7} | columns))
+    assert [item.key for item in groups] == list(map(str, range(21)))
+    assert next(iter(groups)).fields == {"id": 1}
+    both = open_source(table({"uid": range(21), "id": ids} | columns))
+    assert next(iter(both)).key == "100"
+
+
+def test_keys_that_cannot_be_read_cost_their_rows_and_nothing_is_taken_for_gone(table, caplog):
+    columns = {"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]}
+    source = open_source(table({"id": [5.0, None, 7.0]} | columns), id_column="id")
+    assert vectors(source) == [("5", [1.0, 4.0], {}), ("7", [3.0, 6.0], {})]
+    assert [one.reason for one in source.skipped] == ["row 1: there is no key in its column 'id'"]
+    assert list(source.named_keys()) == ["5", "7"]
+    assert source.holds("5")
+    assert not caplog.text
+    assert source.holds("gone")
+    assert "the keys of 1 of its rows" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", "index", "level_0"])
+def test_the_numbers_of_rows_are_no_part_of_a_vector(table, name):
+    source = open_source(table({name: [0, 1, 2], "a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]}))
+    assert [value.tolist() for _, value, _ in items(source)][1] == [2.0, 5.0]
+
+
+@pytest.mark.parametrize("place", [5, 1500])
+def test_a_cell_that_is_no_number_costs_its_row(place):
+    pandas = pytest.importorskip("pandas")
+    for bad in ("n.a. today", 10**400, True):
+        column = list(range(2000))
+        column[place], column[place + 1] = bad, "7.5"
+        data = pandas.DataFrame({"a": pandas.Series(column, dtype=object), "b": np.arange(2000)})
+        source = open_source(data)
+        found = {item.key: item.value.tolist() for item in source}
+        assert len(found) == 1999
+        assert found[str(place + 1)] == [7.5, place + 1]
+        assert [one.name for one in source.skipped] == [f"the DataFrame#{place}"]
+        assert "number in its column 'a'" in source.skipped[0].reason
 
 
 def test_what_cannot_be_used_is_skipped_by_its_row(table):
@@ -182,6 +226,30 @@ def test_rows_keep_their_keys_when_others_are_taken_out_of_a_frame(numbers):
     assert [key for key, _, _ in items(open_source(without))] == list("012345")
     asked = open_source(without.iloc[::-1], id_column="index") if not numbers else None
     assert asked is None or [key for key, _, _ in items(asked)] == ["2", "1", "0"]
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_a_part_of_a_frame_whose_ids_repeat_keeps_its_keys(numbers, caplog):
+    pandas = pytest.importorskip("pandas")
+    columns = {"a": np.arange(60.0), "b": np.ones(60)}
+    if not numbers:
+        columns = {"text": [f"text {n}" for n in range(60)]}
+    frame = pandas.DataFrame({"id": np.arange(60) // 3, **columns, "lang": ["en", "de"] * 30})
+    whole = [item.key for item in open_source(frame)]
+    assert whole == list(map(str, range(60)))
+    assert "id_column='id'" in caplog.text
+    assert [item.key for item in open_source(frame[frame.lang == "de"])] == whole[1::2]
+    indexed = frame.set_index("id")
+    assert [item.key for item in open_source(indexed)] == whole
+    asked = open_source(frame, id_column="id")
+    assert [item.key for item in asked] == list(map(str, range(20)))
+    assert len(asked.skipped) == 40
+    # Almost all differ, here and in each part.
+    frame["id"] = [*range(100, 159), 100]
+    caplog.clear()
+    for part in (frame, frame[1:], frame[frame.lang == "de"]):
+        assert next(iter(open_source(part))).key == str(part["id"].iloc[0])
+    assert not caplog.text
 
 
 def test_a_pandas_index_beside_a_column_of_keys_is_a_field():

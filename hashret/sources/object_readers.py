@@ -5,6 +5,7 @@ They are known by what they can do; none of the libraries is imported.
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,12 +13,14 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from hashret.errors import HashretError, InputError
-from hashret.sources.choosing import KEY_NAMES
+from hashret.sources.choosing import KEY_NAMES, UNIQUE_KEY_NAMES, _named
 from hashret.sources.foreign import arrow_values, unwrapped_picture, unwrapped_pictures
 from hashret.sources.metadata import printable
 from hashret.sources.records import Count, Record, RecordReader
 
 BLOCK_RECORDS = 1024
+
+_log = logging.getLogger("hashret")
 
 _NO_KEYS = frozenset(
     {
@@ -34,12 +37,13 @@ class ObjectReader(RecordReader):
     Attributes:
         name: what messages call it.
         index: the column of the names that the records have beside the columns, where they do.
-        index_column: the same where these are the keys, unless others are asked for.
+        key_column: the column that the keys are taken from, unless another is asked for, ``""`` for
+            the numbers of the rows; None where the table does not know better than a sample of it.
     """
 
     name: ClassVar[str]
     index: str | None = None
-    index_column: str | None = None
+    key_column: str | None = None
 
     def __init__(self, names: Sequence[Any], length: int) -> None:
         """Take the names of the columns and the number of the records."""
@@ -107,39 +111,84 @@ class FrameReader(ObjectReader):
     """A pandas DataFrame.
 
     An index that has a name, or holds texts, is a column too, and holds the keys where no column
-    is called as one that does and most of its values come once. Whole numbers without a name, as
-    they are left when rows are taken out of a frame, are keys where each comes once, and otherwise
-    nothing.
+    is called as one that does and its values differ. Whole numbers without a name, as they are left
+    when rows are taken out of a frame, are keys where each comes once, and otherwise nothing.
+
+    Whether values differ is asked of all rows, and means nine of ten, so that a part of a frame is
+    hardly ever understood in another way than the whole: keys would be those of other rows then.
 
     Args:
         frame: a DataFrame.
         id_column: the user's column of keys, ``""`` for the numbers of the rows, or None.
+        column: the user's column of values, or None.
     """
 
     name = "the DataFrame"
 
-    def __init__(self, frame: Any, id_column: str | None = None) -> None:
-        """Decide what the index is."""
+    def __init__(self, frame: Any, id_column: str | None = None, column: str | None = None) -> None:
+        """Decide what the index is, and which column holds the keys."""
         self._frame = frame
         self._places = {str(name): place for place, name in enumerate(frame.columns)}
         names = [str(name) for name in frame.columns]
         name = str(frame.index.name or "index")
+        index_keys = False
         if name not in self._places and not _are_row_numbers(frame.index):
             kind = getattr(frame.index, "inferred_type", "")
-            is_free = id_column is None and not any(one.lower() in KEY_NAMES for one in names)
-            only_keys = kind == "integer" and frame.index.name is None
-            if only_keys:
-                are_keys = is_free and frame.index.is_unique
+            if kind == "integer" and frame.index.name is None:
+                index_keys = frame.index.is_unique
             else:
-                likely = kind not in _NO_KEYS and 2 * frame.index.nunique() > len(frame)
-                are_keys = is_free and likely
-                self.likely_keys = [name] if likely else []
-            if are_keys or not only_keys or id_column == name:
+                index_keys = kind not in _NO_KEYS and _differ(frame.index)
+                self.likely_keys = [name] if index_keys else []
                 names.append(name)
                 self.index = name
-            if are_keys:
-                self.index_column = name
+        if id_column is None:
+            named = [one for one in names if one != column] if len(names) > 1 else []
+            self.key_column = self._decided(named, name if index_keys else "")
+        if self.index is None and name not in self._places and name in (id_column, self.key_column):
+            names.append(name)
+            self.index = name
         super().__init__(names, len(frame))
+
+    def _decided(self, names: list[str], index: str) -> str | None:
+        """The column of the keys, where the names of the columns alone do not tell it.
+
+        Args:
+            names: of the columns that may be it.
+            index: the same of an index that can be; empty where it cannot.
+        """
+        ranked = [name for name in _named(KEY_NAMES, names) if self._holds_keys(name)]
+        kept = next((name for name in ranked if _differ(self._column(name))), None)
+        passed = ranked if kept is None else ranked[: ranked.index(kept)]
+        if not passed:
+            return None if kept or not index else index
+        once = (n for n in _named(UNIQUE_KEY_NAMES, names) if self._column(n).is_unique)
+        decided = kept or index or next(once, "")
+        _log.warning(
+            "values of the column %r of %s repeat, so the keys are %s. id_column=%r takes that "
+            "column nonetheless, and skips what comes twice; name one where you will add a part of "
+            "these rows, in which they may not repeat.",
+            printable(passed[0]),
+            self.name,
+            f"in {printable(decided)!r}" if decided else "the numbers of the rows",
+            passed[0],
+        )
+        return decided
+
+    def _holds_keys(self, name: str) -> bool:
+        """Whether a column may hold texts or whole numbers."""
+        column = self._column(name)
+        if getattr(column, "inferred_type", "") in _NO_KEYS:
+            return False
+        try:
+            column.nunique()
+        except TypeError:  # lists
+            return False
+        return getattr(column.dtype, "kind", "O") not in "fcbmM"
+
+    def _column(self, name: str) -> Any:
+        """A column, or the index."""
+        place = self._places.get(name)
+        return self._frame.index if place is None else self._frame.iloc[:, place]
 
     def _values(self, name: str, start: int, stop: int) -> Sequence[Any]:
         if name == self.index:
@@ -151,6 +200,11 @@ class FrameReader(ObjectReader):
         if any(missing):
             return [None if m else v for v, m in zip(values, missing, strict=True)]
         return values
+
+
+def _differ(values: Any) -> bool:
+    """Whether nine of ten values of a column, or of an index, come once."""
+    return bool(10 * values.nunique() >= 9 * len(values))
 
 
 def _are_row_numbers(index: Any) -> bool:
@@ -278,21 +332,24 @@ class RowReader(RecordReader):
                 yield Record(position, place, {name: row[name] for name in columns if name in row})
 
 
-def reader_of(source: Any, id_column: str | None = None) -> ObjectReader | None:
+def reader_of(
+    source: Any, id_column: str | None = None, column: str | None = None
+) -> ObjectReader | None:
     """A reader of a table of another library; None where it is none.
 
     Args:
         source: anything.
         id_column: the user's column of keys, as for :class:`FrameReader`.
+        column: the user's column of values, as for the same.
 
     Raises:
         InputError: it is one that cannot be read so.
     """
     kind, module = type(source).__name__, type(source).__module__.partition(".")[0]
     if all(hasattr(source, name) for name in ("iloc", "columns", "index")):
-        return FrameReader(source, id_column)
+        return FrameReader(source, id_column, column)
     if all(hasattr(source, name) for name in ("iloc", "to_frame", "index")):
-        return FrameReader(source.to_frame(str(source.name or "value")), id_column)
+        return FrameReader(source.to_frame(str(source.name or "value")), id_column, column)
     if all(hasattr(source, name) for name in ("column_names", "num_rows", "column", "slice")):
         if kind == "Dataset":  # of Hugging Face, whose columns are not arrays
             return DatasetReader(source)

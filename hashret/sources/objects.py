@@ -36,7 +36,7 @@ def open_object(source: Any, kind: str, key_prefix: str, reading: Reading) -> So
         UsageError: an option of files.
     """
     bunch = isinstance(source, Mapping) and "data" in source and type(source).__name__ == "Bunch"
-    reader = None if bunch else reader_of(source, reading.id_column)
+    reader = None if bunch else reader_of(source, reading.id_column, reading.column)
     if not bunch and reader is None:
         return None
     _refuse_files_options(key_prefix, reading)
@@ -47,7 +47,7 @@ def open_object(source: Any, kind: str, key_prefix: str, reading: Reading) -> So
         if numbers is not None:
             return numbers
     if reading.id_column is None:
-        reading = replace(reading, id_column=reader.index_column)
+        reading = replace(reading, id_column=reader.key_column)
     return _open_records(reader, reader.name, kind, key_prefix, reading)
 
 
