@@ -111,7 +111,7 @@ def choose(
     numbers: tuple[str, ...] = ()
     if kind in ("auto", "vectors") and (column is None or wants_joined):
         # Found again without the user's column of keys, they must not depend on the guess alone.
-        guess = _key_column(found, JOINED, likely_keys)
+        guess = key_column(found, JOINED, likely_keys)
         numbers = numeric_columns(found, (*KEY_NAMES, guess or "", id_column or ""))
     if column is None:
         n_numbers = len(numbers) if len(numbers) > 1 else 0
@@ -185,8 +185,8 @@ def _keys(
     """The column of keys, and the one that is none although it is named so."""
     if id_column is not None:
         return id_column or None, None
-    guess = _key_column(found, column, likely_keys)
-    named = _named(KEY_NAMES, (one for one in found.distinct if one != column))
+    guess = key_column(found, column, likely_keys)
+    named = first_named(KEY_NAMES, (one for one in found.distinct if one != column))
     return guess, None if guess else next(iter(named), None)
 
 
@@ -225,9 +225,9 @@ def _value_column(
     longest = sorted(texts, key=lambda name: -texts[name].characters)
     ranked = [
         *there,
-        *_named(TEXT_NAMES, texts),
+        *first_named(TEXT_NAMES, texts),
         *(name for name in vectors if name not in short),
-        *_named(SHORT_TEXT_NAMES, texts),
+        *first_named(SHORT_TEXT_NAMES, texts),
         *short,
         *longest,
         *images,
@@ -271,19 +271,19 @@ def held(facts: Column, folder: Path) -> str:
     return facts.holds()
 
 
-def _key_column(found: Survey, column: str, likely_keys: Sequence[str]) -> str | None:
+def key_column(found: Survey, column: str, likely_keys: Sequence[str]) -> str | None:
     distinct = {name: count for name, count in found.distinct.items() if name != column}
     likely = [name for name, count in distinct.items() if 2 * count > found.records]
     unique = [name for name, count in distinct.items() if count == found.records]
     ranked = [
-        *_named(KEY_NAMES, likely),
+        *first_named(KEY_NAMES, likely),
         *(name for name in likely_keys if name in unique),
-        *_named(UNIQUE_KEY_NAMES, unique),
+        *first_named(UNIQUE_KEY_NAMES, unique),
     ]
     return next(iter(ranked), None)
 
 
-def _named(names: Iterable[str], columns: Iterable[str]) -> list[str]:
+def first_named(names: Iterable[str], columns: Iterable[str]) -> list[str]:
     by_name: dict[str, str] = {}
     for column in columns:
         by_name.setdefault(column.lower(), column)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.sources.arrays import ArraySource
-from hashret.sources.choosing import KEY_NAMES, Choice, _key_column, holds_texts, is_varied
+from hashret.sources.choosing import KEY_NAMES, Choice, key_column, holds_texts, is_varied
 from hashret.sources.columns import Column, Survey, number, survey
 from hashret.sources.item import Item, Source
 from hashret.sources.joined import JOINED, ROW_NAMES, label_of
@@ -141,7 +141,7 @@ def open_numbers(
     likely = [name for name in names if name.lower() in KEY_NAMES]
     if id_column is None:
         id_column = reader.key_column
-    key = _key_column(found, JOINED, reader.likely_keys) if id_column is None else id_column or None
+    key = key_column(found, JOINED, reader.likely_keys) if id_column is None else id_column or None
     apart = {key, reader.index, *likely}
     beside = [name for name in names if name not in apart]
     label = label_of(beside)

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from hashret.errors import HashretError, InputError
-from hashret.sources.choosing import KEY_NAMES, UNIQUE_KEY_NAMES, _named
+from hashret.sources.choosing import KEY_NAMES, UNIQUE_KEY_NAMES, first_named
 from hashret.sources.foreign import arrow_values, unwrapped_picture, unwrapped_pictures
 from hashret.sources.metadata import printable
 from hashret.sources.records import Count, Record, RecordReader
@@ -156,12 +156,12 @@ class FrameReader(ObjectReader):
             names: of the columns that may be it.
             index: the same of an index that can be; empty where it cannot.
         """
-        ranked = [name for name in _named(KEY_NAMES, names) if self._holds_keys(name)]
+        ranked = [name for name in first_named(KEY_NAMES, names) if self._holds_keys(name)]
         kept = next((name for name in ranked if _differ(self._column(name))), None)
         passed = ranked if kept is None else ranked[: ranked.index(kept)]
         if not passed:
             return None if kept or not index else index
-        once = (n for n in _named(UNIQUE_KEY_NAMES, names) if self._column(n).is_unique)
+        once = (n for n in first_named(UNIQUE_KEY_NAMES, names) if self._column(n).is_unique)
         decided = kept or index or next(once, "")
         _log.warning(
             "values of the column %r of %s repeat, so the keys are %s. id_column=%r takes that "
