@@ -272,6 +272,7 @@ def held(facts: Column, folder: Path) -> str:
 
 
 def key_column(found: Survey, column: str, likely_keys: Sequence[str]) -> str | None:
+    """The column that most likely holds the keys of the values in ``column``; None for none."""
     distinct = {name: count for name, count in found.distinct.items() if name != column}
     likely = [name for name, count in distinct.items() if 2 * count > found.records]
     unique = [name for name, count in distinct.items() if count == found.records]
@@ -284,6 +285,7 @@ def key_column(found: Survey, column: str, likely_keys: Sequence[str]) -> str | 
 
 
 def first_named(names: Iterable[str], columns: Iterable[str]) -> list[str]:
+    """Those of the columns that have one of these names, in the order of the names."""
     by_name: dict[str, str] = {}
     for column in columns:
         by_name.setdefault(column.lower(), column)

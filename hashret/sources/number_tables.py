@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.sources.arrays import ArraySource
-from hashret.sources.choosing import KEY_NAMES, Choice, key_column, holds_texts, is_varied
+from hashret.sources.choosing import KEY_NAMES, Choice, holds_texts, is_varied, key_column
 from hashret.sources.columns import Column, Survey, number, survey
 from hashret.sources.item import Item, Source
 from hashret.sources.joined import JOINED, ROW_NAMES, label_of
