@@ -18,7 +18,7 @@ from hashret.sources.columns import Column, Survey, number, survey
 from hashret.sources.item import Item, Source
 from hashret.sources.joined import JOINED, ROW_NAMES, label_of
 from hashret.sources.metadata import check_fields, printable
-from hashret.sources.object_readers import ObjectReader
+from hashret.sources.object_table import ObjectReader
 from hashret.sources.skipped import Skipped
 from hashret.sources.table_fields import TableFields
 from hashret.sources.tables import Table
