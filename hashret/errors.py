@@ -58,6 +58,10 @@ class DamagedIndexError(HashretError):
     """A file of an index is missing, cut short or altered; the message names it and the remedy."""
 
 
+class UnsafeIndexError(HashretError):
+    """A part of an index could lead outside of it, as a link does; the message names it."""
+
+
 class UnknownFormatError(DamagedIndexError):
     """A file has a format that this hashret does not read.
 

@@ -1,17 +1,28 @@
-"""Files that must outlive a power loss: written whole, flushed to the disk, then named."""
+"""Files that outlive a power loss, and folders of unknown origin that lead nowhere else."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from hashret.errors import HashretError
+from hashret.errors import HashretError, UnsafeIndexError
+
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def read_regular(path: Path, most_bytes: int) -> bytes:
@@ -39,11 +50,137 @@ def open_regular(path: Path) -> BinaryIO:
 
 def regular_only(name: str, flags: int) -> int:
     """An opener, for ``open`` and ``FileIO``, of regular files."""
-    descriptor = os.open(name, flags | os.O_NONBLOCK)
+    descriptor = os.open(name, flags | os.O_NONBLOCK, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is no regular file")
     return descriptor
+
+
+def own_only(name: str, flags: int) -> int:
+    """An opener of regular files that follows no symbolic link."""
+    return regular_only(name, flags | os.O_NOFOLLOW)
+
+
+def open_lock(path: Path) -> FileIO:
+    """Open a file to lock it, and make it if it is not there; nothing is written to it.
+
+    Raises:
+        OSError: it cannot be opened, is a link or no regular file, or has another hard link.
+    """
+    descriptor = own_only(os.fspath(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    file = FileIO(descriptor, "r+")
+    if os.fstat(file.fileno()).st_nlink > 1:
+        file.close()
+        raise OSError(errno.EMLINK, "it has another hard link")
+    return file
+
+
+def _all_names(_: str) -> bool:
+    return True
+
+
+def check_own(
+    folder: str | os.PathLike[str],
+    is_own: Callable[[str], bool] = _all_names,
+    in_place: Container[str] = (),
+) -> None:
+    """Refuse a folder in which anything is not a regular file or a folder, at any depth.
+
+    Args:
+        folder: one that is not there is left to whoever opens it.
+        is_own: which names directly in it are looked at; others are never opened.
+        in_place: names of files that are written in place, so that another hard link to one would
+            change with it.
+
+    Raises:
+        UnsafeIndexError: a link, a pipe, a socket or a device is in it.
+        HashretError: it cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not is_own(entry.name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    check_own(entry.path)
+                elif not entry.is_file(follow_symlinks=False):
+                    mode = entry.stat(follow_symlinks=False).st_mode
+                    raise _unsafe(entry.path, f"is {_kind_of(mode)}")
+                elif entry.name in in_place:
+                    n_links = entry.stat(follow_symlinks=False).st_nlink
+                    if n_links > 1:
+                        raise _unsafe(entry.path, f"has {n_links} hard links")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise HashretError(
+            f"{folder} cannot be listed ({error.strerror or error}); an index is used by those who "
+            "may list its folder."
+        ) from error
+
+
+def check_own_entry(path: Path) -> None:
+    """Refuse a link, or anything but a regular file or a folder; what is not there is fine.
+
+    Raises:
+        UnsafeIndexError: it is one.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise _unsafe(str(path), f"is {_kind_of(mode)}")
+
+
+def _kind_of(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def _unsafe(path: str, what: str) -> UnsafeIndexError:
+    return UnsafeIndexError(
+        f"{path} {what}. Every part of an index must be a regular file or folder of its own, or "
+        "hashret could read or change files outside of the index. If you trust where the index "
+        "comes from, use a copy of it: cp -rL INDEX COPY"
+    )
+
+
+@contextmanager
+def opened_folder(path: str | os.PathLike[str], dir_fd: int | None = None) -> Iterator[int]:
+    """A descriptor of a folder, which stays the same one whatever happens to its name.
+
+    Args:
+        path: the folder; a symbolic link to one is refused where ``dir_fd`` is given.
+        dir_fd: the descriptor of the folder that it lies in.
+
+    Raises:
+        OSError: there is no such folder, or it cannot be opened.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    descriptor = os.open(path, flags | (os.O_NOFOLLOW if dir_fd is not None else 0), dir_fd=dir_fd)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def folders_named(pattern: re.Pattern[str], descriptor: int) -> list[str]:
+    """The names of the folders, and no links to any, in an open folder that match as a whole.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    with os.scandir(descriptor) as entries:
+        return [
+            entry.name
+            for entry in entries
+            if pattern.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+        ]
+
+
+def remove_folder(name: str, descriptor: int) -> None:
+    """Remove a folder in an open one with all in it, as far as possible; links are not followed."""
+    with suppress(OSError):
+        shutil.rmtree(name, dir_fd=descriptor)
 
 
 def write_durably(path: Path, content: bytes | memoryview) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from hashret.errors import HashretError, IndexExistsError
-from hashret.files import flush_folder
+from hashret.files import flush_folder, folders_named, opened_folder, remove_folder
 from hashret.store import WriterLock
-from hashret.store.lock import LOCK_FILE
+from hashret.store.own_files import LOCK_FILE
 
 _ATTEMPTS = 5
 
@@ -89,9 +89,11 @@ def _unfinished_folder(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     flush_folder(folder.parent.parent)
     prefix = f".{folder.name}.unfinished-"
-    for path in folder.parent.glob(f"{glob.escape(prefix)}*"):
-        with suppress(HashretError), WriterLock(path):
-            shutil.rmtree(path, ignore_errors=True)
+    unfinished_name = re.compile(rf"{re.escape(prefix)}[0-9a-f]{{8}}")
+    with opened_folder(folder.parent) as parent:
+        for name in folders_named(unfinished_name, parent):
+            with suppress(HashretError), WriterLock(folder.with_name(name)):
+                remove_folder(name, parent)
     unfinished, lock = _made_and_locked(folder, prefix)
     try:
         with lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +54,17 @@ def facts(reader: Reader, encoder: TrainedEncoder, folder: Path) -> dict[str, An
         **_code_facts(codes, items),
         "segments": segments,
         "rows_not_in_a_segment": snapshot.tail_rows,
-        "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "bytes": _bytes_in(folder),
     }
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a reader's files come and go
+            status = path.lstat()
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total
 
 
 def _some_codes(store: ItemStore, items: int, last_row: int) -> Codes:

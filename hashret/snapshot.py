@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import shutil
+import stat
 import time
 import zlib
 from collections.abc import Callable
@@ -18,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import DamagedIndexError, HashretError
-from hashret.files import read_regular
+from hashret.files import folders_named, opened_folder, read_regular, remove_folder
 from hashret.search import CodeIndex
 from hashret.search.machine import ensure_measured
 from hashret.search.segment_files import MANIFEST, MOST_BYTES, REMEDY
@@ -44,6 +46,11 @@ segment larger by a third at least, which also happens a logarithmic number of t
 
 MEASURED_FROM = 1_000_000
 """A segment of so many codes is worth the time to measure what searching takes on this machine."""
+
+_SEGMENT = re.compile(r"[0-9]+(-[0-9a-f]{8})?")
+_UNFINISHED = re.compile(
+    rf"\.(codes-[0-9a-f]{{8}}|{_SEGMENT.pattern}\.([0-9a-f]{{8}}\.tmp|building))"
+)
 
 TablesProgress: TypeAlias = Callable[[int, int | None, str], None]
 """Is told how much of making tables is done, how much there is (None: not known), and of what."""
@@ -307,14 +314,23 @@ def sweep_segments(store: ItemStore, folder: Path) -> None:
     A reader of the state before may be about to open what was replaced just now, so that is left
     to a later sweep. Readers that have a segment mapped keep what they see.
     """
-    segments = folder / "segments"
-    if os.path.lexists(segments) and not segments.is_dir():
-        segments.unlink()  # a file, or a link to nothing: all that belongs here is derived
-    segments.mkdir(exist_ok=True)
     named = {name for name, _, _ in store.segments()}
-    for path in segments.iterdir():
-        unfinished = path.name.startswith(".")
-        with suppress(OSError):
-            old = time.time() - path.stat().st_mtime > GRACE_SECONDS
-            if unfinished or (old and path.name not in named):
-                shutil.rmtree(path)
+    with opened_folder(folder) as own:
+        with suppress(FileNotFoundError):
+            if stat.S_ISREG(os.stat("segments", dir_fd=own, follow_symlinks=False).st_mode):
+                os.unlink("segments", dir_fd=own)  # all that belongs here is derived
+        with suppress(FileExistsError):
+            os.mkdir("segments", dir_fd=own)
+        with opened_folder("segments", dir_fd=own) as segments:
+            for name in folders_named(_UNFINISHED, segments):
+                remove_folder(name, segments)
+            for name in folders_named(_SEGMENT, segments):
+                if name not in named and _is_old(name, segments):
+                    remove_folder(name, segments)
+
+
+def _is_old(name: str, segments: int) -> bool:
+    with suppress(OSError):
+        changed = os.stat(name, dir_fd=segments, follow_symlinks=False).st_mtime
+        return time.time() - changed > GRACE_SECONDS
+    return False

@@ -13,8 +13,9 @@ from hashret.snapshot import TablesProgress, publish_all, segment_problems, with
 from hashret.store import ItemStore, WriterLock
 from hashret.store.connection import is_writable
 from hashret.store.migrations import FORMAT
+from hashret.store.own_files import SEAL_FILE
 from hashret.store.salvage import keep_damaged, remove_log, salvage
-from hashret.store.seal import SEAL_FILE, Seal, stamp_of
+from hashret.store.seal import Seal, stamp_of
 from hashret.trained import TrainedEncoder
 
 
@@ -64,7 +65,7 @@ def _renew_seal(store: ItemStore, folder: Path) -> None:
         return
     before = stamp_of(store.path)
     if not any(store.row_problems()):
-        with suppress(HashretError), WriterLock(folder, patience=0):
+        with suppress(HashretError), WriterLock(folder, patience=0, named=False):
             if Seal.read(folder) is None and stamp_of(store.path) == before:
                 store.accept()
 

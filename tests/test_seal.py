@@ -75,8 +75,8 @@ def test_any_byte_of_the_database_that_changes_is_noticed_at_the_next_query(path
             with pytest.raises(DamagedIndexError, match=r"items\.db"):
                 hits(index)
             with (
-                hashret.open(path) as another,
                 pytest.raises(DamagedIndexError, match=r"items\.db"),
+                hashret.open(path) as another,
             ):
                 hits(another)
             assert any("items.db" in problem for problem in index.verify().problems)

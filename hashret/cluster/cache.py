@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import weakref
@@ -13,7 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hashret.errors import HashretError
-from hashret.files import flush_folder
+from hashret.files import (
+    flush_folder,
+    folders_named,
+    open_lock,
+    opened_folder,
+    remove_folder,
+)
 
 CACHE_VARIABLE = "HASHRET_CACHE"
 """Environment: another folder for the copies."""
@@ -22,6 +29,9 @@ FETCH_LOCK = "fetch.lock"
 """Held by whoever brings a version to the folder of a shard."""
 
 _UNFINISHED = ".unfinished-"
+_UNFINISHED_NAME = re.compile(rf"{re.escape(_UNFINISHED)}[0-9a-f]{{8}}")
+VERSION_NAME = re.compile(r"[0-9]+-[0-9a-z]+")
+"""The folder of a version; see :class:`hashret.cluster.versions.Version`."""
 
 
 def cache_of(url: str) -> Path:
@@ -68,7 +78,7 @@ def locked(path: Path) -> Iterator[None]:
         OSError: the lock cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    with open_lock(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -80,7 +90,7 @@ def locked_at_once(path: Path) -> Iterator[None]:
     Raises:
         OSError: someone else has the lock, or it cannot be made.
     """
-    with path.open("ab") as file:
+    with open_lock(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
@@ -95,8 +105,9 @@ def unfinished_beside(folder: Path) -> Iterator[Path]:
         OSError: it cannot be made, or something is at ``folder``.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for dead in folder.parent.glob(f"{_UNFINISHED}*"):
-        shutil.rmtree(dead, ignore_errors=True)
+    with opened_folder(folder.parent) as parent:
+        for dead in folders_named(_UNFINISHED_NAME, parent):
+            remove_folder(dead, parent)
     unfinished = _unfinished_name(folder)
     unfinished.mkdir()
     try:
@@ -131,7 +142,7 @@ class Held:
     def take(cls, folder: Path) -> Held | None:
         """Hold a folder; None where it is not there, or about to be removed."""
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
             return None
         held = cls(folder, descriptor)
@@ -158,7 +169,7 @@ class Held:
 def remove_unless_held(folder: Path) -> None:
     """Remove a folder that nobody holds; at once for whoever looks for it."""
     with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             removed = _unfinished_name(folder)
@@ -179,8 +190,18 @@ def remove_at_once(folder: Path) -> None:
 def remove_copies(folder: Path) -> None:
     """Remove the copies of the versions of a shard, and all else of it, if nobody reads one."""
     with suppress(OSError), locked_at_once(folder / FETCH_LOCK):
-        versions = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
+        versions = versions_in(folder)
         for version in versions:
             remove_unless_held(version)
         if not any(version.exists() for version in versions):
             remove_at_once(folder)
+
+
+def versions_in(folder: Path) -> list[Path]:
+    """The folders of the versions of a shard that are copied here.
+
+    Raises:
+        OSError: they cannot be listed.
+    """
+    with opened_folder(folder) as descriptor:
+        return [folder / name for name in folders_named(VERSION_NAME, descriptor)]

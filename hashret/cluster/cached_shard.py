@@ -15,6 +15,7 @@ from hashret.cluster.cache import (
     remove_at_once,
     remove_unless_held,
     unfinished_beside,
+    versions_in,
     writing_cache,
 )
 from hashret.cluster.fetching import fetch
@@ -204,7 +205,7 @@ class CachedShard:
         if not folder.is_dir():
             with writing_cache(self._cache), locked(self._cache / FETCH_LOCK):
                 if not folder.is_dir():
-                    near = [self._near, *(path for path in self._cache.iterdir() if path.is_dir())]
+                    near = [self._near, *versions_in(self._cache)]
                     with unfinished_beside(folder) as unfinished:
                         fetch(self._remote, self._shard, version, unfinished, near)
         noted = self._noted()
@@ -236,6 +237,6 @@ class CachedShard:
     def _sweep(self, newest: Version) -> None:
         """Remove what nobody holds."""
         with suppress(OSError):
-            for path in self._cache.iterdir():
-                if path.is_dir() and path.name[0] != "." and path.name != newest.name:
+            for path in versions_in(self._cache):
+                if path.name != newest.name:
                     remove_unless_held(path)

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
@@ -21,6 +22,12 @@ from hashret.errors import DamagedIndexError, UnknownFormatError
 
 LAYOUT_FILE = "cluster.json"
 LEARNED = "learned"
+MOST_LAYOUT_BYTES = 1 << 20
+"""Of ``cluster.json``, which has some hundred."""
+GENERATION_NAME = re.compile(r"shards-[1-9][0-9]*")
+"""The folder of a set of shards."""
+SHARD_NAME = re.compile(r"[0-9]{5}")
+"""The folder of a shard in it."""
 FORMAT = 1
 ASSIGNMENT = "blake2b-64 of the key, modulo the number of shards"
 MOST_SHARDS = 10_000

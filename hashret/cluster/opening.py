@@ -13,6 +13,7 @@ from hashret.cluster.connecting import CLIENT, connect, split_address
 from hashret.cluster.failures import ray_failures
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import HashretError, error_of
+from hashret.files import check_own
 from hashret.index import Index
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _packed(name: str) -> tuple[str, Any]:
     try:
         storage = ClusterStorage.at(str(place))
         layout, learned = storage.layout(), storage.learned()
+        check_own(learned)
     except HashretError as error:
         return str(place), (type(error).__name__, str(error))
     files = {

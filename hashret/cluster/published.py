@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hashret.cluster.cache import cache_of, remove_at_once, remove_copies
 from hashret.cluster.cached_shard import CachedShard
-from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
+from hashret.cluster.layout import GENERATION_NAME, LAYOUT_FILE, LEARNED, SHARD_NAME, Layout
 from hashret.cluster.remote_folder import RemoteFolder, UnreachableError
 from hashret.cluster.storage import UNFINISHED_FILE, ClusterStorage, no_cluster
 from hashret.cluster.versions import CURRENT_FILE
 from hashret.cluster.working_copy import WorkingCopy, remove_working_copy
-from hashret.files import write_durably
+from hashret.files import folders_named, opened_folder, write_durably
 
 _log = logging.getLogger("hashret")
 
@@ -201,14 +202,19 @@ class PublishedStorage(ClusterStorage):
     def _sweep(self, layout: Layout) -> None:
         """Remove the copies of shards that were replaced, which nobody reads or writes."""
         for use, remove in (("reading", remove_copies), ("writing", remove_working_copy)):
-            for place in (self._cache / use).glob("shards-*"):
-                number = place.name.removeprefix("shards-")
-                # Those of the next generation may be in the making.
-                if number.isdecimal() and int(number) < layout.generation:
-                    for shard in list(place.iterdir()):
-                        remove(shard)
-                    with suppress(OSError):
-                        place.rmdir()
+            with suppress(OSError), opened_folder(self._cache / use) as copies:
+                for name in folders_named(GENERATION_NAME, copies):
+                    # Those of the next generation may be in the making.
+                    if int(name.removeprefix("shards-")) < layout.generation:
+                        self._sweep_generation(self._cache / use / name, remove)
+
+    @staticmethod
+    def _sweep_generation(place: Path, remove: Callable[[Path], None]) -> None:
+        with opened_folder(place) as generation:
+            for shard in folders_named(SHARD_NAME, generation):
+                remove(place / shard)
+        with suppress(OSError):
+            place.rmdir()
 
     def _shard(self, folder: str) -> CachedShard:
         with self._lock:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
+from hashret.cluster.layout import LAYOUT_FILE, LEARNED, MOST_LAYOUT_BYTES, Layout
 from hashret.errors import HashretError, IndexNotFoundError
-from hashret.files import write_durably
+from hashret.files import check_own_entry, read_regular, write_durably
 from hashret.place import has_items, index_folder
 from hashret.sources.remote import is_url
 
@@ -61,7 +61,8 @@ class ClusterStorage:
         """
         path = self._folder / LAYOUT_FILE
         try:
-            content = path.read_bytes()
+            check_own_entry(path)
+            content = read_regular(path, MOST_LAYOUT_BYTES)
         except FileNotFoundError:
             raise no_cluster(self.root) from None
         except OSError as error:
@@ -112,7 +113,7 @@ class ClusterStorage:
 
     def learned(self) -> Path:
         """A folder on this machine with the index without items."""
-        return self._folder / LEARNED
+        return self._own(LEARNED)
 
     def reading(self, folder: str, *, fresh: bool = False) -> Path:  # noqa: ARG002, of URLs
         """A folder on this machine with the newest state of a shard, to be read.
@@ -120,8 +121,11 @@ class ClusterStorage:
         Args:
             folder: that of the shard, as the layout names it.
             fresh: behind a URL, look for a newer state now rather than every few seconds.
+
+        Raises:
+            UnsafeIndexError: it could lead outside of the cluster.
         """
-        return self._folder / folder
+        return self._own(folder)
 
     def discard(self, folder: str) -> None:
         """What :meth:`reading` gave is damaged: where it is a copy, fetch another one next time."""
@@ -130,8 +134,19 @@ class ClusterStorage:
         """A folder on this machine in which a shard is changed; nobody else may change it.
 
         It is absent where there is no such shard yet.
+
+        Raises:
+            UnsafeIndexError: it could lead outside of the cluster.
         """
-        return self._folder / folder
+        return self._own(folder)
+
+    def _own(self, folder: str) -> Path:
+        """The path of a folder of the cluster, of which no part is a link."""
+        path = self._folder
+        for part in PurePosixPath(folder).parts:
+            path /= part
+            check_own_entry(path)
+        return path
 
     def publish(self, folder: str, *, whole: bool = False) -> None:
         """Let others see what was changed in a shard, which is closed meanwhile.
@@ -156,7 +171,7 @@ class ClusterStorage:
             HashretError: it cannot be removed.
         """
         try:
-            shutil.rmtree(self._folder / folder)
+            shutil.rmtree(self._own(folder))
         except FileNotFoundError:
             return
         except OSError as error:

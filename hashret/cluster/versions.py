@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from hashret.errors import DamagedIndexError, UnknownFormatError
-from hashret.store.seal import SEAL_FILE, Seal
+from hashret.store.own_files import SEAL_FILE
+from hashret.store.seal import Seal
 
 CURRENT_FILE = "current.json"
 VERSION_FILE = "version.json"

@@ -27,7 +27,7 @@ from hashret.errors import (
     IndexNotFoundError,
     UnknownFormatError,
 )
-from hashret.files import flush_folder, read_regular, write_durably
+from hashret.files import check_own, flush_folder, read_regular, write_durably
 from hashret.search import array_file
 from hashret.search.array_file import ArrayFile
 from hashret.search.layout import Layout
@@ -158,6 +158,7 @@ def open_mapped(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     Raises:
         IndexNotFoundError: there is no folder at ``path``.
         DamagedIndexError: a file is missing, cut short or altered.
+        UnsafeIndexError: one is a link, or no regular file.
     """
     try:
         is_there = path.is_dir()
@@ -167,6 +168,7 @@ def open_mapped(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         ) from error
     if not is_there:
         raise IndexNotFoundError(f"There are no search files at {path}: no such folder.")
+    check_own(path)
     manifest = _read_manifest(path)
     arrays = {}
     for name, facts in manifest["files"].items():

@@ -10,14 +10,10 @@ from pathlib import Path
 
 from hashret.errors import DamagedIndexError, HashretError, IndexLockedError
 from hashret.store.log import has_log
+from hashret.store.own_files import check_own_files
+from hashret.store.schema import unknown_statement
 
 BUSY_SECONDS = 5.0
-_ACTING = """
-select type from sqlite_master
-where type in ('trigger', 'view') or (type = 'table' and sql like 'create virtual table%')
-"""
-"""What could act when a table is read or written. SQLite's own setting against it, trusted_schema,
-takes the expressions of field indexes for unsafe too."""
 
 WRITE_CACHE_KIB = 1 << 18
 """Memory for the pages that a transaction changes: keys come in no order that the disk likes."""
@@ -74,8 +70,10 @@ def connect(path: Path) -> sqlite3.Connection:
     same: whoever reads from it must connect again when it has changed.
 
     Raises:
+        UnsafeIndexError: a part of the index could lead outside of it.
         HashretError: the file is missing, damaged, or cannot be opened.
     """
+    check_own_files(path.parent)
     if not path.is_file():
         raise DamagedIndexError(
             f"{path} is missing. It is the only truth of the index: restore it from a copy, or "
@@ -126,14 +124,14 @@ def _connected(path: Path, options: str) -> sqlite3.Connection:
         )
         try:
             connection.execute("pragma foreign_keys = on")
-            acting = connection.execute(_ACTING).fetchone()
+            unknown = unknown_statement(connection)
         except sqlite3.Error:
             connection.close()
             raise
-    if acting is not None:
+    if unknown is not None:
         connection.close()
         raise DamagedIndexError(
-            f"{path} holds a {acting[0]} that hashret has not made. Restore it from a copy, or "
-            "build the index again from its sources."
+            f"{path} holds {unknown} that hashret has not made. `hashret verify --repair` keeps "
+            "the items and nothing else; or restore a copy of the whole folder."
         )
     return connection

@@ -9,7 +9,8 @@ from pathlib import Path
 from hashret.errors import DamagedIndexError, HashretError
 from hashret.store.item_store import ItemStore
 from hashret.store.log import has_log, log_of
-from hashret.store.seal import SEAL_FILE, Seal, chunk_checksums, fresh_stamp, stamp_of
+from hashret.store.own_files import SEAL_FILE
+from hashret.store.seal import Seal, chunk_checksums, fresh_stamp, stamp_of
 
 
 def bring_to_rest(folder: Path) -> list[str]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import islice, zip_longest
 from pathlib import Path
 
 from hashret.errors import DamagedIndexError, HashretError
+from hashret.files import opened_folder
 from hashret.store.connection import connect, is_writable
 from hashret.store.item_reader import ItemReader
 from hashret.store.item_writer import ItemWriter
 from hashret.store.lock import WriterLock, is_locked
 from hashret.store.log import LogCheck, bytes_in_log, end_of_log, has_log, log_of
+from hashret.store.own_files import SEAL_FILE, UNFINISHED_SEAL
 from hashret.store.seal import (
     CHUNK_BYTES,
-    SEAL_FILE,
     Seal,
     Stamp,
     chunk_checksums,
@@ -76,9 +78,7 @@ class Guard:
             DamagedIndexError: it is neither.
         """
         if writing:
-            for unfinished in self._folder.glob(f".{SEAL_FILE}.*"):  # of a writer that died
-                with suppress(OSError):
-                    unfinished.unlink()
+            self._sweep()
         found = stamp_of(self._path)
         if self.trusts(found):
             return
@@ -117,6 +117,14 @@ class Guard:
         if found is not None and (writing or is_settled(found)):
             self._trusted = found
             self._seal_what_was_found(whole, seal, writing=writing)
+
+    def _sweep(self) -> None:
+        """Remove the seals that writers who died have not finished."""
+        with suppress(OSError), opened_folder(self._folder) as folder:
+            with os.scandir(folder) as entries:
+                names = [one.name for one in entries if UNFINISHED_SEAL.fullmatch(one.name)]
+            for name in names:
+                os.unlink(name, dir_fd=folder)
 
     def check_log(self, reader: ItemReader) -> None:
         """Make sure that the log, if there is one, is as hashret left it; while a state is held.
@@ -296,7 +304,7 @@ class Guard:
         if writing:
             self.seal(seal)
         elif is_writable(self._path):
-            with suppress(HashretError), WriterLock(self._folder, patience=0):
+            with suppress(HashretError), WriterLock(self._folder, patience=0, named=False):
                 if stamp_of(self._path) == self._trusted and Seal.read(self._folder) == known:
                     self.seal(seal)
 

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from hashret.errors import HashretError, IndexLockedError
-from hashret.files import open_regular
+from hashret.files import open_lock, own_only
+from hashret.store.own_files import LOCK_FILE, check_own_files
 
-LOCK_FILE = "write.lock"
 PATIENCE_SECONDS = 0.25
 
 
@@ -34,7 +34,7 @@ os.register_at_fork(after_in_child=_let_go)
 def is_locked(folder: Path) -> bool:
     """Whether anyone is writing to the index in ``folder`` just now."""
     try:
-        with open_regular(folder / LOCK_FILE) as file:
+        with FileIO(folder / LOCK_FILE, opener=own_only) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -49,20 +49,31 @@ class WriterLock:
     The kernel releases it when the holder ends, however it ends, so no stale lock is left behind.
     The file names the holder's process id, for the message that a second writer gets.
 
+    Args:
+        folder: the folder of the index.
+        patience: how many seconds to wait for the lock.
+        named: whether the file is to name this process; one that only renews a seal while it
+            reads writes nothing there.
+
     Raises:
         IndexLockedError: another process (or another part of this one) is writing.
+        UnsafeIndexError: a part of the index could lead outside of it.
     """
 
-    def __init__(self, folder: Path, patience: float = PATIENCE_SECONDS) -> None:
-        """Name the lock of the index in ``folder``, to be waited for so many seconds."""
+    def __init__(
+        self, folder: Path, patience: float = PATIENCE_SECONDS, *, named: bool = True
+    ) -> None:
+        """Name the lock; it is taken where the ``with`` block begins."""
         self._path = folder / LOCK_FILE
         self._patience = patience
+        self._named = named
         self._file: FileIO | None = None
 
     def __enter__(self) -> Self:
         """Take the lock, or raise at once."""
+        check_own_files(self._path.parent)
         try:
-            file = self._path.open("ab+", buffering=0)
+            file = open_lock(self._path)
         except OSError as error:
             raise HashretError(
                 f"{self._path.parent} cannot be written ({error.strerror}): an index is changed "
@@ -77,9 +88,10 @@ class WriterLock:
                 f"{self._path.parent} is being written by process {holder or 'unknown'}; try "
                 "again when it has finished."
             )
-        with suppress(OSError):  # on a full disk, the lock holds all the same
-            file.truncate(0)
-            file.write(str(os.getpid()).encode())
+        if self._named:
+            with suppress(OSError):  # on a full disk, the lock holds all the same
+                file.truncate(0)
+                file.write(str(os.getpid()).encode())
         self._file = file
         _held.add(file)
         return self

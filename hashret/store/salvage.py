@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,8 @@ from hashret.store.item_store import ItemStore
 from hashret.store.item_writer import ItemWriter
 from hashret.store.items import RESTORE, NewItem, item_checksum
 from hashret.store.log import log_of
+from hashret.store.own_files import REPAIR_FOLDER
+from hashret.store.schema import mend_schema
 from hashret.store.seal import Seal
 from hashret.store.vectors import is_whole_vector
 from hashret.store.where import indexed_fields
@@ -60,7 +62,7 @@ def salvage(path: Path) -> Salvage:
         DamagedIndexError: nothing can be saved; nothing was changed.
     """
     result = Salvage()
-    workshop = path.with_name(".repair")
+    workshop = path.with_name(REPAIR_FOLDER)
     new = workshop / path.name
     try:
         shutil.rmtree(workshop, ignore_errors=True)
@@ -101,9 +103,10 @@ def salvage(path: Path) -> Salvage:
 
 
 def _connected(path: Path, workshop: Path) -> sqlite3.Connection:
-    """A connection to a damaged database, or else to a copy whose first and last bytes are mended.
+    """A connection to a damaged database, or else to a copy that is mended so far as to be read.
 
-    SQLite opens no file whose header is damaged, or that is shorter than the header says.
+    SQLite opens no file whose header is damaged, or that is shorter than the header says; and no
+    other schema than that of an index is opened here.
     """
     try:
         with sqlite_errors(path):
@@ -128,6 +131,8 @@ def _connected(path: Path, workshop: Path) -> sqlite3.Connection:
             if size < n_pages * _PAGE_BYTES <= 64 * size:
                 file.truncate(n_pages * _PAGE_BYTES)
         with sqlite_errors(path):
+            with closing(sqlite3.connect(copy, isolation_level=None)) as mended:
+                mend_schema(mended)
             return connect(copy)
 
 

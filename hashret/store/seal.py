@@ -24,8 +24,8 @@ from typing import Any, Self, TypeAlias
 
 from hashret.files import open_regular, read_regular, write_durably
 from hashret.store.log import LogEnd
+from hashret.store.own_files import SEAL_FILE
 
-SEAL_FILE = "seal.json"
 CHUNK_BYTES = 1 << 16
 _FORMAT = 1
 _MOST_BYTES = 1 << 28

@@ -41,7 +41,8 @@ _TIME = re.compile("date|time|julianday", re.IGNORECASE)
 _OWN_COLUMNS = ("key", "row")
 _READABLE = frozenset({"key", "row", "fields", ""})
 """Columns of the table; the empty name is that of a read which needs no column."""
-_FIELD_INDEX = "field:"
+FIELD_INDEX = "field:"
+"""How the names of indexes on fields begin."""
 _LOOKED_AT = 1000
 _WITH_NUMBER = re.compile(
     r"""(?:"((?:[^"]|"")+)"|(?<![\w."])([^\W\d]\w*))\s*(?:[<>=]=?|!=|<>)\s*[-+]?[0-9]"""
@@ -131,16 +132,19 @@ def _items_sql(columns: Iterable[str]) -> str:
 
 def index_field(connection: sqlite3.Connection, name: str) -> None:
     """Make an index on the values of a field, if there is none, inside the open transaction."""
-    connection.execute(
-        f"create index if not exists {_quote(_FIELD_INDEX + name)} on items({_field_sql(name)})"
-    )
+    connection.execute(f"create index if not exists {field_index(name)}")
+
+
+def field_index(name: str) -> str:
+    """What stands behind ``create index`` for a field."""
+    return f"{_quote(FIELD_INDEX + name)} on items({_field_sql(name)})"
 
 
 def indexed_fields(connection: sqlite3.Connection) -> list[str]:
     """The fields that have an index, in alphabetical order."""
     found = connection.execute(
         "select substr(name, ?) from sqlite_master where type = 'index' and name glob ? order by 1",
-        [len(_FIELD_INDEX) + 1, _FIELD_INDEX + "*"],
+        [len(FIELD_INDEX) + 1, FIELD_INDEX + "*"],
     )
     return [name for (name,) in found]
 
