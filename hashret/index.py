@@ -203,8 +203,6 @@ class Index(ChangeableIndex):
     ) -> Outliers:
         """The items that their bits reconstruct worst: unlike those the index was learned from.
 
-        A convolutional decoder takes TensorFlow, whose import takes some seconds the first time.
-
         Args:
             source: new items, as for :meth:`create`, which are not stored; None for the items of
                 the index, whose features are kept vectors or are read again from their sources.

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes, as_codes, check_n_bits, from_hex, unpack
-from hashret.encoder.artefacts import AUTOENCODER_FILE, ENCODER_FILE, Artefacts
-from hashret.encoder.light_decoder import LightDecoder
+from hashret.encoder.artefacts import ENCODER_FILE, Artefacts
+from hashret.encoder.decoder import Decoder
 from hashret.encoder.runtime import Encoder, fingerprint_of
 from hashret.encoder_files import REMEDY, EncoderFiles, are_digests
 from hashret.errors import (
@@ -181,8 +181,7 @@ class TrainedEncoder:
     def reconstruct(self, codes: ArrayLike) -> NDArray[np.float32]:
         """What the decoder makes of codes ``(n, n_bits / 8)``: ``float32`` feature rows ``(n, d)``.
 
-        Imports TensorFlow, which takes some seconds the first time. :meth:`picture` shows a row
-        of an index of images.
+        :meth:`picture` shows a row of an index of images.
 
         Raises:
             EncoderMismatchError: the codes have another length.
@@ -193,39 +192,21 @@ class TrainedEncoder:
                 f"This index has codes of {self.n_bits} bits; got codes of "
                 f"{packed.shape[1] * 8} bits. Use codes of this index."
             )
-        return self._artefacts.decode(unpack(packed).astype(np.float32))
-
-    def reconstruct_lightly(self, codes: ArrayLike) -> NDArray[np.float32] | None:
-        """As :meth:`reconstruct`, to rounding, without TensorFlow.
-
-        None where there is no encoder, or a decoder that takes TensorFlow: a convolutional one.
-        """
-        decoder = self._light_decoder
-        return None if decoder is None else decoder.decode(unpack(as_codes(codes)).astype("f4"))
+        return self._decoder.decode(unpack(packed).astype(np.float32))
 
     @cached_property
-    def _light_decoder(self) -> LightDecoder | None:
-        if self.kind == READY_CODES or AUTOENCODER_FILE not in self._files.names:
-            return None
-        return LightDecoder.read(self._files.read(AUTOENCODER_FILE))
+    def _decoder(self) -> Decoder:
+        self._require()
+        for name in self._files.names:
+            self._files.read(name)
+        return Artefacts.read(self._files.folder).decoder
 
     def reconstruction_error(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """What the bits of feature rows ``(n, d)`` lose of them, ``float64``, shape ``(n,)``.
 
-        See :meth:`hashret.SemanticHasher.reconstruction_error`. Imports TensorFlow where the
-        decoder takes it, as :meth:`reconstruct_lightly` says.
+        See :meth:`hashret.SemanticHasher.reconstruction_error`.
         """
-        decoder = self._light_decoder
-        if decoder is None:
-            return self._artefacts.reconstruction_error(rows)
-        return decoder.reconstruction_errors(rows, self.runtime)
-
-    @cached_property
-    def _artefacts(self) -> Artefacts:
-        self._require()
-        for name in self._files.names:
-            self._files.read(name)
-        return Artefacts.read(self._files.folder)
+        return self._decoder.reconstruction_errors(rows, self.runtime)
 
     def picture(self, row: NDArray[np.float32]) -> Image:
         """A feature row ``(d,)`` of an index of images as a PIL image.

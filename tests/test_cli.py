@@ -446,7 +446,7 @@ def test_what_a_dead_run_left_is_no_index_and_is_swept(run, make_index, tmp_path
     import shutil
 
     path = make_index("vectors")
-    shutil.copytree(path, path.parent / ".new.unfinished-dead")
+    shutil.copytree(path, path.parent / ".new.unfinished-deadbeef")
     assert run("info").returncode == 0  # there is one index only
     np.save(tmp_path / "x.npy", vectors)
     assert run("index", "x.npy", "-i", "new", "--bits", 16, "--epochs", 1).returncode == 0

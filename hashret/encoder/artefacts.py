@@ -9,11 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hashret.encoder.quiet import quiet_stderr
-from hashret.encoder.reconstruction import DECODE_ROWS, Measure, reconstruction_errors
+from hashret.encoder.decoder import Decoder
 from hashret.encoder.runtime import Encoder, fingerprint_of
 from hashret.errors import DamagedIndexError, InputError, UnknownFormatError
 from hashret.files import read_regular, write_durably
@@ -61,38 +57,13 @@ class Artefacts:
         return Encoder(self.encoder_file)
 
     @cached_property
-    def _decoder(self) -> Any:
-        with quiet_stderr():
-            from hashret.encoder.learning import load_decoder
+    def decoder(self) -> Decoder:
+        """Bits -> raw features.
 
-        return load_decoder(self.autoencoder_file)
-
-    def decode(self, bits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bits as zeros and ones, shape ``(n, n_bits)``, -> features, shape ``(n, d)``."""
-        parts = [
-            np.asarray(self._decoder(bits[start : start + DECODE_ROWS], training=False))
-            for start in range(0, max(len(bits), 1), DECODE_ROWS)
-        ]
-        return np.concatenate(parts)
-
-    def reconstruction_error(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Mean squared error of each row's reconstruction from its bits, as the network sees it.
-
-        The features are scaled as they are for the network; of counts that are reconstructed as
-        shares of their sum, the shares are compared.
-
-        Args:
-            X: raw features, ``float32``, shape ``(n, d)``.
-
-        Returns:
-            ``float64``, shape ``(n,)``.
+        Raises:
+            DamagedIndexError: hashret has not written the file.
         """
-        layers = {layer.name: layer for layer in self._decoder.layers}
-        # What turns reconstructions into raw features says how these were scaled.
-        scale = 1 / float(layers["unscale"].scale) if "unscale" in layers else 1.0
-        return reconstruction_errors(
-            X, self.encoder, self.decode, Measure(scale, "shares" in layers)
-        )
+        return Decoder.read(self.autoencoder_file)
 
     def write(self, folder: Path) -> None:
         """Write the three files, each complete or not at all, the metadata last."""

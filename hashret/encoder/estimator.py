@@ -82,7 +82,7 @@ class CodeEstimator(MatrixEstimator):
                 f"This hasher has codes of {expected} bits; got codes of {packed.shape[1] * 8} "
                 "bits. Use the hasher that made them."
             )
-        return self.artefacts_.decode(unpack(packed).astype(np.float32))
+        return self.artefacts_.decoder.decode(unpack(packed).astype(np.float32))
 
     def reconstruction_error(self, X: ArrayLike) -> NDArray[np.float64]:
         """How much of each item its bits lose: large for items unlike those learned from.
@@ -105,7 +105,8 @@ class CodeEstimator(MatrixEstimator):
             >>> unlike_the_others = np.argsort(-errors)[:10]  # doctest: +SKIP
         """
         self._check_fitted()
-        return self.artefacts_.reconstruction_error(self._check_matrix(X, reset=False))
+        rows = self._check_matrix(X, reset=False)
+        return self.artefacts_.decoder.reconstruction_errors(rows, self.artefacts_.encoder)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``encoder.tflite``, ``autoencoder.keras`` and ``encoder.json`` into a folder.

@@ -8,12 +8,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hashret.encoder.decoder import BLOCK_ROWS
 from hashret.encoder.matrix_estimator import MatrixEstimator
 from hashret.encoder.parameters import check_image_shape, check_parameters
 from hashret.encoder.progress import TrainingProgress
 from hashret.encoder.quiet import quiet_stderr
 from hashret.encoder.recipe import Recipe
-from hashret.encoder.reconstruction import DECODE_ROWS
 from hashret.errors import InputError
 
 
@@ -168,7 +168,7 @@ class FloatAutoencoder(MatrixEstimator):
 
 def _run(model: Any, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     parts = [
-        np.asarray(model(rows[start : start + DECODE_ROWS], training=False))
-        for start in range(0, max(len(rows), 1), DECODE_ROWS)
+        np.asarray(model(rows[start : start + BLOCK_ROWS], training=False))
+        for start in range(0, max(len(rows), 1), BLOCK_ROWS)
     ]
     return np.concatenate(parts)

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -86,11 +85,3 @@ def learn(
         pretrain(network, X, recipe, rng, progress)
     history = train(network, X, graph, recipe, rng, progress)
     return Learned(network, recipe, history)
-
-
-def load_decoder(autoencoder_file: bytes) -> keras.Model:
-    """The part of a saved autoencoder that turns bits into raw features."""
-    with tempfile.TemporaryDirectory(prefix="hashret-") as folder:
-        path = Path(folder, "autoencoder.keras")
-        path.write_bytes(autoencoder_file)
-        return keras.saving.load_model(path, compile=False).get_layer("decoder")

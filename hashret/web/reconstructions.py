@@ -10,6 +10,7 @@ from hashret.errors import UsageError
 from hashret.features import ImageFeatures, TextFeatures
 from hashret.index import Index
 from hashret.result import Result
+from hashret.trained import READY_CODES
 
 WORDS = 12
 MOST_VALUES = 4096
@@ -19,12 +20,14 @@ def reconstruction(index: Index, result: Result) -> dict[str, Any] | None:
     """What the decoder makes of a query's code, as JSON values.
 
     ``{"kind": "image", "png": base64, "width", "height"}``, ``{"kind": "words", "words": [...]}``
-    or ``{"kind": "vector", "values": [...]}``; None where there is no decoder, or one that takes
-    TensorFlow.
+    or ``{"kind": "vector", "values": [...]}``; None where there is no decoder.
+
+    Raises:
+        DamagedIndexError: the decoder is damaged.
     """
-    rows = index.encoder.reconstruct_lightly(result.code)
-    if rows is None:
+    if index.encoder.kind == READY_CODES:
         return None
+    rows = index.encoder.reconstruct(result.code)
     features = index.encoder.features
     if isinstance(features, ImageFeatures):
         file = BytesIO()
