@@ -50,10 +50,15 @@ def open_regular(path: Path) -> BinaryIO:
 
 def regular_only(name: str, flags: int) -> int:
     """An opener, for ``open`` and ``FileIO``, of regular files."""
-    descriptor = os.open(name, flags | os.O_NONBLOCK, 0o666)
+    try:
+        descriptor = os.open(name, flags | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise OSError(errno.EINVAL, "not a regular file") from error
+        raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "not a regular file")
     return descriptor
 
 

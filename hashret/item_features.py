@@ -21,7 +21,7 @@ class ItemFeatures:
 
     They are the kept vectors (float16, scaled) where the index keeps them. Otherwise an item's
     value is looked up where it came from, and used only if it is still what it was when it was
-    stored, by its content hash.
+    stored, by its content hash. A URL is fetched only inside :func:`hashret.sources.fetching`.
 
     Attributes:
         unread: items that the latest reading, as far as it has come, could not read: each with its
@@ -99,7 +99,7 @@ class ItemFeatures:
 
         Items that cannot be read again are absent and named in ``unread``.
         """
-        reader = ValueReader()
+        reader = ValueReader(stored=True)
         for block in self._blocks(keys, CHUNK_ITEMS):
             known = self._store.by_keys([item.key for item in block])
             for item in _by_file(block):

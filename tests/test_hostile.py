@@ -166,10 +166,10 @@ def link_to(target):
 
 
 FILES = {
-    "pipe.png": (fifo, "not a file"),
-    "socket.png": (socket_file, "not a file"),
-    "device.png": (link_to("/dev/zero"), "not a file"),
-    "endless.jpg": (link_to("/dev/urandom"), "not a file"),
+    "pipe.png": (fifo, "not a regular file"),
+    "socket.png": (socket_file, "not a regular file"),
+    "device.png": (link_to("/dev/zero"), "not a regular file"),
+    "endless.jpg": (link_to("/dev/urandom"), "not a regular file"),
     "loop.png": (lambda path: path.symlink_to(path), "too many levels of symbolic links"),
     "dangling.png": (link_to("/nowhere/at/all.png"), "a broken symbolic link"),
     "passwd.png": (link_to("/etc/passwd"), "not an image"),

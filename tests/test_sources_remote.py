@@ -7,7 +7,7 @@ import pytest
 
 import hashret
 from hashret.errors import InputError, UsageError
-from hashret.sources import is_gone, open_source, read_value
+from hashret.sources import fetching, is_gone, open_source, read_value
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -73,7 +73,8 @@ def test_items_of_a_url_are_indexed_and_their_outliers_found(memory, tmp_path):
     put(memory, "/u.npy", np.random.default_rng(0).normal(size=(300, 8)))
     index = hashret.create(tmp_path / "i", "memory://u.npy", n_bits=16, epochs=1, random_state=0)
     assert index["7"].location == "memory://u.npy#7"
-    outliers = index.outliers(limit=2)
+    with fetching():
+        outliers = index.outliers(limit=2)
     assert (len(outliers), outliers.skipped) == (2, [])
 
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashret.cli.messages import say, warnings_to_stderr
-from hashret.cli.options import Limit, index_option, only_html, open_index, where_option
+from hashret.cli.options import (
+    Limit,
+    fetch_option,
+    index_option,
+    only_html,
+    open_index,
+    where_option,
+)
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
 from hashret.errors import UsageError
@@ -64,6 +71,7 @@ hashret duplicates -i photos --paths -0 | xargs -0 rm --
     callback=only_html,
     help="Also write a page of the largest groups with their pictures, one file.",
 )
+@fetch_option
 @output_options(paths=True)
 @click.pass_context
 def duplicates(

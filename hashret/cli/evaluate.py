@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hashret.cli.messages import say, warnings_to_stderr
-from hashret.cli.options import index_option, only_html, open_index
+from hashret.cli.options import fetch_option, index_option, only_html, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
 from hashret.cli.source_options import refuse_options, source_options
@@ -51,6 +51,7 @@ seed_option = click.option(
     callback=only_html,
     help="Also write a report with plots, one file, and each plot's numbers beside it as CSV.",
 )
+@fetch_option
 @output_options()
 @click.pass_context
 def evaluate(

@@ -124,6 +124,22 @@ where_option = click.option(
 )
 
 
+def _fetch(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from hashret.sources import fetching
+
+        context.with_resource(fetching())
+
+
+fetch_option = click.option(
+    "--fetch",
+    is_flag=True,
+    expose_value=False,
+    callback=_fetch,
+    help="Fetch the values of items again that came from URLs; they are left out otherwise.",
+)
+
+
 class Limit(click.ParamType[int | None]):
     """A number of items, or ``all``."""
 

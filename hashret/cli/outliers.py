@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hashret.cli.messages import say, warnings_to_stderr
-from hashret.cli.options import Limit, index_option, open_index
+from hashret.cli.options import Limit, fetch_option, index_option, open_index
 from hashret.cli.output import Output, output_options
 from hashret.cli.progress import ProgressDisplay
 from hashret.cli.source_options import refuse_options, source_options
@@ -22,6 +22,7 @@ from hashret.cli.telling import SKIPPED_EXIT_CODE, tell_skipped
 )
 @source_options
 @click.option("--strict", is_flag=True, help="Exit with 3 when an input was skipped.")
+@fetch_option
 @output_options(paths=True)
 @click.pass_context
 def outliers(

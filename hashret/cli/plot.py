@@ -9,7 +9,7 @@ import click
 
 from hashret.cli.evaluate import label_option, seed_option
 from hashret.cli.messages import say, warnings_to_stderr
-from hashret.cli.options import index_option, open_index
+from hashret.cli.options import fetch_option, index_option, open_index
 from hashret.cli.progress import ProgressDisplay
 from hashret.cli.source_options import refuse_options, source_options
 from hashret.errors import UsageError
@@ -50,6 +50,7 @@ SAMPLES = {"bits": 100_000, "map": 10_000, "reconstruction": 10}
     help="Most items, drawn by chance.  [default: by kind]",
 )
 @seed_option
+@fetch_option
 def plot(
     kind: str,
     sources: tuple[str, ...],

@@ -12,6 +12,7 @@ import click
 from hashret.cli.messages import say, warnings_to_stderr
 from hashret.cli.options import (
     Limit,
+    fetch_option,
     index_option,
     only_html,
     open_index,
@@ -117,6 +118,7 @@ def asking_options(*orders: str) -> Callable[[_Command], _Command]:
     callback=only_html,
     help="Also write the answer as a page with pictures and bits, one file. Needs the extra 'web'.",
 )
+@fetch_option
 @output_options(paths=True)
 @click.pass_context
 def query(

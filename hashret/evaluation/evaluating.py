@@ -27,7 +27,8 @@ from hashret.evaluation.report import EvaluationReport
 from hashret.evaluation.search_cost import search_costs
 from hashret.index import Index
 from hashret.ingest import TRAINING_BYTES, ProgressCallback, no_progress
-from hashret.sources import Source, open_source
+from hashret.item_features import ItemFeatures
+from hashret.sources import SkippedInputs, Source, open_source
 
 SAMPLE = 1000
 """Of its own items, so many are asked."""
@@ -54,12 +55,14 @@ class _Floats:
         asked: which queries have features: positions, ``(m,)``.
         readable: which items of the database could be read: a mask, ``(n,)``.
         training_rows: features of items, as the encoder learned from them, ``(t, d)``.
+        unread: items that could not be read again.
     """
 
     nearest: NDArray[np.int64]
     asked: NDArray[np.int64]
     readable: NDArray[np.bool_]
     training_rows: NDArray[np.float32]
+    unread: SkippedInputs
 
 
 def evaluate(
@@ -119,7 +122,8 @@ def evaluate(
     if floats is not None and not floats.readable.all():
         notes.append(
             f"{np.count_nonzero(~floats.readable):,} of {len(database.rows):,} items could not be "
-            "read again; neighbours by features are those among the others."
+            "read again; neighbours by features are those among the others. The first is "
+            f"{floats.unread[0].name}: {floats.unread[0].reason}."
         )
     return _report(index, database, asked, floats, label, notes)
 
@@ -176,10 +180,11 @@ def _read_floats(
     index: Index, database: Database, asked: Questions, seed: int, progress: ProgressCallback
 ) -> _Floats:
     features = asked.features
+    reading = ItemFeatures(index.reader.store, index.encoder.features)
     if features is None:
         # Says why nothing can be read.
         features = np.empty((0, index.encoder.features.n_features), dtype=np.float32)
-        for _ in feature_blocks(index, database, progress):
+        for _ in feature_blocks(index, database, reading, progress):
             raise InputError("none of the items that were drawn as queries can be read again.")
     known = np.flatnonzero(~np.isnan(features).any(axis=1))
     nearest = NearestVectors(
@@ -192,11 +197,11 @@ def _read_floats(
     chosen = np.zeros(len(readable), dtype=bool)
     chosen[rng.choice(len(readable), max(most, 1), replace=False)] = True
     training = []
-    for places, matrix in feature_blocks(index, database, progress):
+    for places, matrix in feature_blocks(index, database, reading, progress):
         nearest.add(places, matrix)
         readable[places] = True
         training.append(matrix[chosen[places]])
-    return _Floats(nearest.rows, known, readable, np.concatenate(training))
+    return _Floats(nearest.rows, known, readable, np.concatenate(training), reading.unread)
 
 
 def _float_histograms(database: Database, asked: Questions, floats: _Floats, k: int) -> Histograms:

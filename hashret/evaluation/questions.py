@@ -186,7 +186,7 @@ def questions_of(
 
 
 def feature_blocks(
-    index: Index, database: Database, progress: ProgressCallback
+    index: Index, database: Database, reading: ItemFeatures, progress: ProgressCallback
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Positions in the database, and feature rows, of all items that can be read again.
 
@@ -196,7 +196,7 @@ def feature_blocks(
         InputError: none can be.
     """
     store = index.reader.store
-    for keys, matrix in ItemFeatures(store, index.encoder.features).rows(progress=progress):
+    for keys, matrix in reading.rows(progress=progress):
         known = store.by_keys(keys)
         rows = np.array([known[key].row for key in keys], dtype=np.int64)
         yield database.places(rows), matrix

@@ -9,6 +9,7 @@ more than twice as long as the better choice.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection
 from contextlib import suppress
 from hashlib import sha256
@@ -19,6 +20,9 @@ from typing import Literal, TypeAlias
 
 from hashret.search import machine
 from hashret.search.segment import Segment
+
+# Read when numba is imported: where colorama is installed, it would speak to the terminal.
+os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
 
 _log = logging.getLogger("hashret")
 

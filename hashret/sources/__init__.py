@@ -9,6 +9,7 @@ from __future__ import annotations
 from hashret.sources.idx import read_idx
 from hashret.sources.item import Item, Source, content_hash, content_hashes, is_gone
 from hashret.sources.opening import open_paths, open_source
+from hashret.sources.remote import fetching
 from hashret.sources.skipped import Skipped, SkippedInputs
 from hashret.sources.values import ValueReader, read_value
 
@@ -20,6 +21,7 @@ __all__ = [
     "ValueReader",
     "content_hash",
     "content_hashes",
+    "fetching",
     "is_gone",
     "open_paths",
     "open_source",

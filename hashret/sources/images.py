@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hashret.errors import InputError
+from hashret.files import open_regular
 from hashret.sources.folders import TEXT_SUFFIXES, FileFolder, read_files
 from hashret.sources.item import Item, Source
 from hashret.sources.metadata import printable
@@ -30,13 +30,10 @@ def read_image_bytes(path: str | os.PathLike[str]) -> bytes:
         InputError: it cannot be read; the message is the reason alone.
     """
     try:
-        status = Path(path).stat()
-        # Opening a named pipe would wait for a writer.
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError("not a file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise InputError(f"larger than {MAX_FILE_BYTES >> 20:,} MiB; scale it down first")
-        return Path(path).read_bytes()
+        with open_regular(Path(path)) as file:
+            if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+                raise InputError(f"larger than {MAX_FILE_BYTES >> 20:,} MiB; scale it down first")
+            return file.read()
     except FileNotFoundError as error:
         broken = Path(path).is_symlink()
         raise InputError("a broken symbolic link" if broken else "no such file") from error

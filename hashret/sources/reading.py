@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO, TypeVar
 
 from hashret.errors import InputError, UsageError
+from hashret.files import open_regular
 from hashret.sources.metadata import printable
 
 T = TypeVar("T")
@@ -89,8 +90,9 @@ def opened_text(path: Path, encoding: str) -> Iterator[TextIO]:
     Raises:
         InputError: it cannot be read, or is no text.
     """
-    with reading(path), path.open("rb") as file:
-        head = file.peek(2)[:2]
+    with reading(path), open_regular(path) as file:
+        head = file.read(2)
+        file.seek(0)
         binary = gzip.GzipFile(fileobj=file) if head == _GZIP else file
         with io.TextIOWrapper(binary, encoding, "surrogateescape", newline="") as text:
             yield text

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,45 @@ from hashret.sources.metadata import printable
 
 _copies: dict[str, Path] = {}
 
+_fetch_stored: ContextVar[bool] = ContextVar("values of stored items are fetched", default=False)
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+", re.DOTALL)
 
 
 def is_url(text: str) -> bool:
     """Whether this is the URL of a file: ``https://...``, ``s3://...``, ``zip://...::...``."""
     return _URL.match(text) is not None
+
+
+@contextmanager
+def fetching() -> Iterator[None]:
+    """Let this thread or task read the values of stored items again from URLs.
+
+    Otherwise only a URL that the caller names is fetched, as a source or as the value of a query:
+    an index may come from anywhere, and its items name places.
+
+    Example:
+        >>> with hashret.sources.fetching():  # doctest: +SKIP
+        ...     index.outliers()
+    """
+    token = _fetch_stored.set(True)
+    try:
+        yield
+    finally:
+        _fetch_stored.reset(token)
+
+
+def check_may_fetch(url: str) -> None:
+    """Refuse the URL of a stored item, unless :func:`fetching` allows it.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not _fetch_stored.get():
+        raise InputError(
+            f"{printable(url)} is a URL, which is fetched only with --fetch "
+            "(hashret.sources.fetching() in Python)"
+        )
 
 
 def fetched(url: str, *, again: bool = False) -> Path:

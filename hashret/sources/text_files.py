@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hashret.errors import InputError
+from hashret.files import open_regular
 from hashret.sources.folders import TEXT_SUFFIXES, FileFolder, read_files
 from hashret.sources.item import Item, Source
 from hashret.sources.locations import with_options
@@ -37,13 +38,10 @@ def read_text(path: str | os.PathLike[str], encoding: str = DEFAULT_ENCODING) ->
         InputError: it cannot be read, or is no text; the message is the reason alone.
     """
     try:
-        status = Path(path).stat()
-        # Opening a named pipe would wait for a writer.
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError("not a file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise InputError(f"larger than {MAX_FILE_BYTES >> 20:,} MiB; split it")
-        text = Path(path).read_text(encoding)
+        with io.TextIOWrapper(open_regular(Path(path)), encoding) as file:
+            if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+                raise InputError(f"larger than {MAX_FILE_BYTES >> 20:,} MiB; split it")
+            text = file.read()
     except FileNotFoundError as error:
         broken = Path(path).is_symlink()
         raise InputError("a broken symbolic link" if broken else "no such file") from error

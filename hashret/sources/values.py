@@ -24,7 +24,7 @@ from hashret.sources.locations import split_location, with_options
 from hashret.sources.metadata import printable
 from hashret.sources.paths import path_exists
 from hashret.sources.reading import check_encoding
-from hashret.sources.remote import fetched, is_url
+from hashret.sources.remote import check_may_fetch, fetched, is_url
 from hashret.sources.tables import table_format
 from hashret.sources.text_files import is_readable_text, read_text
 
@@ -48,10 +48,16 @@ def read_value(path: str | PathLike[str]) -> Any:
 
 
 class ValueReader:
-    """Reads values by their locations; rows of one table, asked for in order, in one pass."""
+    """Reads values by their locations; rows of one table, asked for in order, in one pass.
 
-    def __init__(self) -> None:
+    Args:
+        stored: the locations are those of stored items, which may come from anywhere: URLs are
+            fetched only inside :func:`~hashret.sources.remote.fetching`.
+    """
+
+    def __init__(self, *, stored: bool = False) -> None:
         """Nothing is open."""
+        self._stored = stored
         self._latest: tuple[str, RecordCursor] | None = None
 
     def read(self, path: str | PathLike[str]) -> Any:
@@ -83,6 +89,9 @@ class ValueReader:
             raise InputError(f"No such file: {shown}")
         if given.is_dir():
             raise InputError(f"Expected one image, text or array file, got the folder {shown}.")
+        if not given.is_file():
+            # Before it is opened: a pipe would be waited for, and a device may act.
+            raise InputError(f"Expected a regular file, got a pipe, a socket or a device: {shown}")
         if locator and row is not None and (options or table_format(given.name)):
             self._latest = (locator[1], RecordCursor(given, options))
             return self._latest[1].value(row)
@@ -108,6 +117,8 @@ class ValueReader:
         whole, _, digits = location.rpartition("#")
         has_row = bool(whole) and digits.isdecimal() and len(digits) <= 18
         place = whole if has_row else location
+        if self._stored and is_url(place):
+            check_may_fetch(place)
         row = int(digits) if has_row else None
         inside = split_inside(place)
         if inside is not None:

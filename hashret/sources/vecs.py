@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
+from hashret.files import open_regular
 from hashret.sources.mapped import let_go
 
 DTYPES = {".fvecs": "<f4", ".bvecs": "u1", ".ivecs": "<i4"}
@@ -44,7 +45,7 @@ def read_vecs(path: Path, row: int | None = None) -> NDArray[Any]:
     """
     dtype = np.dtype(DTYPES[path.suffix.lower()])
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_LENGTH_BYTES)
             size = file.seek(0, 2)
         length = int.from_bytes(head, "little", signed=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import os
 from io import BytesIO
 from typing import Any
@@ -24,6 +25,8 @@ from hashret.web.search_page import described
 from hashret.web.search_values import answer_values
 from hashret.web.showing import rendered, shown, static_file
 from hashret.web.thumbnails import Thumbnails
+
+_log = logging.getLogger("hashret")
 
 MOST_HITS = 1000
 """More pictures than these would make a page that no browser likes."""
@@ -79,7 +82,7 @@ def answer_page(
         notes.append(f"where {shown(where)}")
     if len(keys) < len(result):
         notes.append(f"the first {len(keys):,} of {len(result):,} hits are shown")
-    return rendered(
+    page = rendered(
         "one_file.html",
         **answer_values(view),
         policy=policy,
@@ -94,6 +97,8 @@ def answer_page(
         last=max(answer["rings"][-1]["distance"], 1) if answer["rings"] else 1,
         notes=notes,
     )
+    pictures.tell_missing()
+    return page
 
 
 class _Pictures:
@@ -101,7 +106,8 @@ class _Pictures:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._thumbnails = Thumbnails()
+        self._missing: dict[str, str] = {}
+        self._thumbnails = Thumbnails(self._missing.__setitem__)
 
     def of(self, key: str) -> str | None:
         """An item's; None where there is none."""
@@ -127,6 +133,17 @@ class _Pictures:
         file = BytesIO()
         picture.save(file, "PNG")
         return _data(file.getvalue())
+
+    def tell_missing(self) -> None:
+        """Say once how many items have no picture, and why the first has none."""
+        if self._missing:
+            key, reason = next(iter(self._missing.items()))
+            _log.warning(
+                "%d of the items have no picture. The first is %r: %s.",
+                len(self._missing),
+                key,
+                reason,
+            )
 
 
 def _first_hits(answer: AnswerView) -> AnswerView:

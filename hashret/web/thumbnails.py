@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,14 @@ _PNG_PIXELS = 1 << 14
 class Thumbnails:
     """Makes small pictures, and remembers the latest."""
 
-    def __init__(self) -> None:
-        """Remember nothing."""
+    def __init__(self, on_missing: Callable[[str, str], None] | None = None) -> None:
+        """Remember nothing.
+
+        Args:
+            on_missing: told the key of an item that has no picture, and why, which may say where
+                on this machine its file lies; None logs it.
+        """
+        self._on_missing = on_missing or _log_missing
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, str, str, int], bytes] = OrderedDict()
         self._bytes = 0
@@ -51,7 +58,7 @@ class Thumbnails:
                 if known is not None:
                     self._known.move_to_end(place)
                     return known
-            picture = _picture(index, item.key, item.row, side)
+            picture = self._picture(index, item.key, item.row, side)
         content = _file_of(picture, side)
         with self._lock:
             if place not in self._known:
@@ -61,30 +68,34 @@ class Thumbnails:
                 self._bytes -= len(self._known.popitem(last=False)[1])
         return content
 
-
-def _picture(index: Index, key: str, row: int, side: int) -> Image:
-    if index.kind != "images":
-        raise _none(f"An index of {index.kind} has no pictures.")
-    store = index.reader.store
-    if store.vector_length is not None and not store.sources():
-        return index.encoder.picture(index.reader.vectors([row])[0])
-    from hashret.features.decoding import picture_of
-
-    items = ItemFeatures(store, index.encoder.features)
-    value = next((item.value for item in items.values([key])), None)
-    if value is None:
-        if store.vector_length is not None:
+    def _picture(self, index: Index, key: str, row: int, side: int) -> Image:
+        if index.kind != "images":
+            raise _none(f"An index of {index.kind} has no pictures.")
+        store = index.reader.store
+        if store.vector_length is not None and not store.sources():
             return index.encoder.picture(index.reader.vectors([row])[0])
-        if store.items_of([row])[row].location is None:
-            raise _none("it came without a file, and its pixels are not kept.")
-        # The reason may say where on this machine the file lies.
-        _log.warning("%r has no picture: %s", key, items.unread[0].reason if items.unread else "?")
-        raise _none("its file is gone, or has changed since it was indexed.")
-    try:
-        return picture_of(checked_image(value) if isinstance(value, bytes) else value, (side, side))
-    except InputError as error:
-        _log.warning("%r has no picture: %s", key, error)
-        raise _none("its file cannot be shown as one.") from error
+        from hashret.features.decoding import picture_of
+
+        items = ItemFeatures(store, index.encoder.features)
+        value = next((item.value for item in items.values([key])), None)
+        if value is None:
+            if store.vector_length is not None:
+                return index.encoder.picture(index.reader.vectors([row])[0])
+            if store.items_of([row])[row].location is None:
+                raise _none("it came without a file, and its pixels are not kept.")
+            self._on_missing(key, items.unread[0].reason if items.unread else "?")
+            raise _none("its file is gone, or has changed since it was indexed.")
+        try:
+            return picture_of(
+                checked_image(value) if isinstance(value, bytes) else value, (side, side)
+            )
+        except InputError as error:
+            self._on_missing(key, str(error))
+            raise _none("its file cannot be shown as one.") from error
+
+
+def _log_missing(key: str, reason: str) -> None:
+    _log.warning("%r has no picture: %s", key, reason)
 
 
 def _file_of(picture: Image, side: int) -> bytes:
