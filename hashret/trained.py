@@ -185,6 +185,7 @@ class TrainedEncoder:
 
         Raises:
             EncoderMismatchError: the codes have another length.
+            DamagedIndexError: the decoder is damaged, or belongs to another encoder.
         """
         packed = as_codes(codes)
         if packed.shape[1] * 8 != self.n_bits:
@@ -199,7 +200,9 @@ class TrainedEncoder:
         self._require()
         for name in self._files.names:
             self._files.read(name)
-        return Artefacts.read(self._files.folder).decoder
+        decoder = Artefacts.read(self._files.folder).decoder
+        decoder.require(self.n_bits, self.features.n_features)
+        return decoder
 
     def reconstruction_error(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """What the bits of feature rows ``(n, d)`` lose of them, ``float64``, shape ``(n,)``.

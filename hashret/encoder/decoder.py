@@ -3,7 +3,8 @@
 ``autoencoder.keras`` may come from anywhere, so nothing of it is trusted. Its configuration tells
 the layers and their widths; from these follow the shapes of all weights, and no others are read.
 Each must lie in the file itself: HDF5 knows links, external storage and virtual data sets, which
-name other files, and filters and missing blocks, which make gigabytes of a few bytes.
+name other files, and filters and missing blocks, which make gigabytes of a few bytes. All weights
+together are no more than the file: layers may share theirs by links, or by overlapping.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from io import BytesIO
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -21,13 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import unpack
-from hashret.encoder.decoder_layers import LAYERS, Shape, Step
+from hashret.encoder.decoder_layers import LAYERS, MOST_VALUES, Shape, Step, Take
 from hashret.encoder.runtime import Encoder
 from hashret.errors import DamagedIndexError
 
 BLOCK_ROWS = 1024
 """So many rows are decoded at a time, or fewer where they are long."""
 _BLOCK_VALUES = 1 << 26
+MOST_CONFIG_BYTES = 1 << 28
+"""Ten million features have an offset each, of 25 characters at most."""
+
+_MOST_TOTAL_VALUES = 4 * MOST_VALUES
+"""Of a row, in all layers: in a decoder of images, each stage has a quarter of the next one's."""
+
 _REMEDY = "Restore the encoder folder from a copy, or learn and index again."
 
 
@@ -47,10 +54,18 @@ class Decoder:
     """Bits -> raw features, as the layer ``decoder`` of a saved autoencoder computes them.
 
     The same to rounding: sums are taken in another order.
+
+    Attributes:
+        n_bits: bits in a code.
+        n_features: width of the data.
     """
 
-    def __init__(self, steps: list[Step], widest: int, measure: Measure) -> None:
+    def __init__(
+        self, steps: list[Step], widest: int, measure: Measure, *, n_bits: int, n_features: int
+    ) -> None:
         """Keep what is done one after the other; use :meth:`read`."""
+        self.n_bits = n_bits
+        self.n_features = n_features
         self._steps = steps
         self._block_rows = min(BLOCK_ROWS, max(1, _BLOCK_VALUES // widest))
         self._measure = measure
@@ -64,7 +79,7 @@ class Decoder:
         """
         try:
             with ZipFile(BytesIO(autoencoder_file)) as archive:
-                config = json.loads(_member(archive, "config.json"))
+                config = json.loads(_member(archive, "config.json", MOST_CONFIG_BYTES))
                 return _read(config, _member(archive, "model.weights.h5"))
         except (
             *(ArithmeticError, AttributeError, LookupError, OSError, RecursionError),
@@ -74,8 +89,26 @@ class Decoder:
                 f"autoencoder.keras has no decoder as hashret writes them ({error}). {_REMEDY}"
             ) from error
 
+    def require(self, n_bits: int, n_features: int) -> None:
+        """Refuse to decode for an encoder of other widths.
+
+        Raises:
+            DamagedIndexError: the decoder belongs to another encoder.
+        """
+        if (self.n_bits, self.n_features) != (n_bits, n_features):
+            raise DamagedIndexError(
+                f"autoencoder.keras belongs to another encoder: it decodes {self.n_bits} bits to "
+                f"{self.n_features:,} features; expected {n_bits} bits and {n_features:,} "
+                f"features. {_REMEDY}"
+            )
+
     def decode(self, bits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bits as zeros and ones, shape ``(n, n_bits)``, -> features, shape ``(n, d)``."""
+        """Bits as zeros and ones, shape ``(n, n_bits)``, -> features, shape ``(n, n_features)``.
+
+        Raises:
+            DamagedIndexError: the decoder takes another number of bits.
+        """
+        self.require(bits.shape[1], self.n_features)
         blocks = [
             self._decoded(bits[start : start + self._block_rows])
             for start in range(0, max(len(bits), 1), self._block_rows)
@@ -104,7 +137,11 @@ class Decoder:
 
         Returns:
             ``float64``, shape ``(n,)``.
+
+        Raises:
+            DamagedIndexError: the decoder belongs to another encoder.
         """
+        self.require(encoder.n_bits, rows.shape[1])
         errors = np.empty(len(rows))
         for start in range(0, len(rows), self._block_rows):
             block = rows[start : start + self._block_rows]
@@ -118,11 +155,13 @@ class Decoder:
         return errors.astype(np.float32).astype(np.float64)
 
 
-def _member(archive: ZipFile, name: str) -> bytes:
+def _member(archive: ZipFile, name: str, most_bytes: int | None = None) -> bytes:
     """What a member holds, which Keras stores as it is: so it is no longer than the archive."""
     (entry,) = (one for one in archive.infolist() if one.filename == name)
     if entry.compress_type != ZIP_STORED:
         raise ValueError(f"{name} is compressed")
+    if most_bytes is not None and entry.file_size > most_bytes:
+        raise ValueError(f"{name} has {entry.file_size:,} bytes, more than {most_bytes:,}")
     return archive.read(entry)
 
 
@@ -151,20 +190,24 @@ def _read(config: dict[str, Any], weights: bytes) -> Decoder:
     decoder = next(one for one in outer if one.layer["config"].get("name") == "decoder")
     inner = _placed(decoder.layer["config"]["layers"], decoder.place)
     _check_chain([one.layer for one in inner])
-    shape = _input_shape(inner[0].layer)
-    steps, widest = [], 1
+    (n_bits,) = shape = _input_shape(inner[0].layer)
+    steps, widest, total = [], 1, 0
     with h5py.File(BytesIO(weights)) as file:
+        held = _Weights(file, len(weights))
         for layer, place in inner[1:]:
             kind = layer["class_name"]
             if kind not in LAYERS:
                 raise ValueError(f"it has a layer of the class {kind!r}")
-            step, shape = LAYERS[kind](layer["config"], shape, _variables(file, place))
+            step, shape = LAYERS[kind](layer["config"], shape, held.of(place))
             steps.append(step)
-            widest = max(widest, math.prod(shape))
+            widest, total = max(widest, math.prod(shape)), total + math.prod(shape)
+            if total > _MOST_TOTAL_VALUES:
+                raise ValueError(f"it computes more than {_MOST_TOTAL_VALUES:,} values for a row")
     if shape != _input_shape(outer[0].layer):
         raise ValueError(f"it makes rows of the shape {shape}")
     by_name = {one.layer["config"]["name"]: one.layer["config"] for one in inner}
-    return Decoder(steps, widest, _measure(by_name))
+    (n_features,) = shape
+    return Decoder(steps, widest, _measure(by_name), n_bits=n_bits, n_features=n_features)
 
 
 def _input_shape(layer: dict[str, Any]) -> Shape:
@@ -189,16 +232,26 @@ def _check_chain(layers: list[dict[str, Any]]) -> None:
             raise ValueError("its layers are no chain")
 
 
-def _variables(file: Any, place: str) -> Callable[..., list[NDArray[np.float32]]]:
-    """Reads the variables of the layer whose weights lie at ``place``, which have these shapes."""
+class _Weights:
+    """Reads the weights of layers from an HDF5 file, and no more in all than the file holds."""
 
-    def read(*shapes: Shape) -> list[NDArray[np.float32]]:
-        group = _own(file, f"{place}vars")
-        if len(group) != len(shapes):
-            raise ValueError(f"{place} has {len(group)} weights, not {len(shapes)}")
-        return [_array(_own(group, str(number)), shape) for number, shape in enumerate(shapes)]
+    def __init__(self, file: Any, n_bytes: int) -> None:
+        self._file = file
+        self._bytes_left = n_bytes
 
-    return read
+    def of(self, place: str) -> Take:
+        """Reads those of the layer at ``place``, which must have the shapes that are asked for."""
+
+        def take(*shapes: Shape) -> list[NDArray[np.float32]]:
+            group = _own(self._file, f"{place}vars")
+            if len(group) != len(shapes):
+                raise ValueError(f"{place} has {len(group)} weights, not {len(shapes)}")
+            self._bytes_left -= 4 * sum(map(math.prod, shapes))
+            if self._bytes_left < 0:
+                raise ValueError("it has more weights than the file holds")
+            return [_array(_own(group, str(number)), shape) for number, shape in enumerate(shapes)]
+
+        return take
 
 
 def _own(group: Any, path: str) -> Any:

@@ -111,6 +111,8 @@ def _flatten(config: dict[str, Any], shape: Shape, _: Take) -> tuple[Step, Shape
 
 
 def _rescaling(config: dict[str, Any], shape: Shape, _: Take) -> tuple[Step, Shape]:
+    if not isinstance(config["scale"], int | float):
+        raise ValueError("a layer has a scale that is no number")
     scale = np.float32(config["scale"])
     offset = np.asarray(config["offset"], dtype=np.float32)
     if offset.shape not in ((), shape[-1:]):

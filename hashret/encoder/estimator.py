@@ -73,6 +73,7 @@ class CodeEstimator(MatrixEstimator):
             NotFittedError: the hasher has not learned yet.
             InputError: ``codes`` are no codes.
             EncoderMismatchError: the codes have another length than this hasher's.
+            DamagedIndexError: the decoder is damaged, or belongs to another encoder.
         """
         self._check_fitted()
         packed = as_codes(codes)
@@ -82,6 +83,7 @@ class CodeEstimator(MatrixEstimator):
                 f"This hasher has codes of {expected} bits; got codes of {packed.shape[1] * 8} "
                 "bits. Use the hasher that made them."
             )
+        self.artefacts_.decoder.require(expected, self.n_features_in_)
         return self.artefacts_.decoder.decode(unpack(packed).astype(np.float32))
 
     def reconstruction_error(self, X: ArrayLike) -> NDArray[np.float64]:
