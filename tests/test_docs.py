@@ -39,6 +39,24 @@ def test_every_page_is_in_the_site():
     assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 
 
+@pytest.mark.parametrize(
+    ("script", "page"),
+    [
+        *((path.name, "docs/benchmarks.md") for path in sorted((ROOT / "scripts").glob("bench_*"))),
+        ("soak", "docs/benchmarks.md"),
+    ],
+)
+def test_tables_have_their_place(script, page):
+    for mark in re.findall(r"<!-- \w+ -->", (ROOT / "scripts" / script).read_text()):
+        assert mark in PAGES[page]
+
+
+def test_the_plan_of_a_cluster_has_its_place():
+    assert {"plan_cluster", "check"} <= set(
+        re.findall(r"<!-- (\w+) -->", PAGES["docs/clusters.md"])
+    )
+
+
 # The reference
 
 
@@ -76,7 +94,7 @@ def shell_commands() -> list[tuple[str, str]]:
         lines = [line for block in blocks(page, "console") for line in block.splitlines()]
         found += [(page, line[2:]) for line in lines if line.startswith("$ ")]
         inline = r"`((?:hashret |scripts/|\.venv/bin/python scripts/)[^`]*)`"
-        if page != "docs/python-reference.md":  # whose docstrings name commands by halves
+        if page not in ("CHANGELOG.md", "docs/python-reference.md"):  # of the past, and by halves
             found += [(page, line) for line in re.findall(inline, prose(page))]
     return list(dict.fromkeys(found))
 
@@ -109,13 +127,14 @@ def test_commands_in_the_text_exist_and_parse(page, line):
 
 
 @pytest.fixture
-def _short_learning(monkeypatch):
+def short_learning(monkeypatch):
     """Few steps of learning: the pages are run for what they call, not for what they find."""
     monkeypatch.setattr("hashret.encoder.recipe.DEFAULT_STEPS", 1)
 
 
+@pytest.mark.usefixtures("short_learning")
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
-def test_the_python_in_the_text_runs(page, tmp_path, monkeypatch, _short_learning):
+def test_the_python_in_the_text_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     for block in blocks(page, "python"):
