@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 
 import hashret
 
-# For the command lines that tests start: as wide as the README's, and nothing of the user's.
+# For the command lines that tests start: as wide as the reference's, and nothing of the user's.
 os.environ["COLUMNS"] = "100"
 for name in ("HASHRET_INDEXES", "HASHRET_DEBUG", "NO_COLOR"):
     os.environ.pop(name, None)
