@@ -30,14 +30,15 @@ from hashret.errors import (
 
 if TYPE_CHECKING:
     from hashret.cluster.cluster_index import ClusterIndex
-    from hashret.cluster.opening import open_cluster
-    from hashret.cluster.opening import open_index as open  # noqa: A004 - the contract's name
-    from hashret.duplicates import DuplicateGroup, DuplicateItem, DuplicatePair
+    from hashret.cluster.cluster_opening import open_cluster
+    from hashret.cluster.cluster_opening import open_index as open  # noqa: A004 - the contract's name
     from hashret.encoder import SemanticHasher
-    from hashret.index import Index
-    from hashret.ingest import AddReport, Progress
-    from hashret.outliers import Outlier, Outliers
-    from hashret.result import Hit, Result
+    from hashret.index.duplicates import DuplicateGroup, DuplicateItem, DuplicatePair
+    from hashret.index.encoding import AddReport
+    from hashret.index.index import Index
+    from hashret.index.outliers import Outlier, Outliers
+    from hashret.index.result import Hit, Result
+    from hashret.progress import Progress
     from hashret.search import CodeIndex
     from hashret.store import StoredItem
     from hashret.web.client import Client
@@ -48,22 +49,22 @@ if TYPE_CHECKING:
 
 # Loaded when first used: `import hashret` costs nothing, and a query never meets TensorFlow.
 _HOMES = {
-    "AddReport": "hashret.ingest",
+    "AddReport": "hashret.index.encoding",
     "Client": "hashret.web.client",
     "ClusterIndex": "hashret.cluster.cluster_index",
     "CodeIndex": "hashret.search",
-    "DuplicateGroup": "hashret.duplicates",
-    "DuplicateItem": "hashret.duplicates",
-    "DuplicatePair": "hashret.duplicates",
-    "Hit": "hashret.result",
+    "DuplicateGroup": "hashret.index.duplicates",
+    "DuplicateItem": "hashret.index.duplicates",
+    "DuplicatePair": "hashret.index.duplicates",
+    "Hit": "hashret.index.result",
     "Index": "hashret.index",
-    "Outlier": "hashret.outliers",
-    "Outliers": "hashret.outliers",
-    "Progress": "hashret.ingest",
-    "Result": "hashret.result",
+    "Outlier": "hashret.index.outliers",
+    "Outliers": "hashret.index.outliers",
+    "Progress": "hashret.progress",
+    "Result": "hashret.index.result",
     "SemanticHasher": "hashret.encoder",
     "StoredItem": "hashret.store",
-    "open_cluster": "hashret.cluster.opening",
+    "open_cluster": "hashret.cluster.cluster_opening",
 }
 
 __all__ = [
@@ -106,7 +107,7 @@ def __getattr__(name: str) -> Any:
     if name in ("create", "create_from_codes"):
         return getattr(import_module("hashret.index").Index, name)
     if name == "open":
-        return import_module("hashret.cluster.opening").open_index
+        return import_module("hashret.cluster.cluster_opening").open_index
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name == "__version__":

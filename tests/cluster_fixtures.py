@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import hashret
-from hashret.cluster.layout import LEARNED, Layout, shard_of
+from hashret.cluster.cluster_layout import LEARNED, Layout, shard_of
 from hashret.cluster.storage import ClusterStorage
-from hashret.snapshot import publish_due
+from hashret.index.snapshot import publish_due
 from hashret.store import ItemStore, NewItem
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

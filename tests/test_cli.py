@@ -315,7 +315,7 @@ def test_an_interrupt_ends_with_one_line_and_leaves_nothing(number, code, tmp_pa
 
 DROPPED_INTERRUPT = """
 import os, signal, time
-import hashret.learning
+import hashret.index.creating
 from hashret.cli import main
 
 class Dropping:
@@ -323,11 +323,11 @@ class Dropping:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(9)
 
-def with_an_interrupt(*arguments, read=hashret.learning.training_matrix):
+def with_an_interrupt(*arguments, read=hashret.index.creating.training_matrix):
     Dropping()
     return read(*arguments)
 
-hashret.learning.training_matrix = with_an_interrupt
+hashret.index.creating.training_matrix = with_an_interrupt
 main()
 """
 
@@ -345,7 +345,7 @@ def test_an_interrupt_that_python_drops_is_heard_all_the_same(tmp_path):
 
 UNHANDLED_INTERRUPT = """
 import ctypes, os, signal
-import hashret.learning
+import hashret.index.creating
 from hashret.cli import main
 
 def read(*_):
@@ -356,7 +356,7 @@ def read(*_):
     text = b"import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)"
     run(text, 257, {}, {})
 
-hashret.learning.training_matrix = read
+hashret.index.creating.training_matrix = read
 main()
 """
 

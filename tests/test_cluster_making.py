@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from hashret.cluster import making
-from hashret.cluster.layout import Layout
+from hashret.cluster.cluster_layout import Layout
 from hashret.cluster.making import Learning, make_cluster, open_source_for
 from hashret.cluster.storage import ClusterStorage
 from hashret.encoder import SemanticHasher
 from hashret.errors import IndexExistsError, InputError
-from hashret.ingest import no_progress
+from hashret.progress import no_progress
 
 LAYOUT = Layout(2, 1, "0123", 16, "vectors", "0.1.0", "2026-01-01T00:00:00+00:00")
 
@@ -72,7 +72,7 @@ def test_nothing_is_claimed_by_a_run_that_learned_nothing(make, tmp_path, monkey
     def fail(*_, **__):
         raise InputError("it cannot be learned from")
 
-    monkeypatch.setattr("hashret.learning.learn_index", fail)
+    monkeypatch.setattr("hashret.index.creating.learn_index", fail)
     with pytest.raises(InputError):
         make()
     assert list((tmp_path / "results").iterdir()) == []

@@ -18,8 +18,8 @@ from cluster_fixtures import nodes
 from PIL import Image
 
 import hashret
-from hashret.cluster.changing import remove_from_cluster
-from hashret.cluster.layout import shard_of
+from hashret.cluster.cluster_changes import remove_from_cluster
+from hashret.cluster.cluster_layout import shard_of
 from hashret.cluster.making import create_cluster
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import HashretError, InputError, KeyNotFoundError, UsageError

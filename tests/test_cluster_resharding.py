@@ -8,12 +8,12 @@ import pytest
 
 import hashret
 import hashret.cluster.resharding as resharding
-from hashret.cluster.layout import shard_of
+from hashret.cluster.cluster_layout import shard_of
 from hashret.cluster.making import Learning, make_cluster, open_source_for
 from hashret.cluster.storage import ClusterStorage
 from hashret.encoder import SemanticHasher
 from hashret.errors import HashretError, IndexChangedError, IndexLockedError
-from hashret.ingest import no_progress
+from hashret.progress import no_progress
 from hashret.store import WriterLock
 
 

@@ -7,10 +7,10 @@ import pytest
 from cluster_fixtures import made_index, split, tied_vectors
 
 from hashret.cluster.actors import _answered, _nearest
-from hashret.cluster.answers import Question, bounds_of, falls_short, merged
 from hashret.cluster.rounds import Rounds
-from hashret.index import Index
-from hashret.ordering import refined
+from hashret.cluster.shard_answers import Question, bounds_of, falls_short, merged
+from hashret.index.index import Index
+from hashret.index.ordering import refined
 from hashret.search import Found
 
 

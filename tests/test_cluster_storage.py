@@ -17,7 +17,7 @@ import pytest
 
 import hashret
 from hashret.cluster import cached_shard
-from hashret.cluster.layout import Layout
+from hashret.cluster.cluster_layout import Layout
 from hashret.cluster.remote_folder import RemoteFolder
 from hashret.cluster.storage import ClusterStorage
 from hashret.cluster.versions import Version
@@ -201,7 +201,7 @@ def test_behind_a_path_everything_is_used_in_place(tmp_path):
 
 
 def test_an_index_goes_through_a_url_as_it_is(node, url, make_index, vectors, caplog, monkeypatch):
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 50)
     path = make_index("vectors")
     with hashret.open(path) as index:
         index.compact()
@@ -219,7 +219,7 @@ def test_an_index_goes_through_a_url_as_it_is(node, url, make_index, vectors, ca
 
 
 def test_the_files_of_a_copy_are_known_to_be_whole(node, monkeypatch, caplog):
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 50)
     monkeypatch.setattr("hashret.store.guard.SAID_FROM_BYTES", 0)
     put(node("a"), CODES)
     folder = node("b").reading(SHARD)
@@ -228,7 +228,7 @@ def test_the_files_of_a_copy_are_known_to_be_whole(node, monkeypatch, caplog):
         raise AssertionError("it was read")
 
     monkeypatch.setattr("hashret.store.guard.chunk_checksums", read)
-    monkeypatch.setattr("hashret.snapshot.segment_problems", read)
+    monkeypatch.setattr("hashret.index.snapshot.segment_problems", read)
     with hashret.open(folder) as index:
         assert index.query_code(CODES[7], radius=0)[0].key == "7"
     assert caplog.text == ""
@@ -266,7 +266,7 @@ def test_changes_are_seen_when_they_are_published(node, url):
 
 
 def test_only_what_is_new_is_sent_and_fetched(node, monkeypatch):
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 50)
     writer, reader = node("a"), node("b")
     put(writer, CODES)
     assert sum("/segments/" in path for path in ScriptedMemory.store) == 3
@@ -403,7 +403,7 @@ def test_a_cache_that_cannot_be_written_is_read(monkeypatch):
 
 
 def test_the_newest_version_and_the_one_before_it_are_kept(node, url, tmp_path, monkeypatch):
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 50)
     storage = node("a", url)
     put(storage, CODES)
     for number in range(4):

@@ -10,7 +10,7 @@ import pytest
 from cluster_fixtures import nodes
 
 import hashret
-from hashret.cluster.changing import remove_from_cluster
+from hashret.cluster.cluster_changes import remove_from_cluster
 from hashret.cluster.making import create_cluster
 from hashret.cluster.resharding import reshard
 from hashret.cluster.storage import ClusterStorage

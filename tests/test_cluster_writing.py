@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import hashret
-from hashret.changes import Origin
 from hashret.cluster.blocks import (
     blocks_of,
     delivery,
@@ -15,6 +14,7 @@ from hashret.cluster.blocks import (
 from hashret.cluster.failures import raised, told
 from hashret.cluster.writing import ShardWriter
 from hashret.errors import IndexLockedError, InputError
+from hashret.index.differences import Origin
 from hashret.sources import Item, Skipped, SkippedInputs, content_hash
 from hashret.store import WriterLock
 
@@ -127,7 +127,7 @@ def test_a_shard_is_locked_while_it_is_open_and_free_when_it_is_finished(shard, 
 
 
 def test_finishing_makes_search_tables(shard, writer, monkeypatch):
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 3)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 3)
     writer.store(FILE, given(rows(0, 1, 2), CODES), None, [])
     assert writer.finish([], {}) == 3
     with hashret.open(shard / "shards-1" / "00000") as index:

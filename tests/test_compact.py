@@ -13,7 +13,7 @@ from hashret.store import item_reader, room
 
 @pytest.fixture
 def path(make_index, vectors, monkeypatch):
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 50)
     monkeypatch.setattr("hashret.store.item_store.SHRUNK_FROM_BYTES", 0)
     path = make_index("vectors")
     with hashret.open(path) as index:

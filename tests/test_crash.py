@@ -17,8 +17,8 @@ import hashret
 ADD = """
 import sys
 import numpy as np
-import hashret, hashret.snapshot
-hashret.snapshot.SEGMENT_ROWS = 700  # so that kills fall into the making of segments, too
+import hashret, hashret.index.snapshot
+hashret.index.snapshot.SEGMENT_ROWS = 700  # so that kills fall into the making of segments, too
 path, first = sys.argv[1], int(sys.argv[2])
 index = hashret.open(path)
 print("ready", flush=True)
@@ -120,8 +120,8 @@ def test_kill_while_an_index_is_made(run, tmp_path, vectors):
 
 WRITE = """
 import sys, numpy as np
-import hashret, hashret.snapshot
-hashret.snapshot.SEGMENT_ROWS = 30
+import hashret, hashret.index.snapshot
+hashret.index.snapshot.SEGMENT_ROWS = 30
 index = hashret.open(sys.argv[1])
 rng = np.random.default_rng(0)
 for step in range(10_000):

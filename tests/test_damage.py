@@ -11,7 +11,7 @@ from hashret.errors import DamagedIndexError, HashretError
 
 @pytest.fixture
 def healthy(make_index, monkeypatch):
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 50)
     monkeypatch.setattr("hashret.search.planner.TABLE_FROM_WORDS", 0)
     path = make_index("vectors")
     with hashret.open(path) as index:

@@ -8,11 +8,11 @@ from PIL import Image
 from scipy.sparse.csgraph import connected_components
 
 import hashret
-from hashret import duplicates, snapshot
 from hashret.codes import differing_bits
-from hashret.duplicates import find_duplicates
-from hashret.duplicates_page import MAX_ITEMS, duplicates_page
 from hashret.errors import DamagedIndexError, UsageError
+from hashret.index import duplicates, snapshot
+from hashret.index.duplicates import find_duplicates
+from hashret.pages.duplicates_page import MAX_ITEMS, duplicates_page
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hashret.encoder import learning  # noqa: F401  (sets TensorFlow's log level first)
 from hashret.encoder.autoencoder import build_autoencoder
 from hashret.encoder.bottleneck import BinarizedSigmoid
-from hashret.encoder.choosing import choose_bottleneck
+from hashret.encoder.chosen_bottleneck import choose_bottleneck
 from hashret.encoder.losses import Loss
 from hashret.encoder.neighbours import (
     NeighbourGraph,

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from hashret.code_statistics import bit_moments, bucket_sizes, code_statistics
-from hashret.codes import hamming, pack, unpack
+from hashret.codes import bit_moments, bucket_sizes, code_statistics, hamming, pack, unpack
 from hashret.errors import InputError, UsageError
 from hashret.evaluation import (
     Histograms,

@@ -8,8 +8,8 @@ import faiss
 import pyarrow.parquet as pq
 import pytest
 
-from hashret import export
 from hashret.errors import HashretError, UsageError
+from hashret.index import export
 
 HOSTILE = [
     "two\nlines\r\n",

@@ -366,7 +366,7 @@ def test_a_folder_of_a_cluster_that_leads_elsewhere_is_refused(tmp_path, outside
 
 
 def test_copies_of_shards_are_swept_only_in_their_own_folder(tmp_path, outside, monkeypatch):
-    from hashret.cluster.layout import Layout
+    from hashret.cluster.cluster_layout import Layout
     from hashret.cluster.published import PublishedStorage
 
     monkeypatch.setenv("HASHRET_CACHE", str(tmp_path / "cache"))

@@ -160,7 +160,7 @@ def test_an_empty_index_answers(vectors_index):
 
 
 def test_answers_stay_right_over_many_segments(make_index, vectors, monkeypatch, caplog):
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 50)
     rng = np.random.default_rng(1)
     with hashret.open(make_index("vectors")) as index:
         for step in range(12):
@@ -473,7 +473,7 @@ def test_two_that_make_the_same_index_are_told_apart(make_index, vectors, tmp_pa
 
 
 def test_keys_are_read_some_at_a_time_from_one_state(vectors_index, monkeypatch):
-    monkeypatch.setattr("hashret.queryable.ITEMS_AT_A_TIME", 7)
+    monkeypatch.setattr("hashret.index.queryable.ITEMS_AT_A_TIME", 7)
     before = [item.key for item in vectors_index.items()]
     monkeypatch.setattr(ItemStore, "items_in_order", None)  # which would hold all of them
     keys = iter(vectors_index)

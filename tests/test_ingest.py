@@ -11,7 +11,7 @@ from PIL import Image
 import hashret
 from hashret.errors import UsageError
 from hashret.features import ImageFeatures
-from hashret.ingest import training_matrix
+from hashret.index.encoding import training_matrix
 from hashret.sources import content_hash, open_source
 from hashret.store import ItemWriter
 

@@ -10,8 +10,8 @@ import pytest
 import hashret
 from hashret.encoder.baselines import RandomHyperplanes
 from hashret.errors import InputError
-from hashret.ingest import no_progress
-from hashret.item_features import ItemFeatures
+from hashret.index.item_features import ItemFeatures
+from hashret.progress import no_progress
 
 
 def read(index, keys=None, progress=no_progress):
@@ -58,8 +58,8 @@ def test_the_rows_of_an_array_file_are_the_items(indexed, digits):
 
 def test_images_are_read_and_chunks_are_joined(indexed, monkeypatch):
     index, _ = indexed("photos")
-    monkeypatch.setattr("hashret.item_features.CHUNK_ITEMS", 7)
-    monkeypatch.setattr("hashret.ingest.CHUNK_ITEMS", 11)
+    monkeypatch.setattr("hashret.index.item_features.CHUNK_ITEMS", 7)
+    monkeypatch.setattr("hashret.index.encoding.CHUNK_ITEMS", 11)
     found, _ = read(index)
     assert list(found) == list(index)
     codes = index.encoder.runtime.encode(np.stack(list(found.values())))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import hashret
-from hashret import key_order
-from hashret.key_order import KeyOrder
+from hashret.index import key_order
+from hashret.index.key_order import KeyOrder
 
 CENTRES = 8
 
@@ -42,7 +42,7 @@ def folder(codes, keys, tmp_path_factory):
 @pytest.fixture
 def index(folder, codes, keys, tmp_path, monkeypatch):
     """Several segments, a tail, deletions, and keys that moved to later rows."""
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 300)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 300)
     with hashret.open(shutil.copytree(folder, tmp_path / "codes")) as index:
         for first, last in ((2000, 2500), (2500, 2900), (2900, 3000)):
             index.add_codes(codes[first:last], keys[first:last])

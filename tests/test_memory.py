@@ -14,14 +14,14 @@ from pyarrow import parquet
 _MADE = """
 import json, sys
 import hashret
-from hashret import ingest
+from hashret.index import encoding
 from hashret.encoder.baselines import RandomHyperplanes
-from hashret.stopwatch import peak_memory
+from hashret.progress import peak_memory
 from hashret.store import connection
 
 connection.WRITE_CACHE_KIB = 4 << 10
-ingest.CHUNK_BYTES = 4 << 20
-ingest.SHAPE_ITEMS = ingest.TRAINING_ITEMS = 200
+encoding.CHUNK_BYTES = 4 << 20
+encoding.SHAPE_ITEMS = encoding.TRAINING_ITEMS = 200
 options = json.loads(sys.argv[1])
 
 def made(path):
@@ -97,7 +97,7 @@ def test_the_memory_of_making_an_index_is_bounded(tmp_path, write, suffix, few, 
 _DECODED = """
 import pathlib, sys
 from hashret.features import ImageFeatures
-from hashret.stopwatch import peak_memory
+from hashret.progress import peak_memory
 
 features = ImageFeatures(32, 32, 1)
 before = [features.matrix([pathlib.Path(sys.argv[1]).read_bytes()]), peak_memory()][1]
@@ -123,7 +123,7 @@ def test_a_picture_of_deep_pixels_takes_little_more_than_its_pixels(tmp_path, dt
 _OPENED = """
 import sys
 from hashret.sources import open_source
-from hashret.stopwatch import peak_memory
+from hashret.progress import peak_memory
 
 open_source(sys.argv[1])
 before = peak_memory()

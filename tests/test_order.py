@@ -7,7 +7,7 @@ import pytest
 
 import hashret
 from hashret.errors import UsageError
-from hashret.ordering import flip_costs
+from hashret.index.ordering import flip_costs
 
 N_BITS = 16
 
@@ -36,7 +36,7 @@ def index(folder, tmp_path, clouds, monkeypatch):
     """Several segments, a tail, and deletions in all of them."""
     import shutil
 
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 120)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 120)
     with hashret.open(shutil.copytree(folder, tmp_path / "clouds")) as index:
         for first, last in ((1000, 1200), (1200, 1400), (1400, 1500)):
             index.add([(f"v{i}", clouds[i], {"n": i}) for i in range(first, last)])
@@ -88,7 +88,7 @@ def test_certainty_is_what_brute_force_finds(index, clouds, radius, limit, where
 
 
 def test_many_queries_are_answered_as_each_alone(index, clouds, monkeypatch):
-    monkeypatch.setattr("hashret.reader.RINGS_AT_A_TIME", 4)
+    monkeypatch.setattr("hashret.index.reader.RINGS_AT_A_TIME", 4)
     together = index.query_many(clouds[:11], limit=9, order="certainty")
     alone = [index.query(value, limit=9, order="certainty") for value in clouds[:11]]
     assert [answer(one) for one in together] == [answer(one) for one in alone]

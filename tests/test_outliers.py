@@ -92,7 +92,7 @@ def test_blocks_make_no_difference_and_equal_errors_keep_their_order(
 ):
     values = digits[np.tile(np.arange(1200, 1220), 3)]
     whole = index.outliers(values, limit)
-    monkeypatch.setattr("hashret.ingest.CHUNK_ITEMS", 7)
+    monkeypatch.setattr("hashret.index.encoding.CHUNK_ITEMS", 7)
     assert list(index.outliers(values, limit)) == list(whole)
     assert len(whole) == limit
     every = index.outliers(values, None)
@@ -102,9 +102,9 @@ def test_blocks_make_no_difference_and_equal_errors_keep_their_order(
 
 
 def test_only_the_worst_are_held(index, digits, monkeypatch):
-    from hashret.outliers import _Ranking
+    from hashret.index.outliers import _Ranking
 
-    monkeypatch.setattr("hashret.ingest.CHUNK_ITEMS", 10)
+    monkeypatch.setattr("hashret.index.encoding.CHUNK_ITEMS", 10)
     held = []
     add = _Ranking.add
 

@@ -12,7 +12,7 @@ import pytest
 
 import hashret
 from hashret.errors import DamagedIndexError, HashretError, IndexNotFoundError
-from hashret.new_folder import new_folder
+from hashret.index.new_folder import new_folder
 from hashret.store import WriterLock
 
 PAGE = 4096
@@ -20,7 +20,7 @@ PAGE = 4096
 
 @pytest.fixture
 def path(make_index, monkeypatch, vectors):
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 50)
     path = make_index("vectors")
     with hashret.open(path) as index:
         index.compact()

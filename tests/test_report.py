@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import hashret
-from hashret import report
 from hashret.codes import unpack
+from hashret.index import info
 
 
 def stored_codes(index):
@@ -33,8 +33,8 @@ def test_many_items_are_described_by_a_sample_that_is_named(make_index, vectors,
         index.add([(f"again {i}", row) for i, row in enumerate(vectors)])
         index.remove([str(i) for i in range(100, 140)])
         whole = index.info()
-        monkeypatch.setattr(report, "SAMPLE", 600)
-        monkeypatch.setattr(report, "SAMPLE_BLOCKS", 30)
+        monkeypatch.setattr(info, "SAMPLE", 600)
+        monkeypatch.setattr(info, "SAMPLE_BLOCKS", 30)
         some = index.info()
     assert some["items"] == whole["items"] == 1160
     assert 500 < some["code_sample"] <= 600

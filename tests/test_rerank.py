@@ -21,7 +21,7 @@ def folder(vectors, tmp_path_factory):
 def index(folder, tmp_path, vectors, monkeypatch):
     import shutil
 
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 60)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 60)
     with hashret.open(shutil.copytree(folder, tmp_path / "kept")) as index:
         for first, last in ((400, 480), (480, 560), (560, 600)):
             index.add([(f"v{i}", vectors[i], {"n": i}) for i in range(first, last)])
@@ -132,7 +132,7 @@ def test_a_narrower_radius_is_taken_only_from_an_answer_that_holds_it(index, vec
 
 def test_a_long_shortlist_is_compared_in_blocks(index, vectors, monkeypatch):
     expected = answer(index.query(vectors[4], radius=16, limit=None, rerank=True))
-    monkeypatch.setattr("hashret.reader.VALUES_AT_A_TIME", 7 * vectors.shape[1])
+    monkeypatch.setattr("hashret.index.reader.VALUES_AT_A_TIME", 7 * vectors.shape[1])
     lengths = []
     vectors_of = index.reader.vectors
     monkeypatch.setattr(

@@ -15,7 +15,7 @@ from hashret.store.seal import Seal, chunk_checksums, fresh_stamp, stamp_of
 
 @pytest.fixture
 def path(make_index, monkeypatch):
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 50)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 50)
     path = make_index("vectors")
     with hashret.open(path) as index:
         index.compact()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import hashret
-from hashret import snapshot
+from hashret.index import snapshot
+from hashret.index.snapshot import publish_all, publish_due, take_snapshot
 from hashret.search import CodeIndex, search_many
-from hashret.snapshot import publish_all, publish_due, take_snapshot
 from hashret.store import ItemStore, NewItem
 
 N_BYTES = 8
@@ -300,15 +300,15 @@ def test_only_segments_from_the_first_unusable_one_are_rebuilt(folder, monkeypat
 def test_a_condition_that_few_satisfy_is_answered_without_the_segments(
     make_index, monkeypatch, caplog
 ):
-    monkeypatch.setattr("hashret.reader.SCANNED_CODES", 60)
+    monkeypatch.setattr("hashret.index.reader.SCANNED_CODES", 60)
     path = make_index("vectors")
     with hashret.open(path) as index:
         index.compact()
         index.remove(["20"])
     with hashret.open(path) as index:
         index.query_key("5")
-        monkeypatch.setattr("hashret.snapshot.CodeIndex.search", None)
-        monkeypatch.setattr("hashret.snapshot.Snapshot.allowed", None)
+        monkeypatch.setattr("hashret.index.snapshot.CodeIndex.search", None)
+        monkeypatch.setattr("hashret.index.snapshot.Snapshot.allowed", None)
         keys = [str(number) for number in range(17, 27)]
         listed = ", ".join(f"'{key}'" for key in keys)
         result = index.query_key("5", limit=7, where=f"key in ({listed})")
@@ -329,7 +329,7 @@ def test_a_condition_that_few_satisfy_is_answered_without_the_segments(
 
 
 def test_a_damaged_code_is_named_where_few_are_allowed(make_index, monkeypatch, caplog):
-    monkeypatch.setattr("hashret.reader.SCANNED_CODES", 1)
+    monkeypatch.setattr("hashret.index.reader.SCANNED_CODES", 1)
     path = make_index("vectors")
     with hashret.open(path) as index:
         index.compact()

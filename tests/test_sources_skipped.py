@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hashret.cli.telling import MOST_FOR_ONE_REASON
-from hashret.ingest import AddReport
+from hashret.index.encoding import AddReport
 from hashret.sources import Skipped, SkippedInputs, open_source
 from hashret.sources.skipped import MOST_NAMED
 

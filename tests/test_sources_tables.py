@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from hashret.errors import HashretError, InputError, UsageError
 from hashret.features import learn_features
-from hashret.ingest import feature_blocks
+from hashret.index.encoding import feature_blocks
 from hashret.sources import ValueReader, is_gone, open_source, read_value, records
 from hashret.sources.records import LineReader
 

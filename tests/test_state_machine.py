@@ -183,7 +183,7 @@ def test_any_sequence_of_changes_and_questions(prepared_encoder, tmp_path, monke
 
     # The search would answer rightly without its segments too, and say so.
     monkeypatch.setattr(logging.getLogger("hashret"), "warning", refuse)
-    monkeypatch.setattr("hashret.snapshot.SEGMENT_ROWS", 12)
+    monkeypatch.setattr("hashret.index.snapshot.SEGMENT_ROWS", 12)
     oracle = Indexes.oracle = Oracle(prepared_encoder)
     Indexes.template = tmp_path / "template"
     with oracle.create(Indexes.template, {KEYS[0]: 0}) as index:

@@ -244,10 +244,10 @@ def test_only_an_index_that_keeps_vectors_needs_a_hashret_that_knows_them(kept, 
 
 
 def test_kept_vectors_are_the_features_of_items_that_came_from_python(kept, vectors, monkeypatch):
-    from hashret.item_features import ItemFeatures
+    from hashret.index.item_features import ItemFeatures
 
     reader = ItemFeatures(kept._store, kept.encoder.features)
-    monkeypatch.setattr("hashret.item_features.CHUNK_ITEMS", 7)
+    monkeypatch.setattr("hashret.index.item_features.CHUNK_ITEMS", 7)
     with kept._reader.state():
         blocks = list(reader.rows())
         chosen = list(reader.rows(["9", "2", "nobody"]))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import hashret
-import hashret.storing
+import hashret.index.adding
 from hashret.errors import InputError, UsageError
+from hashret.progress import STAGES, Stopwatch
 from hashret.sources import content_hash, content_hashes
-from hashret.stopwatch import STAGES, Stopwatch
 
 ROWS = np.random.default_rng(0).normal(size=(10_000, 8)).astype(np.float32)
 
@@ -228,7 +228,7 @@ def test_the_memory_that_is_told_is_not_that_of_who_started_the_process():
     start = (
         "import subprocess, sys\n"
         "held = bytearray(400 << 20)\n"
-        "tell = 'from hashret.stopwatch import peak_memory; print(peak_memory() >> 20)'\n"
+        "tell = 'from hashret.progress import peak_memory; print(peak_memory() >> 20)'\n"
         "subprocess.run([sys.executable, '-c', tell], check=True, close_fds=True)\n"
     )
     told = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=True)

@@ -10,9 +10,10 @@ from test_features_text import TEXTS
 from test_imports import HEAVY, imported
 
 import hashret
-from hashret import ingest
 from hashret.errors import DamagedIndexError, InputError, UsageError
-from hashret.ingest import learned_features, no_progress, training_matrix
+from hashret.index import encoding
+from hashret.index.encoding import learned_features, training_matrix
+from hashret.progress import no_progress
 from hashret.sources import open_paths, open_source
 from hashret.sources.pairs import PairSource
 
@@ -158,7 +159,7 @@ def test_few_texts_are_read_once_to_learn_from_them(method, monkeypatch):
     source = Counted([(str(n), f"word{n % 80} word{n % 9} cat") for n in range(3000)], "text")
     found = training_matrix(source, np.random.default_rng(0), no_progress, method=method)
     assert source.n_read == source.length
-    monkeypatch.setattr(ingest, "CHUNK_BYTES", 10_000)
+    monkeypatch.setattr(encoding, "CHUNK_BYTES", 10_000)
     again = training_matrix(source, np.random.default_rng(0), no_progress, method=method)
     assert np.array_equal(found[1], again[1])
     assert found[0].to_json() == again[0].to_json()

@@ -19,11 +19,11 @@ from served import copied, serving
 
 import hashret
 from hashret.codes import flip, to_hex, unpack
-from hashret.ingest import Progress
+from hashret.progress import Progress
 from hashret.web.answers import answer_view
+from hashret.web.background_studies import Studies, Study
 from hashret.web.problems import Problem
 from hashret.web.search_state import SearchState, condition_of
-from hashret.web.studies import Studies, Study
 from hashret.web.study_views import outliers_view
 from hashret.web.thumbnails import Thumbnails
 
@@ -252,7 +252,7 @@ def test_no_answer_says_where_files_lie(tmp_path, image_folder):
 def test_a_process_ends_though_a_study_goes_on():
     script = """if True:
         import asyncio, threading
-        from hashret.web.studies import Studies
+        from hashret.web.background_studies import Studies
         studies = Studies()
         asyncio.run(studies.found("x", lambda _: threading.Event().wait(), 0))
         studies.close()

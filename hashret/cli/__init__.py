@@ -9,19 +9,19 @@ from io import StringIO
 import click
 
 from hashret.cli import (
-    cluster,
-    codes,
-    duplicates,
-    evaluate,
-    export,
-    items,
-    maintenance,
-    outliers,
-    plot,
-    query,
-    serve,
+    cluster_commands,
+    codes_commands,
+    duplicates_command,
+    evaluate_command,
+    export_command,
+    index_command,
+    items_commands,
+    maintenance_commands,
+    outliers_command,
+    plot_command,
+    query_command,
+    serve_command,
 )
-from hashret.cli import index as index_command
 from hashret.cli.groups import HelpfulGroup
 from hashret.cli.interrupts import (
     forget_unhandled,
@@ -80,21 +80,21 @@ def cli() -> None:
 
 for command in (
     index_command.index,
-    query.query,
-    items.info,
-    items.items,
-    items.remove,
-    codes.encode,
-    codes.reconstruct,
-    outliers.outliers,
-    duplicates.duplicates,
-    export.export,
-    evaluate.evaluate,
-    plot.plot,
-    serve.serve,
-    maintenance.verify,
-    maintenance.compact,
-    cluster.cluster,
+    query_command.query,
+    items_commands.info,
+    items_commands.items,
+    items_commands.remove,
+    codes_commands.encode,
+    codes_commands.reconstruct,
+    outliers_command.outliers,
+    duplicates_command.duplicates,
+    export_command.export,
+    evaluate_command.evaluate,
+    plot_command.plot,
+    serve_command.serve,
+    maintenance_commands.verify,
+    maintenance_commands.compact,
+    cluster_commands.cluster,
 ):
     cli.add_command(command)
 

@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from hashret.errors import IndexNotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from hashret.index import Index
+    from hashret.index.index import Index
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -81,7 +81,7 @@ def _named_path(name: str | None, *, must_exist: bool) -> Path:
 
 def open_index(name: str | None) -> Index:
     """Open the index that ``-i`` names."""
-    from hashret.index import Index
+    from hashret.index.index import Index
 
     return Index.open(index_path(name))
 

@@ -11,7 +11,7 @@ from hashret.cli.messages import say
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hashret.ingest import AddReport
+    from hashret.index.encoding import AddReport
     from hashret.sources import SkippedInputs
 
 SKIPPED_EXIT_CODE = 3
@@ -37,7 +37,7 @@ def tell_report(report: AddReport, total: int, path: object, seconds: float) -> 
 
 def tell_timings(seconds: Mapping[str, float]) -> None:
     """Tell the seconds of each stage, and the most memory used."""
-    from hashret.stopwatch import STAGES, peak_memory
+    from hashret.progress import STAGES, peak_memory
 
     parts = [f"{stage} {seconds[stage]:.1f}" for stage in STAGES if stage in seconds]
     memory = f"at most {peak_memory() >> 20:,} MiB of memory"

@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hashret.cluster.answers import Question, Reach, ShardAnswer
+from hashret.cluster.shard_answers import Question, Reach, ShardAnswer
 from hashret.cluster.storage import ClusterStorage
-from hashret.columns import Nearest
 from hashret.errors import (
     ASKED_WRONGLY,
     DamagedIndexError,
     HashretError,
     IndexNotFoundError,
 )
-from hashret.index import Index
+from hashret.index.hit_columns import Nearest
+from hashret.index.index import Index
 from hashret.search.threads import set_threads
 from hashret.store import StoredItem
 from hashret.store.patience import patience

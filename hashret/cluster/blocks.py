@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hashret.changes import Given
+from hashret.index.differences import Given
 from hashret.sources import Item, Skipped, SkippedInputs, content_hashes
 from hashret.sources.item import HASH_BYTES
 from hashret.store import encode_fields

@@ -18,8 +18,8 @@ from hashret.cluster.cache import (
     versions_in,
     writing_cache,
 )
+from hashret.cluster.cluster_layout import LAYOUT_FILE, LEARNED, Layout
 from hashret.cluster.fetching import fetch
-from hashret.cluster.layout import LAYOUT_FILE, LEARNED, Layout
 from hashret.cluster.remote_folder import GoneError, RemoteFolder
 from hashret.cluster.versions import CURRENT_FILE, Version
 from hashret.errors import DamagedIndexError, HashretError, IndexNotFoundError

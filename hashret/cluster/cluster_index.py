@@ -12,19 +12,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.cluster.answers import Question, ShardAnswer, bounds_of, falls_short, merged
 from hashret.cluster.connecting import connect
 from hashret.cluster.replicas import Ask, Replicas
 from hashret.cluster.rounds import Rounds
+from hashret.cluster.shard_answers import Question, ShardAnswer, bounds_of, falls_short, merged
 from hashret.cluster.storage import ClusterStorage
 from hashret.codes import Codes
 from hashret.errors import IndexNotFoundError, KeyNotFoundError, UsageError
-from hashret.index import Index
-from hashret.ingest import ProgressCallback, no_progress
-from hashret.ordering import Refinement
-from hashret.outliers import Outlier, Outliers
-from hashret.queries import Queries
-from hashret.result import Result
+from hashret.index.index import Index
+from hashret.index.ordering import Refinement
+from hashret.index.outliers import Outlier, Outliers
+from hashret.index.queries import Queries
+from hashret.index.result import Result
+from hashret.progress import ProgressCallback, no_progress
 from hashret.sources import SkippedInputs
 from hashret.store import StoredItem
 from hashret.store.patience import patience_left

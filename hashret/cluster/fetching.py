@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import hashret.index
+import hashret.index.index
 from hashret.cluster.remote_folder import RemoteFolder
 from hashret.cluster.versions import PublishedFile, Version, digest_of
 from hashret.errors import DamagedIndexError

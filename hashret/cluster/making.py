@@ -10,13 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hashret.cluster.changing import add_to_cluster
+from hashret.cluster.cluster_changes import add_to_cluster
+from hashret.cluster.cluster_layout import LEARNED, MOST_SHARDS, Layout
 from hashret.cluster.joining import check_may_join
-from hashret.cluster.layout import LEARNED, MOST_SHARDS, Layout
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import IndexExistsError, IndexNotFoundError, UsageError
-from hashret.ingest import AddReport, ProgressCallback, no_progress
-from hashret.new_folder import new_folder
+from hashret.index.encoding import AddReport
+from hashret.index.new_folder import new_folder
+from hashret.progress import ProgressCallback, no_progress
 from hashret.store import ItemStore
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def create_cluster(
         UsageError: the cluster has another number of shards, or has learned otherwise.
         InputError: the source cannot be read or learned from.
     """
-    from hashret.index import DEFAULT_BITS, chosen_hasher
+    from hashret.index.index import DEFAULT_BITS, chosen_hasher
 
     check_may_join(address)
     storage = ClusterStorage.at(path)
@@ -169,7 +170,7 @@ def _check_learned(
     Raises:
         UsageError: something does.
     """
-    from hashret.index import Index
+    from hashret.index.index import Index
 
     with Index.open(storage.learned()) as learned:
         own = learned.encoder.features
@@ -239,7 +240,7 @@ def make_cluster(
         IndexExistsError: something else is there.
         InputError: the source cannot be learned from.
     """
-    from hashret.learning import learn_index
+    from hashret.index.creating import learn_index
 
     _clear_unfinished(storage)
     learned = storage.writing(LEARNED)

@@ -12,9 +12,9 @@ from itertools import pairwise
 from os import PathLike
 from typing import Any
 
-from hashret.changeable import opened_source
-from hashret.changes import Origin
 from hashret.errors import InputError
+from hashret.index.changeable import opened_source
+from hashret.index.differences import Origin
 from hashret.sources import Item, SkippedInputs, Source, open_paths
 from hashret.sources.remote import is_url
 

@@ -32,16 +32,17 @@ from hashret.cluster.blocks import (
     split_skipped,
     values_of,
 )
+from hashret.cluster.cluster_layout import Layout
 from hashret.cluster.failures import kind_and_message, raised, ray_failures
 from hashret.cluster.field_names import agree_on, field_names
-from hashret.cluster.layout import Layout
 from hashret.cluster.parts import OpenedSource, Part, read_part, skipped_in
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import HashretError
-from hashret.ingest import CHUNK_ITEMS, AddReport, Progress, ProgressCallback
+from hashret.index.encoding import CHUNK_ITEMS, AddReport
+from hashret.index.trained_encoder import TrainedEncoder
+from hashret.progress import Progress, ProgressCallback
 from hashret.sources import Skipped, SkippedInputs
 from hashret.store import ItemStore
-from hashret.trained import TrainedEncoder
 
 READING_CPUS = 0.25
 """Different numbers, or Ray would read and encode in one task, one after the other."""

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hashret.cluster.cluster_layout import MOST_SHARDS
 from hashret.cluster.figures import Figures, slowest_of
-from hashret.cluster.layout import MOST_SHARDS
 from hashret.errors import HashretError, UsageError
 
 BUSY = 0.6

@@ -11,7 +11,7 @@ from typing import Any
 
 from hashret.cluster.cache import cache_of, remove_at_once, remove_copies
 from hashret.cluster.cached_shard import CachedShard
-from hashret.cluster.layout import GENERATION_NAME, LAYOUT_FILE, LEARNED, SHARD_NAME, Layout
+from hashret.cluster.cluster_layout import GENERATION_NAME, LAYOUT_FILE, LEARNED, SHARD_NAME, Layout
 from hashret.cluster.remote_folder import RemoteFolder, UnreachableError
 from hashret.cluster.storage import UNFINISHED_FILE, ClusterStorage, no_cluster
 from hashret.cluster.versions import CURRENT_FILE

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hashret.cluster.layout import MOST_SHARDS, Layout
+from hashret.cluster.cluster_layout import MOST_SHARDS, Layout
 from hashret.cluster.making import make_shard
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import HashretError, IndexChangedError, IndexExistsError, UsageError
-from hashret.ingest import Progress, ProgressCallback, no_progress
-from hashret.snapshot import publish_due
+from hashret.index.snapshot import publish_due
+from hashret.progress import Progress, ProgressCallback, no_progress
 from hashret.store import ItemStore, ItemWriter, NewItem, WriterLock
 from hashret.store.item_reader import MovedItem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from hashret.cluster.answers import Question
+from hashret.cluster.shard_answers import Question
 
 FEW_CODES = 64
 """Sending more takes time of its own."""

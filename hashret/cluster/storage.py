@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from hashret.cluster.layout import LAYOUT_FILE, LEARNED, MOST_LAYOUT_BYTES, Layout
+from hashret.cluster.cluster_layout import LAYOUT_FILE, LEARNED, MOST_LAYOUT_BYTES, Layout
 from hashret.errors import HashretError, IndexNotFoundError
 from hashret.files import check_own_entry, read_regular, write_durably
-from hashret.place import has_items, index_folder
+from hashret.index.folder import has_items, index_folder
 from hashret.sources.remote import is_url
 
 UNFINISHED_FILE = ".unfinished"

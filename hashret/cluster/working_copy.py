@@ -22,7 +22,7 @@ from hashret.cluster.remote_folder import UNFINISHED, RemoteFolder, UnreachableE
 from hashret.cluster.versions import CURRENT_FILE, VERSION_FILE, Version, number_of
 from hashret.errors import HashretError, IndexChangedError
 from hashret.files import write_durably
-from hashret.place import has_items
+from hashret.index.folder import has_items
 from hashret.store import WriterLock
 from hashret.store.copies import bring_to_rest
 from hashret.store.seal import Seal

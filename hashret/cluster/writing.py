@@ -12,7 +12,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hashret.changes import (
+from hashret.cluster.blocks import given_of
+from hashret.cluster.storage import ClusterStorage
+from hashret.errors import HashretError, InputError
+from hashret.index.differences import (
     Changes,
     Comparer,
     Given,
@@ -22,10 +25,7 @@ from hashret.changes import (
     write_beside,
     write_new,
 )
-from hashret.cluster.blocks import given_of
-from hashret.cluster.storage import ClusterStorage
-from hashret.errors import HashretError, InputError
-from hashret.snapshot import publish_due
+from hashret.index.snapshot import publish_due
 from hashret.store import ItemReader, ItemStore, WriterLock
 
 NAMESPACE = "hashret"

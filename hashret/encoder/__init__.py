@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from hashret.encoder.estimator import CodeEstimator, open_hasher
     from hashret.encoder.float_autoencoder import FloatAutoencoder
     from hashret.encoder.hasher import SemanticHasher
-    from hashret.encoder.progress import TrainingProgress
     from hashret.encoder.runtime import Encoder
+    from hashret.encoder.training_progress import TrainingProgress
 
 __all__ = [
     "CodeEstimator",
@@ -30,7 +30,7 @@ _MODULES = {
     "Encoder": "runtime",
     "FloatAutoencoder": "float_autoencoder",
     "SemanticHasher": "hasher",
-    "TrainingProgress": "progress",
+    "TrainingProgress": "training_progress",
     "open_encoder": "artefacts",
     "open_hasher": "estimator",
 }

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from hashret.codes import check_n_bits
 from hashret.encoder.artefacts import Artefacts
 from hashret.encoder.estimator import CodeEstimator
-from hashret.encoder.progress import TrainingProgress
 from hashret.encoder.quiet import quiet_stderr
+from hashret.encoder.training_progress import TrainingProgress
 from hashret.errors import InputError
 
 Matrix = NDArray[np.float32]

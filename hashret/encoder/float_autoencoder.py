@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from hashret.encoder.decoder import BLOCK_ROWS
 from hashret.encoder.matrix_estimator import MatrixEstimator
 from hashret.encoder.parameters import check_image_shape, check_parameters
-from hashret.encoder.progress import TrainingProgress
 from hashret.encoder.quiet import quiet_stderr
 from hashret.encoder.recipe import Recipe
+from hashret.encoder.training_progress import TrainingProgress
 from hashret.errors import InputError
 
 

@@ -13,9 +13,9 @@ from hashret.codes import check_n_bits
 from hashret.encoder.artefacts import Artefacts
 from hashret.encoder.estimator import CodeEstimator
 from hashret.encoder.parameters import check_image_shape, check_parameters
-from hashret.encoder.progress import TrainingProgress
 from hashret.encoder.quiet import quiet_stderr
 from hashret.encoder.recipe import DENSE_HIDDEN, Recipe
+from hashret.encoder.training_progress import TrainingProgress
 
 MAX_TRAINING_ROWS = 100_000
 

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.encoder.autoencoder import Autoencoder, build_autoencoder
-from hashret.encoder.choosing import choose_bottleneck, default_reconstruction_weight
+from hashret.encoder.chosen_bottleneck import choose_bottleneck, default_reconstruction_weight
 from hashret.encoder.neighbours import mutual_neighbours
 from hashret.encoder.pretraining import pretrain
-from hashret.encoder.progress import TrainingProgress
 from hashret.encoder.recipe import Recipe
 from hashret.encoder.scaling import Scaling
 from hashret.encoder.training import History, train
+from hashret.encoder.training_progress import TrainingProgress
 
 # It warns of a fit in a loop as if each were to share the compiled step of the one before.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)

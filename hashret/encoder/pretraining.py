@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from hashret.encoder.autoencoder import Autoencoder
 from hashret.encoder.boltzmann import BoltzmannMachine
 from hashret.encoder.optimizers import build_optimizer
-from hashret.encoder.progress import ProgressReporter, TrainingProgress
 from hashret.encoder.recipe import EPOCH_RANGE, Recipe
 from hashret.encoder.tied import TransposedDense
+from hashret.encoder.training_progress import ProgressReporter, TrainingProgress
 from hashret.errors import HashretError
 
 STEPS_PER_LAYER = 1000

@@ -16,9 +16,9 @@ from hashret.encoder.bottleneck import Bottleneck
 from hashret.encoder.losses import Loss
 from hashret.encoder.neighbours import NeighbourGraph
 from hashret.encoder.optimizers import build_optimizer
-from hashret.encoder.progress import ProgressReporter, TrainingProgress
 from hashret.encoder.recipe import Recipe
 from hashret.encoder.tensorboard import N_IMAGES, TensorBoardLog
+from hashret.encoder.training_progress import ProgressReporter, TrainingProgress
 from hashret.errors import HashretError
 
 MAX_VALIDATION_ROWS = 2000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashret.code_statistics import CodeStatistics, code_statistics
+from hashret.codes import CodeStatistics, code_statistics
 from hashret.encoder.baselines import ITQ, PCAHash, RandomHyperplanes, SpectralHashing
 from hashret.evaluation.evaluating import evaluate
 from hashret.evaluation.float_vectors import NearestVectors, score_vectors

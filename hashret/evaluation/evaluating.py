@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.code_statistics import code_statistics
+from hashret.codes import code_statistics
 from hashret.errors import InputError, UsageError
 from hashret.evaluation.float_vectors import NearestVectors
 from hashret.evaluation.histograms import Histograms, code_histograms, neighbour_histograms
@@ -25,9 +25,10 @@ from hashret.evaluation.questions import (
 from hashret.evaluation.reconstruction import ReconstructionScores, reconstruction_scores
 from hashret.evaluation.report import EvaluationReport
 from hashret.evaluation.search_cost import search_costs
-from hashret.index import Index
-from hashret.ingest import TRAINING_BYTES, ProgressCallback, no_progress
-from hashret.item_features import ItemFeatures
+from hashret.index.encoding import TRAINING_BYTES
+from hashret.index.index import Index
+from hashret.index.item_features import ItemFeatures
+from hashret.progress import ProgressCallback, no_progress
 from hashret.sources import SkippedInputs, Source, open_source
 
 SAMPLE = 1000
@@ -88,7 +89,7 @@ def evaluate(
         label: the field that holds the labels; by default ``label``, where there is one.
         sample: the most queries; by default 1,000 of its own items, 10,000 of a source.
         seed: of what is drawn.
-        progress: called often with a :class:`~hashret.ingest.Progress`.
+        progress: called often with a :class:`~hashret.progress.Progress`.
 
     Raises:
         UsageError: no item has the field ``label``, or ``sample`` is below 1.

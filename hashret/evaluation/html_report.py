@@ -18,8 +18,8 @@ from hashret.evaluation.drawing import (
 from hashret.evaluation.pictures import code_plots, history_of, pictures_of_items, training_of
 from hashret.evaluation.plots import radius_plot
 from hashret.evaluation.report import EvaluationReport
-from hashret.index import Index
-from hashret.ingest import ProgressCallback, no_progress
+from hashret.index.index import Index
+from hashret.progress import ProgressCallback, no_progress
 
 LAST_RADIUS = 8
 

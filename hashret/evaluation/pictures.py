@@ -13,8 +13,8 @@ from hashret.evaluation.drawing import Plot
 from hashret.evaluation.item_plots import reconstruction_plot
 from hashret.evaluation.plots import buckets_plot, correlation_plot, training_plot
 from hashret.evaluation.samples import sample_of_index, sample_of_source
-from hashret.index import Index
-from hashret.ingest import ProgressCallback, no_progress
+from hashret.index.index import Index
+from hashret.progress import ProgressCallback, no_progress
 from hashret.sources import Source
 
 PICTURES = 10

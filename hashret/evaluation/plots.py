@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hashret.code_statistics import bit_moments, bucket_sizes
-from hashret.codes import Codes
+from hashret.codes import Codes, bit_moments, bucket_sizes
 from hashret.errors import InputError
 from hashret.evaluation.drawing import COLOURS, INK, Plot, new_figure, plain, style
 from hashret.evaluation.metrics import RadiusCurve

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from hashret.codes import Codes
 from hashret.errors import InputError, UsageError
-from hashret.index import Index
-from hashret.ingest import Progress, ProgressCallback, chunks
-from hashret.item_features import ItemFeatures
+from hashret.index.encoding import chunks
+from hashret.index.index import Index
+from hashret.index.item_features import ItemFeatures
+from hashret.progress import Progress, ProgressCallback
 from hashret.sources import Source, content_hash
 from hashret.store import StoredItem
 

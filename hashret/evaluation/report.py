@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hashret.code_statistics import CodeStatistics
+from hashret.codes import CodeStatistics
 from hashret.evaluation.metrics import RadiusCurve
 from hashret.evaluation.reconstruction import ReconstructionScores
 from hashret.evaluation.search_cost import SearchCost

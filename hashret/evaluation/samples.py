@@ -11,15 +11,10 @@ from numpy.typing import NDArray
 from hashret.errors import InputError, UsageError
 from hashret.evaluation.questions import BLOCK_ITEMS, DEFAULT_LABEL
 from hashret.features import Features
-from hashret.index import Index
-from hashret.ingest import (
-    TRAINING_BYTES,
-    Progress,
-    ProgressCallback,
-    chunks,
-    learned_features,
-)
-from hashret.item_features import ItemFeatures
+from hashret.index.encoding import TRAINING_BYTES, chunks, learned_features
+from hashret.index.index import Index
+from hashret.index.item_features import ItemFeatures
+from hashret.progress import Progress, ProgressCallback
 from hashret.sources import Source
 
 

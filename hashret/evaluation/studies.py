@@ -17,7 +17,7 @@ from hashret.evaluation.float_vectors import NearestVectors
 from hashret.evaluation.histograms import Histograms, code_histograms, neighbour_histograms
 from hashret.evaluation.metrics import average_precision, precision_at
 from hashret.evaluation.samples import Sample
-from hashret.ingest import Progress, ProgressCallback
+from hashret.progress import Progress, ProgressCallback
 
 METHODS: dict[str, Callable[..., Any]] = {
     "hashret": SemanticHasher,

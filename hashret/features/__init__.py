@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from hashret.features.contract import Failure, Features
-from hashret.features.images import ImageFeatures
+from hashret.features.image_features import ImageFeatures
 from hashret.features.kinds import features_from_json, learn_features
 from hashret.features.text import TextFeatures
-from hashret.features.vectors import VectorFeatures
+from hashret.features.vector_features import VectorFeatures
 
 __all__ = [
     "Failure",

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from hashret.errors import DamagedIndexError, UnknownFormatError, UsageError
 from hashret.features.contract import FORMAT, ArrayReader, Features
-from hashret.features.images import ImageFeatures
+from hashret.features.image_features import ImageFeatures
 from hashret.features.text_kinds import learn_text_features, text_features_from_json
-from hashret.features.vectors import COSINE_FORMAT, VectorFeatures
+from hashret.features.vector_features import COSINE_FORMAT, VectorFeatures
 
 KINDS = ("images", "text", "vectors")
 

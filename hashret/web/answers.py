@@ -7,7 +7,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from hashret.codes import to_hex
-from hashret.result import Hit, Result
+from hashret.index.result import Hit, Result
 from hashret.store import StoredItem
 
 

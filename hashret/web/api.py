@@ -5,16 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from hashret.index import Index
+from hashret.index.index import Index
 from hashret.web import schemas
 from hashret.web.answers import answer_view
 from hashret.web.asking import QueryManyRequest, QueryRequest, ask, ask_many, checked
 from hashret.web.forms import JSON, asked_in, check_type
 from hashret.web.json_text import as_json, to_json
-from hashret.web.metrics import Metrics
 from hashret.web.reconstructions import reconstruction
 from hashret.web.schemas import IndexName
 from hashret.web.served import Served
+from hashret.web.server_metrics import Metrics
 from hashret.web.working import Workers
 
 

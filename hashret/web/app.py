@@ -17,11 +17,11 @@ from hashret.web import schemas
 from hashret.web.api import api
 from hashret.web.guards import Guards
 from hashret.web.item_routes import item_routes
-from hashret.web.metrics import Measured, Metrics
 from hashret.web.page_answers import answer_of
 from hashret.web.pages import pages
 from hashret.web.problems import REQUEST_ERROR, Problem, problem_of
 from hashret.web.served import Served
+from hashret.web.server_metrics import Measured, Metrics
 from hashret.web.settings import Settings
 from hashret.web.showing import shown
 from hashret.web.warming import warm

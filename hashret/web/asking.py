@@ -15,11 +15,11 @@ from pydantic import (
     model_validator,
 )
 
-from hashret.index import Index
-from hashret.result import Result
+from hashret.index.index import Index
+from hashret.index.result import Result
 from hashret.web.problems import REQUEST_ERROR, Problem
+from hashret.web.request_values import Pixels, value_of
 from hashret.web.settings import Limits
-from hashret.web.values import Pixels, value_of
 
 LIMITS = Limits()
 MOST_KEY_CHARACTERS = 10_000

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from hashret.codes import from_hex
-from hashret.index import Index
+from hashret.index.index import Index
 from hashret.web.asking import (
     CODE,
     LIMITS,
@@ -26,7 +26,7 @@ from hashret.web.asking import (
     check_one_given,
     one_of,
 )
-from hashret.web.values import Pixels, value_of
+from hashret.web.request_values import Pixels, value_of
 
 _VALUES = ("text", "image", "vector", "code")
 

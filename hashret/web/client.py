@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 
 from hashret.codes import Codes, to_hex
 from hashret.errors import IndexNotFoundError, KeyNotFoundError, UsageError
-from hashret.ingest import AddReport
-from hashret.queries import DEFAULT_LIMIT
-from hashret.result import Result
+from hashret.index.encoding import AddReport
+from hashret.index.queries import DEFAULT_LIMIT
+from hashret.index.result import Result
 from hashret.sources import Skipped, open_source
 from hashret.sources.skipped import SkippedInputs
 from hashret.store import StoredItem

@@ -11,8 +11,8 @@ from starlette.datastructures import UploadFile
 
 from hashret.web.asking import NUMBERS, QueryRequest, checked
 from hashret.web.problems import Problem
+from hashret.web.request_values import checked_image
 from hashret.web.settings import Limits
-from hashret.web.values import checked_image
 from hashret.web.working import Workers
 
 JSON = "application/json"

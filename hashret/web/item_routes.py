@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
-from hashret.index import Index
+from hashret.index.index import Index
 from hashret.web import schemas
 from hashret.web.answers import item_view
 from hashret.web.asking import MOST_KEY_CHARACTERS, checked

@@ -8,8 +8,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from hashret.errors import InputError
-from hashret.index import Index
-from hashret.item_features import ItemFeatures
+from hashret.index.index import Index
+from hashret.index.item_features import ItemFeatures
 
 MOST_CHARACTERS = 400
 MOST_ROW = 200_000

@@ -14,8 +14,8 @@ from markupsafe import Markup
 from hashret.codes import to_hex
 from hashret.errors import HashretError
 from hashret.features.decoding import picture_of
-from hashret.index import Index
-from hashret.result import Result
+from hashret.index.index import Index
+from hashret.index.result import Result
 from hashret.sources import read_value
 from hashret.web.answers import AnswerView, answer_view
 from hashret.web.item_texts import texts_of

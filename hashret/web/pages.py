@@ -9,13 +9,13 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from hashret.web.background_studies import Studies
 from hashret.web.json_text import as_json
-from hashret.web.metrics import Metrics
 from hashret.web.page_answers import as_page, page
 from hashret.web.search_pages import search_routes
 from hashret.web.served import Served
+from hashret.web.server_metrics import Metrics
 from hashret.web.showing import STATIC_FILES, part, static_file
-from hashret.web.studies import Studies
 from hashret.web.study_pages import study_routes
 from hashret.web.working import Workers
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hashret.codes import from_hex
 from hashret.errors import HashretError
-from hashret.result import Hit, Result
+from hashret.index.result import Hit, Result
 from hashret.search import SearchStats
 from hashret.store import StoredItem
 from hashret.web.sending import MOST_HITS

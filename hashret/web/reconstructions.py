@@ -8,9 +8,9 @@ from typing import Any
 
 from hashret.errors import UsageError
 from hashret.features import ImageFeatures, TextFeatures
-from hashret.index import Index
-from hashret.result import Result
-from hashret.trained import READY_CODES
+from hashret.index.index import Index
+from hashret.index.result import Result
+from hashret.index.trained_encoder import READY_CODES
 
 WORDS = 12
 MOST_VALUES = 4096

@@ -7,8 +7,8 @@ from typing import Any
 from hashret.codes import to_hex
 from hashret.errors import HashretError
 from hashret.features import ImageFeatures
-from hashret.index import Index
-from hashret.result import Result
+from hashret.index.index import Index
+from hashret.index.result import Result
 from hashret.web.answers import answer_view
 from hashret.web.item_texts import texts_of
 from hashret.web.reconstructions import reconstruction

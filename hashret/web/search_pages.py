@@ -8,17 +8,17 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from hashret.codes import to_hex
-from hashret.index import Index
+from hashret.index.index import Index
 from hashret.web.asking import ask
 from hashret.web.forms import form_query, form_values
 from hashret.web.json_text import as_json
-from hashret.web.metrics import Metrics
 from hashret.web.page_answers import as_page, as_problem, page
 from hashret.web.problems import Problem
 from hashret.web.search_page import described, search_view
 from hashret.web.search_state import CUTS, SearchState
 from hashret.web.search_values import page_values
 from hashret.web.served import Served, ServedIndex
+from hashret.web.server_metrics import Metrics
 from hashret.web.showing import part
 from hashret.web.working import Workers
 

@@ -9,13 +9,13 @@ from urllib.parse import urlencode
 
 from hashret.codes import flip, to_hex
 from hashret.errors import UsageError
-from hashret.index import Index
-from hashret.result import Result
+from hashret.index.index import Index
+from hashret.index.result import Result
 from hashret.store.where import without_remarks
 from hashret.web.asking import QueryRequest, ask
 from hashret.web.forms import form_query
 from hashret.web.problems import Problem
-from hashret.web.values import value_of
+from hashret.web.request_values import value_of
 
 QUERIES = ("text", "key", "code", "vector")
 CUTS = ("radius", "limit", "where", "order", "rerank")

@@ -15,7 +15,7 @@ from hashret.errors import (
     HashretError,
     ShardUnavailableError,
 )
-from hashret.index import Index
+from hashret.index.index import Index
 from hashret.store.patience import patience
 from hashret.store.seal import stamp_of
 from hashret.web.problems import Problem, problem_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hashret.errors import UsageError
-from hashret.index import Index
+from hashret.index.index import Index
 from hashret.web.served import ServedIndex
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ServedCluster(ServedIndex):
         self._place, self._address, self._replicas = place, address, replicas
 
     def _opened(self) -> Index:
-        from hashret.cluster.opening import open_cluster
+        from hashret.cluster.cluster_opening import open_cluster
 
         found: ClusterIndex = open_cluster(
             self._place, replicas=self._replicas, address=self._address

@@ -11,9 +11,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from hashret.files import read_regular
-from hashret.index import Index
-from hashret.ingest import ProgressCallback
+from hashret.index.index import Index
+from hashret.progress import ProgressCallback
 from hashret.web.asking import Wanted, checked
+from hashret.web.background_studies import Studies, Study
 from hashret.web.json_text import as_json
 from hashret.web.page_answers import as_page, as_problem, page
 from hashret.web.problems import Problem
@@ -22,7 +23,6 @@ from hashret.web.search_state import SearchState
 from hashret.web.search_values import example_condition, picture_address
 from hashret.web.served import Served, ServedIndex
 from hashret.web.showing import part
-from hashret.web.studies import Studies, Study
 from hashret.web.study_views import (
     codes_view,
     correlation_picture,

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from hashret.code_statistics import bit_moments, bucket_sizes
-from hashret.codes import Codes, differing_bits, to_hex
-from hashret.duplicates import find_duplicates
+from hashret.codes import Codes, bit_moments, bucket_sizes, differing_bits, to_hex
 from hashret.errors import InputError, UsageError
-from hashret.index import Index
-from hashret.ingest import ProgressCallback
+from hashret.index.duplicates import find_duplicates
+from hashret.index.index import Index
+from hashret.progress import ProgressCallback
 from hashret.store.patience import patience
 from hashret.web.item_texts import texts_of
 from hashret.web.served_cluster import is_cluster
@@ -37,7 +36,7 @@ def duplicates_view(
     """The largest groups of near-duplicates.
 
     Raises:
-        HashretError: as :func:`hashret.duplicates.find_duplicates`.
+        HashretError: as :func:`hashret.index.duplicates.find_duplicates`.
     """
     if is_cluster(index):
         raise UsageError(

@@ -10,10 +10,10 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from hashret.errors import InputError
-from hashret.index import Index
-from hashret.item_features import ItemFeatures
+from hashret.index.index import Index
+from hashret.index.item_features import ItemFeatures
 from hashret.web.problems import Problem
-from hashret.web.values import checked_image
+from hashret.web.request_values import checked_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

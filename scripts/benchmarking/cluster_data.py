@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarking.real import BLOCK, FILES, SIDE, altered_images
-from hashret.cluster.layout import Layout
+from hashret.cluster.cluster_layout import Layout
 from hashret.cluster.making import make_shard
 from hashret.cluster.resharding import reshard
 from hashret.cluster.storage import ClusterStorage

@@ -17,7 +17,7 @@ import numpy as np
 import hashret
 from benchmarking.cluster_data import empty
 from benchmarking.cluster_nodes import add_node, kill_node
-from hashret.cluster.changing import add_to_cluster
+from hashret.cluster.cluster_changes import add_to_cluster
 from hashret.cluster.making import open_source_for
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import HashretError

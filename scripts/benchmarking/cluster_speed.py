@@ -14,9 +14,9 @@ import numpy as np
 import hashret
 from benchmarking.cluster_data import spread
 from benchmarking.cluster_faults import told
-from hashret.cluster.answers import Question, bounds_of, merged
 from hashret.cluster.replicas import stop_readers
-from hashret.ordering import Refinement
+from hashret.cluster.shard_answers import Question, bounds_of, merged
+from hashret.index.ordering import Refinement
 
 BATCH = 1000
 LIMIT = 10

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import hashret.snapshot
+import hashret.index.snapshot
 from faults.oracle import SEGMENT_ROWS, Oracle, prepare
 from faults.refusals import NotPermittedError
 from faults.tally import Tally
@@ -91,7 +91,7 @@ def main() -> None:
     if not prepared.exists():
         prepare(prepared)
     oracle = Oracle(prepared)
-    hashret.snapshot.SEGMENT_ROWS = SEGMENT_ROWS
+    hashret.index.snapshot.SEGMENT_ROWS = SEGMENT_ROWS
     engine.use("numpy")  # what is compiled would be compiled again in each child
     gc.freeze()  # else each child copies what its collector touches
     tally = Tally(options.experiment, shows_progress=options.progress)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import hashret
-import hashret.snapshot
+import hashret.index.snapshot
 from faults.children import Tell, done, in_child
 from faults.oracle import KEYS, N_BITS, Oracle, State, fields, items, state_of, vector
 from faults.tally import Tally, Trial
@@ -52,7 +52,7 @@ class Damage:
         self._questions = self._make_questions()
 
     def _make(self, _: Tell) -> None:
-        hashret.snapshot.GRACE_SECONDS = 0.0  # no segments that nothing needs are left
+        hashret.index.snapshot.GRACE_SECONDS = 0.0  # no segments that nothing needs are left
         for place, state in ((self._sound["at rest"], STATE), (self._other, OTHER)):
             keys = list(state)
             with self._oracle.create(place, {key: state[key] for key in keys[:60]}) as index:

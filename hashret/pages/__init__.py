@@ -1,0 +1,1 @@
+"""Answers, groups and reports as HTML."""
