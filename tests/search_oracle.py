@@ -161,3 +161,13 @@ def on_one_thread():
 
 
 THREADS = {"one": on_one_thread, "several": sharing, "as they come": nullcontext}
+
+
+def clustered(n, n_bits, seed=0, centres=5, flip=0.05):
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2, (centres, n_bits), dtype=np.uint8)[rng.integers(centres, size=n)]
+    return np.packbits(bits ^ (rng.random((n, n_bits)) < flip), axis=1)
+
+
+def uniform(n, n_bits, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, n_bits // 8), dtype=np.uint8)

@@ -1,20 +1,7 @@
 """What is imported when: a start must be quick, and a query must not need TensorFlow."""
 
-import subprocess
-import sys
-
 import pytest
-
-HEAVY = ("tensorflow", "keras", "sklearn", "scipy", "numba", "matplotlib")
-
-
-def imported(code: str, *modules: str) -> list[str]:
-    tail = f"sys.stderr.write('\\n' + ' '.join(m for m in {modules} if m in sys.modules))"
-    out = subprocess.run(
-        [sys.executable, "-c", f"import sys\n{code}\n{tail}"], capture_output=True, text=True
-    )
-    assert out.returncode == 0, out.stderr
-    return out.stderr.rsplit("\n", 1)[1].split()
+from import_probe import HEAVY, imported
 
 
 @pytest.mark.parametrize(

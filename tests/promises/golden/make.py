@@ -2,7 +2,8 @@
 
 A golden index is made once, by the oldest commit that wrote its format, and never again:
 
-    PYTHONPATH=CHECKOUT_OF_THAT_COMMIT python tests/golden/make.py tests/golden/format-1
+    PYTHONPATH=CHECKOUT_OF_THAT_COMMIT python \
+        tests/promises/golden/make.py tests/promises/golden/format-1
 """
 
 import json

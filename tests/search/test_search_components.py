@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
-from test_search_self_join import clustered, uniform
+from search_oracle import clustered, uniform
 
 from hashret.errors import UsageError
 from hashret.search import components, join_parts

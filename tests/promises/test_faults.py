@@ -13,7 +13,7 @@ import pytest
 from faults import memory
 from faults.shim import NoCompilerError, compile_library, environment
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from search_oracle import clustered, uniform
 
 from hashret.errors import DamagedIndexError, UsageError
 from hashret.search import join_parts, self_join
@@ -14,16 +15,6 @@ from hashret.search.join_parts import choose_parts
 from hashret.search.layout import Layout
 from hashret.search.segment import Segment
 from hashret.search.self_join import pairs_of
-
-
-def clustered(n, n_bits, seed=0, centres=5, flip=0.05):
-    rng = np.random.default_rng(seed)
-    bits = rng.integers(0, 2, (centres, n_bits), dtype=np.uint8)[rng.integers(centres, size=n)]
-    return np.packbits(bits ^ (rng.random((n, n_bits)) < flip), axis=1)
-
-
-def uniform(n, n_bits, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (n, n_bits // 8), dtype=np.uint8)
 
 
 def brute_force(codes, rows, radius):

@@ -195,7 +195,7 @@ def test_indexes_of_earlier_formats_decode_as_by_keras(name, tmp_path):
 
     import hashret.encoder.bottleneck
 
-    golden = Path(__file__).parent / "golden" / name / "index"
+    golden = Path(__file__).parents[1] / "promises" / "golden" / name / "index"
     path = shutil.copytree(golden, tmp_path / "index")
     model = keras.saving.load_model(
         golden / "encoder" / "autoencoder.keras", compile=False, safe_mode=True

@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from test_features_text import TEXTS
-from test_imports import HEAVY, imported
+from import_probe import HEAVY, imported
+from sample_texts import TEXTS
 
 import hashret
 from hashret.errors import DamagedIndexError, InputError, UsageError

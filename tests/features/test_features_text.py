@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_texts import NOUNS, TEXTS
 from threadpoolctl import threadpool_limits
 
 from hashret.errors import DamagedIndexError, EncoderMismatchError, InputError, UsageError
@@ -17,36 +18,6 @@ from hashret.features.text_learning import leading_directions, learn_vectors
 from hashret.features.text_words import Corpus, grams_of, words_of
 
 METHODS = ["tfidf", "counts", "wordllama"]
-NOUNS = [
-    "cat",
-    "dog",
-    "horse",
-    "engine",
-    "wheel",
-    "brake",
-    "violin",
-    "trumpet",
-    "melody",
-    "flour",
-    "sugar",
-    "oven",
-]
-VERBS = ["sees", "hears", "paints", "repairs", "sells", "carries", "finds", "watches"]
-
-
-def corpus(count: int = 300) -> list[str]:
-    """Sentences on one of four subjects each."""
-    rng = np.random.default_rng(0)
-    return [
-        " ".join(
-            f"The {NOUNS[3 * (n % 4) + rng.integers(3)]} {VERBS[rng.integers(8)]} item{n % 5}."
-            for _ in range(rng.integers(2, 7))
-        )
-        for n in range(count)
-    ]
-
-
-TEXTS = corpus()
 HOSTILE = {
     "empty": "",
     "spaces": " \n\t\u3000 ",

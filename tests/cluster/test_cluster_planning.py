@@ -13,7 +13,7 @@ from hashret.cluster.figures import Figures, check, mean, slowest_of, tail
 from hashret.cluster.planning import Goal, Node, amount, plan
 from hashret.errors import HashretError, UsageError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GOAL = Goal(items=1e11, bits=64, qps=5000, p99=0.05)
 CALM = replace(GOAL, p99=0.1, qps=500)
 NODE = Node(memory=256e9, cores=32, disk=30e12)
