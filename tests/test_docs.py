@@ -193,7 +193,7 @@ def test_links_lead_somewhere(page):
     "module",
     [
         "codes",
-        "index",
+        "index.index",
         "search",
         "search.code_index",
         "search.components",

@@ -1,7 +1,12 @@
 """What is imported when: a start must be quick, and a query must not need TensorFlow."""
 
+from pathlib import Path
+
+import grimp
 import pytest
 from import_probe import HEAVY, imported
+
+import hashret
 
 
 @pytest.mark.parametrize(
@@ -51,3 +56,34 @@ def test_public_names_are_all_there():
 
     for name in hashret.__all__:
         assert getattr(hashret, name) is not None, name
+
+
+def circles(graph) -> list[set[str]]:
+    """The sets of modules that lead back to each other by imports, those in functions included."""
+
+    def reachable(module, found):
+        for other in graph.find_modules_directly_imported_by(module):
+            if other not in found:
+                found.add(other)
+                reachable(other, found)
+        return found
+
+    reach = {module: reachable(module, set()) for module in graph.modules}
+    own = {module for module in reach if module in reach[module]}
+    return [{other for other in reach[module] if module in reach[other]} for module in sorted(own)]
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = grimp.build_graph("hashret")
+    assert len(graph.modules) > 250
+    assert circles(graph) == []
+
+
+def test_no_file_name_stands_twice_below_the_root():
+    names = [
+        path.name
+        for path in Path(hashret.__file__).parent.glob("*/*.py")
+        if path.name != "__init__.py"
+    ]
+    assert len(names) > 250
+    assert sorted(set(names)) == sorted(names)

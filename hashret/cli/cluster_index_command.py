@@ -40,13 +40,13 @@ def storage_named(name: str | None) -> ClusterStorage:
     Raises:
         UsageError: it names none.
     """
-    from hashret.cluster.storage import ClusterStorage
+    from hashret.cluster.published import storage_at
 
     if name is None:
         raise UsageError("Name the cluster with -i.")
     if "://" in name:
-        return ClusterStorage.at(name)
-    return ClusterStorage.at(index_path(name, must_exist=False))
+        return storage_at(name)
+    return storage_at(index_path(name, must_exist=False))
 
 
 def shown_place(name: str | None) -> object:

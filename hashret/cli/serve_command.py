@@ -174,9 +174,9 @@ def _check_indexes(settings: Settings) -> None:
         with Index.open(path) as index:
             len(index)
     for place in settings.clusters.values():
-        from hashret.cluster.storage import ClusterStorage
+        from hashret.cluster.published import storage_at
 
-        ClusterStorage.at(place).layout()
+        storage_at(place).layout()
 
 
 def _given_token(file: Path | None) -> str | None:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hashret.cluster.published import storage_at
 from hashret.cluster.shard_answers import Question, Reach, ShardAnswer
-from hashret.cluster.storage import ClusterStorage
 from hashret.errors import (
     ASKED_WRONGLY,
     DamagedIndexError,
@@ -56,7 +56,7 @@ class ShardReader:
         """Open the shard when it is first asked; it shares its machine with ``share`` others."""
         _wait_for_nobody()
         set_threads(max(1, len(os.sched_getaffinity(0)) // max(1, share)))
-        self._storage = ClusterStorage.at(root)
+        self._storage = storage_at(root)
         self._folder = folder
         self._index: Index | None = None
         self._reached: tuple[int, Nearest | None] = 0, None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hashret.cluster.connecting import CLIENT, connect, split_address
 from hashret.cluster.failures import ray_failures
+from hashret.cluster.published import storage_at
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import HashretError, error_of
 from hashret.files import check_own
@@ -59,7 +60,7 @@ def open_cluster(
 
     place = os.fspath(path)
     if not place.startswith(CLIENT):
-        return ClusterIndex(ClusterStorage.at(place), replicas, address)
+        return ClusterIndex(storage_at(place), replicas, address)
     address, name = split_address(place)
     return ClusterIndex(_fetched(connect(address), name), replicas, address)
 
@@ -84,7 +85,7 @@ def _packed(name: str) -> tuple[str, Any]:
     # Two slashes in front would be another path to the same place, and so another name of it.
     place = Path(f"/{name.strip('/')}") if name.startswith("/") else indexes / name
     try:
-        storage = ClusterStorage.at(str(place))
+        storage = storage_at(str(place))
         layout, learned = storage.layout(), storage.learned()
         check_own(learned)
     except HashretError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hashret.cluster.cluster_changes import add_to_cluster
 from hashret.cluster.cluster_layout import LEARNED, MOST_SHARDS, Layout
 from hashret.cluster.joining import check_may_join
+from hashret.cluster.published import storage_at
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import IndexExistsError, IndexNotFoundError, UsageError
 from hashret.index.encoding import AddReport
@@ -108,7 +109,7 @@ def create_cluster(
     from hashret.index.index import DEFAULT_BITS, chosen_hasher
 
     check_may_join(address)
-    storage = ClusterStorage.at(path)
+    storage = storage_at(path)
     layout = layout_of(storage, shards)
     if layout is not None:
         bits = n_bits if hasher is None else getattr(hasher, "n_bits", None)

@@ -36,7 +36,7 @@ from hashret.cluster.cluster_layout import Layout
 from hashret.cluster.failures import kind_and_message, raised, ray_failures
 from hashret.cluster.field_names import agree_on, field_names
 from hashret.cluster.parts import OpenedSource, Part, read_part, skipped_in
-from hashret.cluster.storage import ClusterStorage
+from hashret.cluster.published import storage_at
 from hashret.errors import HashretError
 from hashret.index.encoding import CHUNK_ITEMS, AddReport
 from hashret.index.trained_encoder import TrainedEncoder
@@ -324,7 +324,7 @@ def items_at_a_time(shards: int, encoder: TrainedEncoder, *, keeps_vectors: bool
 @lru_cache(maxsize=2)
 def learned_encoder(root: str, fingerprint: str) -> tuple[TrainedEncoder, bool]:  # noqa: ARG001, of the cache
     """The encoder of a cluster, loaded once by each process, and whether features are kept."""
-    folder = ClusterStorage.at(root).learned()
+    folder = storage_at(root).learned()
     store = ItemStore.open(folder / "items.db")
     try:
         with store.reading(checked=False):

@@ -17,6 +17,8 @@ from hashret.cluster.storage import UNFINISHED_FILE, ClusterStorage, no_cluster
 from hashret.cluster.versions import CURRENT_FILE
 from hashret.cluster.working_copy import WorkingCopy, remove_working_copy
 from hashret.files import folders_named, opened_folder, write_durably
+from hashret.index.folder import index_folder
+from hashret.sources.remote import is_url
 
 _log = logging.getLogger("hashret")
 
@@ -230,3 +232,21 @@ class PublishedStorage(ClusterStorage):
     def _working(self, folder: str) -> WorkingCopy:
         reading, writing = self._cache / "reading" / folder, self._cache / "writing" / folder
         return WorkingCopy(self._remote, folder, writing, reading)
+
+
+def storage_at(place: str | Path) -> ClusterStorage:
+    """The storage of a cluster at a path, or behind a URL that fsspec understands.
+
+    Args:
+        place: the path of a folder that all nodes share, used in place; or a URL such as
+            ``s3://bucket/name``, ``file:///mnt/shared/name`` for a mounted file system whose
+            locks and shared memory do not reach from one machine to the other: then nodes
+            keep copies, see :class:`PublishedStorage`.
+
+    Raises:
+        UsageError: fsspec is missing, or what it needs for this kind of URL.
+        InputError: no file system of fsspec takes the URL.
+    """
+    if isinstance(place, str) and is_url(place):
+        return PublishedStorage(place)
+    return ClusterStorage(str(index_folder(place)))

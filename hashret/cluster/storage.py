@@ -10,8 +10,7 @@ from pathlib import Path, PurePosixPath
 from hashret.cluster.cluster_layout import LAYOUT_FILE, LEARNED, MOST_LAYOUT_BYTES, Layout
 from hashret.errors import HashretError, IndexNotFoundError
 from hashret.files import check_own_entry, read_regular, write_durably
-from hashret.index.folder import has_items, index_folder
-from hashret.sources.remote import is_url
+from hashret.index.folder import has_items
 
 UNFINISHED_FILE = ".unfinished"
 """In the folder of a cluster that is being made: what else is there is no work of others."""
@@ -28,26 +27,6 @@ class ClusterStorage:
         """Name the folder, which may not be there yet."""
         self.root = root
         self._folder = Path(root)
-
-    @staticmethod
-    def at(place: str | Path) -> ClusterStorage:
-        """The storage of a cluster at a path, or behind a URL that fsspec understands.
-
-        Args:
-            place: the path of a folder that all nodes share, used in place; or a URL such as
-                ``s3://bucket/name``, ``file:///mnt/shared/name`` for a mounted file system whose
-                locks and shared memory do not reach from one machine to the other: then nodes
-                keep copies, see :class:`~hashret.cluster.published.PublishedStorage`.
-
-        Raises:
-            UsageError: fsspec is missing, or what it needs for this kind of URL.
-            InputError: no file system of fsspec takes the URL.
-        """
-        if isinstance(place, str) and is_url(place):
-            from hashret.cluster.published import PublishedStorage
-
-            return PublishedStorage(place)
-        return ClusterStorage(str(index_folder(place)))
 
     def layout(self, *, certain: bool = False) -> Layout:  # noqa: ARG002, of URLs
         """What ``cluster.json`` tells.

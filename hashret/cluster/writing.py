@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hashret.cluster.blocks import given_of
+from hashret.cluster.published import storage_at
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import HashretError, InputError
 from hashret.index.differences import (
@@ -67,7 +68,7 @@ class ShardWriter:
 
     def __init__(self, root: str, folder: str) -> None:
         """Name the shard; its lock is taken with the first request."""
-        self._storage, self._folder = ClusterStorage.at(root), folder
+        self._storage, self._folder = storage_at(root), folder
         self._open = ExitStack()
         # Where shards are changed in place, what was acknowledged lies on a disk that all share.
         self._may_have_lost = (

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hashret.errors import DamagedIndexError, HashretError
 from hashret.files import folders_named, opened_folder, read_regular, remove_folder
 from hashret.search import CodeIndex
-from hashret.search.machine import ensure_measured
+from hashret.search.machine import Costs, ensure_measured
 from hashret.search.segment_files import MANIFEST, MOST_BYTES, REMEDY
 from hashret.store import ItemStore
 from hashret.store.item_store import SHRUNK_FROM
@@ -305,7 +305,7 @@ def _publish(store: ItemStore, folder: Path, first: int, progress: TablesProgres
         with suppress(OSError):
             os.utime(folder / "segments" / old)  # from now on it is not needed
     if len(rows) >= MEASURED_FROM:
-        ensure_measured()
+        ensure_measured(_measure)
 
 
 def sweep_segments(store: ItemStore, folder: Path) -> None:
@@ -334,3 +334,10 @@ def _is_old(name: str, segments: int) -> bool:
         changed = os.stat(name, dir_fd=segments, follow_symlinks=False).st_mtime
         return time.time() - changed > GRACE_SECONDS
     return False
+
+
+def _measure() -> Costs:
+    # Imports the compiler, which takes long: not where the figures are known.
+    from hashret.search.measuring import measure_costs
+
+    return measure_costs()

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -149,8 +149,12 @@ def costs() -> Costs:
     return _Known.costs or DEFAULTS
 
 
-def ensure_measured() -> Costs:
-    """The figures of this machine: they are measured, and kept, if they were not yet."""
+def ensure_measured(measure: Callable[[], Costs]) -> Costs:
+    """The figures of this machine: they are measured, and kept, if they were not yet.
+
+    Args:
+        measure: see :func:`hashret.search.measuring.measure_costs`.
+    """
     with _MEASURING:
         if costs() is DEFAULTS:
             _Known.costs = _read()
@@ -163,16 +167,6 @@ def ensure_measured() -> Costs:
             else:
                 _write(_Known.costs)
         return _Known.costs
-
-
-def measure() -> Costs:
-    """Measure on this machine, in a second or two and 300 MB.
-
-    Where the kernels were never compiled, that comes on top.
-    """
-    from hashret.search.measuring import measure_costs
-
-    return measure_costs()
 
 
 def _level(footprint: float, footprints: Sequence[float], figures: Sequence[float]) -> float:

@@ -17,7 +17,8 @@ from hashret.web.problems import Problem
 from hashret.web.search_page import described, search_view
 from hashret.web.search_state import CUTS, SearchState
 from hashret.web.search_values import page_values
-from hashret.web.served import Served, ServedIndex
+from hashret.web.served import Served
+from hashret.web.served_index import ServedIndex
 from hashret.web.server_metrics import Metrics
 from hashret.web.showing import part
 from hashret.web.working import Workers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hashret.errors import UsageError
 from hashret.index.index import Index
-from hashret.web.served import ServedIndex
+from hashret.web.served_index import ServedIndex
 
 if TYPE_CHECKING:
     from hashret.cluster.cluster_index import ClusterIndex

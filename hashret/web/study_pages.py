@@ -21,7 +21,8 @@ from hashret.web.problems import Problem
 from hashret.web.search_page import described
 from hashret.web.search_state import SearchState
 from hashret.web.search_values import example_condition, picture_address
-from hashret.web.served import Served, ServedIndex
+from hashret.web.served import Served
+from hashret.web.served_index import ServedIndex
 from hashret.web.showing import part
 from hashret.web.study_views import (
     codes_view,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from benchmarking.real import BLOCK, FILES, SIDE, altered_images
 from hashret.cluster.cluster_layout import Layout
 from hashret.cluster.making import make_shard
+from hashret.cluster.published import storage_at
 from hashret.cluster.resharding import reshard
-from hashret.cluster.storage import ClusterStorage
 from hashret.sources.idx import read_idx
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +69,7 @@ def spread(cluster: Path, shards: int) -> Path:
         part = place.with_name(f"{place.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(cluster, part)
-        reshard(ClusterStorage.at(part), shards)
+        reshard(storage_at(part), shards)
         part.rename(place)
     return place
 
@@ -79,7 +79,7 @@ def empty(cluster: Path, place: Path) -> Layout:
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     shutil.copytree(cluster / "learned", place / "learned")
-    storage, layout = ClusterStorage.at(place), ClusterStorage.at(cluster).layout()
+    storage, layout = storage_at(place), storage_at(cluster).layout()
     for folder in layout.folders():
         make_shard(storage, folder)
     storage.write_layout(layout)

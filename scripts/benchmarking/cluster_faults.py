@@ -19,7 +19,7 @@ from benchmarking.cluster_data import empty
 from benchmarking.cluster_nodes import add_node, kill_node
 from hashret.cluster.cluster_changes import add_to_cluster
 from hashret.cluster.making import open_source_for
-from hashret.cluster.storage import ClusterStorage
+from hashret.cluster.published import storage_at
 from hashret.errors import HashretError
 
 BATCH = 50
@@ -145,7 +145,7 @@ def killed_while_indexed(
     for name in ("in_peace", "node_killed"):
         place = cluster.parent / f"{cluster.name}-killed"
         layout = empty(cluster, place)
-        storage = ClusterStorage.at(place)
+        storage = storage_at(place)
         opened = open_source_for(storage, layout, source)
         total = opened.source.length or 0
         killed: list[float] = []
@@ -193,7 +193,7 @@ def _compared(place: Path, cluster: Path) -> tuple[int, int]:
     """
     keys: set[str] = set()
     wrong = 0
-    layout = ClusterStorage.at(place).layout()
+    layout = storage_at(place).layout()
     for folder in layout.folders():
         with hashret.open(place / folder) as own, hashret.open(cluster / folder) as other:
             codes = dict(_codes(other))

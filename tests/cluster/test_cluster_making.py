@@ -8,7 +8,7 @@ import pytest
 from hashret.cluster import making
 from hashret.cluster.cluster_layout import Layout
 from hashret.cluster.making import Learning, make_cluster, open_source_for
-from hashret.cluster.storage import ClusterStorage
+from hashret.cluster.published import storage_at
 from hashret.encoder import SemanticHasher
 from hashret.errors import IndexExistsError, InputError
 from hashret.progress import no_progress
@@ -21,7 +21,7 @@ def storage(request, tmp_path, monkeypatch):
     pytest.importorskip("fsspec")
     monkeypatch.setenv("HASHRET_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "results"
-    return ClusterStorage.at(f"file://{folder}" if request.param == "url" else folder)
+    return storage_at(f"file://{folder}" if request.param == "url" else folder)
 
 
 @pytest.fixture

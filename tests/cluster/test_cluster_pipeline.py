@@ -21,7 +21,7 @@ import hashret
 from hashret.cluster.cluster_changes import remove_from_cluster
 from hashret.cluster.cluster_layout import shard_of
 from hashret.cluster.making import create_cluster
-from hashret.cluster.storage import ClusterStorage
+from hashret.cluster.published import storage_at
 from hashret.errors import HashretError, InputError, KeyNotFoundError, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore:::ray", "ignore::ResourceWarning")
@@ -36,7 +36,7 @@ def ray_nodes():
 
 
 def shards_of(path):
-    storage = ClusterStorage.at(path)
+    storage = storage_at(path)
     return [hashret.open(storage.reading(folder)) for folder in storage.layout().folders()]
 
 
@@ -120,7 +120,7 @@ def test_texts_with_fields_are_updated_and_removed(tmp_path):
     }
     code = indexes[shard_of("t3", 2)].encoder.encode(["word1 and word6 word6"])[0]
     assert items["t3"][0] == code.tobytes()
-    storage = ClusterStorage.at(tmp_path / "c")
+    storage = storage_at(tmp_path / "c")
     with pytest.raises(KeyNotFoundError, match="no item with the key 'nothing'"):
         remove_from_cluster(storage, ["t1", "nothing"])
     assert remove_from_cluster(storage, ["t1", "t2", "t1"]) == (2, 399)
@@ -140,7 +140,7 @@ def test_fields_that_differ_only_in_case_are_refused_before_any_shard_stores_the
     both = [("a", "word3", {"Name": 1}), ("b", "word3", {"name": 1})]
     with pytest.raises(InputError, match="differs from the field"):
         create_cluster(path, both, 2, kind="text")
-    assert remove_from_cluster(ClusterStorage.at(path), ["t1"]) == (1, 200)
+    assert remove_from_cluster(storage_at(path), ["t1"]) == (1, 200)
     assert [index.field_names for index in shards_of(path)] == [["Label"], ["Label"]]
 
 
@@ -223,7 +223,7 @@ def learned(tmp_path_factory):
     home = tmp_path_factory.mktemp("learned")
     few = np.random.default_rng(0).normal(size=(200, 8))
     create_cluster(home / "c", few, 2, **LEARN)
-    remove_from_cluster(ClusterStorage.at(home / "c"), map(str, range(200)))
+    remove_from_cluster(storage_at(home / "c"), map(str, range(200)))
     return home / "c"
 
 
@@ -244,7 +244,7 @@ def is_whole(path, file):
 def writer_of(path, shard):
     import ray
 
-    storage = ClusterStorage.at(path)
+    storage = storage_at(path)
     name = f"writer of {storage.layout().folder(shard)} of {storage.root}"
     return ray.get_actor(name, namespace="hashret")
 
@@ -272,7 +272,7 @@ def test_a_writer_that_dies_again_and_again_is_given_up_and_named(path, monkeypa
     from hashret.cluster.failures import asked
 
     monkeypatch.setattr(writing, "MOST_RESTARTS", 1)
-    writers = writing.start_writers(str(path), ClusterStorage.at(path).layout().folders())
+    writers = writing.start_writers(str(path), storage_at(path).layout().folders())
     try:
         for _ in range(2):
             pid = ray.get(writers[1].__ray_call__.remote(lambda _: os.getpid()))
@@ -355,7 +355,7 @@ def test_what_is_stored_is_not_encoded_again(path, rows, monkeypatch):
             self.compare, self.store = Method(writer.compare), Method(writer.store)
             self.note_fields = Method(writer.note_fields)
 
-    storage = ClusterStorage.at(path)
+    storage = storage_at(path)
     layout = storage.layout()
     writers = [writing.ShardWriter(str(path), folder) for folder in layout.folders()]
     encoded = []
@@ -461,7 +461,7 @@ def test_an_index_and_a_cluster_are_not_taken_for_each_other(path, rows, tmp_pat
 )
 def test_what_can_be_no_key_is_not_removed(learned, keys, error, message):
     with pytest.raises(error, match=message):
-        remove_from_cluster(ClusterStorage.at(learned), keys)
+        remove_from_cluster(storage_at(learned), keys)
 
 
 def test_what_a_cluster_has_learned_cannot_be_chosen_any_more(path, rows):

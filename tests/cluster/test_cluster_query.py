@@ -14,8 +14,8 @@ from cluster_fixtures import made_index, split, tied_vectors
 import hashret
 from hashret.cluster import replicas as replicas_module
 from hashret.cluster.actors import Refusal
+from hashret.cluster.published import storage_at
 from hashret.cluster.resharding import reshard
-from hashret.cluster.storage import ClusterStorage
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -239,10 +239,10 @@ def test_shards_that_were_spread_anew_meanwhile_are_asked(index, tmp_path):
     with hashret.open_cluster(place) as cluster:
         for shards in (3, 1):
             assert hits(cluster.query(value, limit=30)) == right
-            reshard(ClusterStorage.at(place), shards)
+            reshard(storage_at(place), shards)
             assert hits(cluster.query(value, limit=30)) == right
             assert (cluster.layout.shards, len(cluster)) == (shards, len(index))
-        reshard(ClusterStorage.at(place), 2)
+        reshard(storage_at(place), 2)
     with hashret.open_cluster(place) as cluster:  # ends the reader of the one shard there was
         assert hits(cluster.query(value, limit=30)) == right
         assert replicas_module.stop_readers(cluster._ray, cluster.path) == 2

@@ -10,7 +10,7 @@ import hashret
 import hashret.cluster.resharding as resharding
 from hashret.cluster.cluster_layout import shard_of
 from hashret.cluster.making import Learning, make_cluster, open_source_for
-from hashret.cluster.storage import ClusterStorage
+from hashret.cluster.published import storage_at
 from hashret.encoder import SemanticHasher
 from hashret.errors import HashretError, IndexChangedError, IndexLockedError
 from hashret.progress import no_progress
@@ -24,7 +24,7 @@ def made(tmp_path_factory):
     file = home / "rows.npy"
     rows = np.random.default_rng(0).normal(size=(1000, 8)).astype(np.float32)
     np.save(file, rows)
-    storage = ClusterStorage.at(home / "c")
+    storage = storage_at(home / "c")
     how = Learning(SemanticHasher(16, epochs=1, random_state=0), keep_vectors=True)
     layout = make_cluster(storage, open_source_for(storage, None, file), 2, how, no_progress)
     for number, folder in enumerate(layout.folders()):
@@ -43,7 +43,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def storage(made, tmp_path):
-    return ClusterStorage.at(shutil.copytree(made.root, tmp_path / "c"))
+    return storage_at(shutil.copytree(made.root, tmp_path / "c"))
 
 
 def held(storage):
@@ -144,7 +144,7 @@ def node(made, tmp_path, monkeypatch):
 
     def storage(name):
         monkeypatch.setenv("HASHRET_CACHE", str(tmp_path / "caches" / name))
-        return ClusterStorage.at(url)
+        return storage_at(url)
 
     first = storage("first")
     for folder in ("learned", *made.layout().folders()):

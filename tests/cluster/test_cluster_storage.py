@@ -18,6 +18,7 @@ import pytest
 import hashret
 from hashret.cluster import cached_shard
 from hashret.cluster.cluster_layout import Layout
+from hashret.cluster.published import storage_at
 from hashret.cluster.remote_folder import RemoteFolder
 from hashret.cluster.storage import ClusterStorage
 from hashret.cluster.versions import Version
@@ -120,7 +121,7 @@ def node(tmp_path, monkeypatch):
 
     def storage(name, url="scripted://bucket/cluster"):
         monkeypatch.setenv("HASHRET_CACHE", str(tmp_path / "caches" / name))
-        return ClusterStorage.at(url)
+        return storage_at(url)
 
     return storage
 
@@ -182,7 +183,7 @@ def exit_of(child):
 
 
 def test_behind_a_path_everything_is_used_in_place(tmp_path):
-    storage = ClusterStorage.at(tmp_path / "cluster")
+    storage = storage_at(tmp_path / "cluster")
     folder = tmp_path / "cluster" / SHARD
     assert type(storage) is ClusterStorage
     assert storage.writing(SHARD) == storage.reading(SHARD, fresh=True) == folder
@@ -194,7 +195,7 @@ def test_behind_a_path_everything_is_used_in_place(tmp_path):
     storage.remove("shards-1")
     assert not folder.exists()
     with pytest.raises(IndexNotFoundError, match="cluster index"):
-        ClusterStorage.at(tmp_path / "elsewhere").layout()
+        storage_at(tmp_path / "elsewhere").layout()
 
 
 # Behind a URL
@@ -371,14 +372,14 @@ def test_a_cache_that_cannot_be_written_is_read(monkeypatch):
     with TemporaryDirectory() as folder:  # where pytest makes its own, only its user may enter
         Path(folder).chmod(0o755)
         monkeypatch.setenv("HASHRET_CACHE", f"{folder}/cache")
-        storage = ClusterStorage.at(f"file://{folder}/mnt")
+        storage = storage_at(f"file://{folder}/mnt")
         put(storage, CODES[:50])
         storage.reading(SHARD)
 
         def read():
             os.setgid(65534)
             os.setuid(65534)
-            reader = ClusterStorage.at(f"file://{folder}/mnt")
+            reader = storage_at(f"file://{folder}/mnt")
             with hashret.open(reader.reading(SHARD)) as index:
                 hits = index.query_code(CODES[7], radius=0)
                 return 10 if index.verify().ok and [hit.key for hit in hits] == ["7"] else 11
@@ -392,7 +393,7 @@ def test_a_cache_that_cannot_be_written_is_read(monkeypatch):
             os.setgid(65534)
             os.setuid(65534)
             try:
-                ClusterStorage.at(f"file://{folder}/mnt").reading(SHARD)
+                storage_at(f"file://{folder}/mnt").reading(SHARD)
             except HashretError as error:
                 return 10 if "HASHRET_CACHE" in str(error) else 11
 
@@ -885,18 +886,18 @@ def test_nothing_is_published_of_what_was_never_made(node):
 def test_without_fsspec_it_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(UsageError, match=r"pip install fsspec; or .* give its path"):
-        ClusterStorage.at("s3://bucket/cluster")
+        storage_at("s3://bucket/cluster")
 
 
 def test_without_the_package_of_a_store_it_says_which(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(UsageError, match="s3fs"):
-        ClusterStorage.at("s3://bucket/cluster")
+        storage_at("s3://bucket/cluster")
 
 
 def test_copies_lie_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.delenv("HASHRET_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert ClusterStorage.at("memory://b/c").writing(SHARD).is_relative_to(tmp_path / "hashret")
+    assert storage_at("memory://b/c").writing(SHARD).is_relative_to(tmp_path / "hashret")
     monkeypatch.setenv("HASHRET_CACHE", str(tmp_path / "own"))
-    assert ClusterStorage.at("memory://b/c").writing(SHARD).is_relative_to(tmp_path / "own")
+    assert storage_at("memory://b/c").writing(SHARD).is_relative_to(tmp_path / "own")

@@ -12,8 +12,8 @@ from cluster_fixtures import nodes
 import hashret
 from hashret.cluster.cluster_changes import remove_from_cluster
 from hashret.cluster.making import create_cluster
+from hashret.cluster.published import storage_at
 from hashret.cluster.resharding import reshard
-from hashret.cluster.storage import ClusterStorage
 
 pytestmark = pytest.mark.filterwarnings("ignore:::ray", "ignore::ResourceWarning")
 
@@ -52,7 +52,7 @@ def told(results):
 
 def held(url):
     """Keys and codes of all shards, as they lie behind the URL."""
-    storage, found = ClusterStorage.at(url), {}
+    storage, found = storage_at(url), {}
     for folder in storage.layout().folders():
         with hashret.open(storage.reading(folder, fresh=True)) as index:
             assert index.verify().ok
@@ -74,8 +74,8 @@ def test_it_is_made_asked_changed_and_spread_anew(url, file, tmp_path):
             assert told(found) == told(one.query_many(rows[:50], limit=20, order="key"))
         gone = [str(n) for n in range(0, 4000, 7)]
         one.remove(gone)
-        assert remove_from_cluster(ClusterStorage.at(url), gone) == (len(gone), 4000 - len(gone))
-        reshard(ClusterStorage.at(url), 2)
+        assert remove_from_cluster(storage_at(url), gone) == (len(gone), 4000 - len(gone))
+        reshard(storage_at(url), 2)
         with hashret.open_cluster(url) as cluster:
             assert len(cluster) == 4000 - len(gone)
             found = cluster.query_many(rows[:50], limit=20)
@@ -88,11 +88,11 @@ def test_a_writer_that_is_killed_goes_on(url, file, monkeypatch):
     monkeypatch.setattr("hashret.cluster.pipeline.items_at_a_time", lambda *_, **__: 500)
     few = np.load(file)[:50]
     create_cluster(url, few, 2, **LEARN)
-    remove_from_cluster(ClusterStorage.at(url), map(str, range(50)))
+    remove_from_cluster(storage_at(url), map(str, range(50)))
     killed = []
 
     def kill():
-        folder = ClusterStorage.at(url).layout().folder(1)
+        folder = storage_at(url).layout().folder(1)
         for _ in range(6):
             time.sleep(0.3)
             with suppress(ValueError):  # it is not there yet, or no more

@@ -189,7 +189,7 @@ def test_the_bitmap_of_a_condition_is_that_of_a_mask(folder, gone, share):
 def test_a_large_segment_has_the_machine_measured(folder, monkeypatch):
     measured = []
     monkeypatch.setattr(snapshot, "MEASURED_FROM", 50)
-    monkeypatch.setattr(snapshot, "ensure_measured", lambda: measured.append(folder.sizes()))
+    monkeypatch.setattr(snapshot, "ensure_measured", lambda _: measured.append(folder.sizes()))
     folder.add(49)
     folder.publish(everything=True)
     assert measured == []

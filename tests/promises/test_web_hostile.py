@@ -20,7 +20,7 @@ import hashret
 from hashret.web.changing import AddRequest, add
 from hashret.web.forms import asked_in
 from hashret.web.problems import Problem
-from hashret.web.served import ServedIndex
+from hashret.web.served_index import ServedIndex
 from hashret.web.settings import Limits
 
 JSON = {"content-type": "application/json"}
