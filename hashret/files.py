@@ -89,6 +89,7 @@ def check_own(
     folder: str | os.PathLike[str],
     is_own: Callable[[str], bool] = _all_names,
     in_place: Container[str] = (),
+    deep: Container[str] | None = None,
 ) -> None:
     """Refuse a folder in which anything is not a regular file or a folder, at any depth.
 
@@ -97,6 +98,7 @@ def check_own(
         is_own: which names directly in it are looked at; others are never opened.
         in_place: names of files that are written in place, so that another hard link to one would
             change with it.
+        deep: names of the folders that are looked into; None for all.
 
     Raises:
         UnsafeIndexError: a link, a pipe, a socket or a device is in it.
@@ -107,15 +109,11 @@ def check_own(
             for entry in entries:
                 if not is_own(entry.name):
                     continue
-                if entry.is_dir(follow_symlinks=False):
+                if not entry.is_dir(follow_symlinks=False):
+                    with suppress(FileNotFoundError):  # those of readers come and go
+                        _check_own_file(entry, in_place)
+                elif deep is None or entry.name in deep:
                     check_own(entry.path)
-                elif not entry.is_file(follow_symlinks=False):
-                    mode = entry.stat(follow_symlinks=False).st_mode
-                    raise _unsafe(entry.path, f"is {_kind_of(mode)}")
-                elif entry.name in in_place:
-                    n_links = entry.stat(follow_symlinks=False).st_nlink
-                    if n_links > 1:
-                        raise _unsafe(entry.path, f"has {n_links} hard links")
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
@@ -123,6 +121,16 @@ def check_own(
             f"{folder} cannot be listed ({error.strerror or error}); an index is used by those who "
             "may list its folder."
         ) from error
+
+
+def _check_own_file(entry: os.DirEntry[str], in_place: Container[str]) -> None:
+    if entry.is_file(follow_symlinks=False) and entry.name not in in_place:
+        return
+    status = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(status.st_mode):
+        raise _unsafe(entry.path, f"is {_kind_of(status.st_mode)}")
+    if status.st_nlink > 1 and os.access(entry.path, os.W_OK):
+        raise _unsafe(entry.path, f"has {status.st_nlink} hard links")
 
 
 def check_own_entry(path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hashret.errors import HashretError
-from hashret.files import flush_folder
+from hashret.errors import HashretError, UnsafeIndexError
+from hashret.files import check_own_entry, flush_folder
 from hashret.sources.metadata import printable
 from hashret.sources.remote import file_system
 
@@ -135,7 +136,8 @@ class RemoteFolder:
         try:
             with self._reached(folder, "listed"):
                 self._system.invalidate_cache()
-                found = [str(one) for one in self._system.find(path)]
+                found = _files_in(path) if self._is_mounted else self._system.find(path)
+                found = [str(one) for one in found]
         except FileNotFoundError:
             return []
         return [one[len(path) :].lstrip("/") for one in found]
@@ -155,6 +157,19 @@ class RemoteFolder:
                 _remove_empty(folder, Path(self._root))
 
     def _path(self, name: str) -> str:
+        """Where a name lies; on a mounted file system, no part of it may lead elsewhere.
+
+        Raises:
+            UnsafeIndexError: one could.
+        """
+        parts = name.split("/")
+        if ".." in parts:
+            raise UnsafeIndexError(f"{self.place(name)} lies outside of {printable(self.url)}.")
+        if self._is_mounted:
+            path = Path(self._root)
+            for part in parts:
+                path /= part
+                check_own_entry(path)
         return f"{self._root}/{name}"
 
     @contextmanager
@@ -182,6 +197,8 @@ class RemoteFolder:
     def _reached(self, name: str, done: str) -> Iterator[None]:
         try:
             yield
+        except HashretError:
+            raise
         except Exception as error:  # fsspec's file systems raise anything.
             if isinstance(error, FileNotFoundError) and done != "written":
                 raise
@@ -197,3 +214,19 @@ def _remove_empty(folder: Path, root: Path) -> None:
         while folder != root:
             folder.rmdir()
             folder = folder.parent
+
+
+def _files_in(folder: str) -> list[str]:
+    """The regular files below a folder; links are not followed.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    if not os.path.lexists(folder):
+        raise FileNotFoundError(folder)
+    return [
+        str(path)
+        for place, _, names in os.walk(folder)
+        for path in (Path(place, name) for name in names)
+        if stat.S_ISREG(path.lstat().st_mode)
+    ]

@@ -11,10 +11,12 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from hashret.errors import DamagedIndexError, UnknownFormatError
+from hashret.files import regular_only
 from hashret.store.own_files import SEAL_FILE
 from hashret.store.seal import Seal
 
@@ -149,7 +151,7 @@ def digest_of(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with FileIO(path, opener=regular_only) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -26,6 +26,7 @@ from hashret.search.machine import Costs, ensure_measured
 from hashret.search.segment_files import MANIFEST, MOST_BYTES, REMEDY
 from hashret.store import ItemStore
 from hashret.store.item_store import SHRUNK_FROM
+from hashret.store.own_files import SEGMENT_NAME
 from hashret.store.seal import Stamp, stamp_of, stamps_in
 
 _log = logging.getLogger("hashret")
@@ -47,9 +48,8 @@ segment larger by a third at least, which also happens a logarithmic number of t
 MEASURED_FROM = 1_000_000
 """A segment of so many codes is worth the time to measure what searching takes on this machine."""
 
-_SEGMENT = re.compile(r"[0-9]+(-[0-9a-f]{8})?")
 _UNFINISHED = re.compile(
-    rf"\.(codes-[0-9a-f]{{8}}|{_SEGMENT.pattern}\.([0-9a-f]{{8}}\.tmp|building))"
+    rf"\.(codes-[0-9a-f]{{8}}|{SEGMENT_NAME.pattern}\.([0-9a-f]{{8}}\.tmp|building))"
 )
 
 TablesProgress: TypeAlias = Callable[[int, int | None, str], None]
@@ -127,8 +127,6 @@ def take_snapshot(store: ItemStore, folder: Path, *, use_segments: bool = True) 
     for name, first, last in segments:
         path = folder / "segments" / name
         try:
-            if path.name != name:
-                raise DamagedIndexError(f"{store.path} names the segment {name!r}, which is none.")
             own = stamps_in(path)
             parts.append(_open_segment(store, path, own))
             stamps.update((str(path / file), stamp) for file, stamp in own.items())
@@ -324,7 +322,7 @@ def sweep_segments(store: ItemStore, folder: Path) -> None:
         with opened_folder("segments", dir_fd=own) as segments:
             for name in folders_named(_UNFINISHED, segments):
                 remove_folder(name, segments)
-            for name in folders_named(_SEGMENT, segments):
+            for name in folders_named(SEGMENT_NAME, segments):
                 if name not in named and _is_old(name, segments):
                     remove_folder(name, segments)
 

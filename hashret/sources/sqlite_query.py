@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +31,25 @@ _ALLOWED_BY_NAME = frozenset(
     {(sqlite3.SQLITE_UPDATE, "sqlite_master"), (sqlite3.SQLITE_PRAGMA, "data_version")}
 )
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer", "writefile", "edit"})
+
+
+_STEPS_PER_CHECK = 10_000
+_end: ContextVar[float | None] = ContextVar("when queries are given up", default=None)
+
+
+@contextmanager
+def limited_queries(seconds: float | None) -> Iterator[None]:
+    """Give up the queries of this thread or task that take longer together; None sets no limit."""
+    token = _end.set(None if seconds is None else time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _end.reset(token)
+
+
+def _is_over() -> bool:
+    end = _end.get()
+    return end is not None and time.monotonic() > end
 
 
 class SqlReader(RecordReader):
@@ -121,6 +142,7 @@ class SqlReader(RecordReader):
         try:
             connection.text_factory = _decoded
             connection.set_authorizer(_authorize)
+            connection.set_progress_handler(_is_over, _STEPS_PER_CHECK)
             yield connection
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise self._refused(str(error)) from error
@@ -134,6 +156,10 @@ class SqlReader(RecordReader):
             raise self._refused(str(error)) from error
 
     def _refused(self, reason: str) -> InputError:
+        if reason == "interrupted":
+            return InputError(
+                f"Cannot read {printable(str(self._path))}: its query takes too long."
+            )
         if reason == "database is locked":
             return InputError(
                 f"Cannot read {printable(str(self._path))}: another program is writing to it; try "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,17 @@ from hashret.sources.inside import (
     is_archive_name,
     split_inside,
 )
-from hashret.sources.locations import split_location, with_options
+from hashret.sources.locations import shown_location, split_location, with_options
 from hashret.sources.metadata import printable
 from hashret.sources.paths import path_exists
 from hashret.sources.reading import check_encoding
 from hashret.sources.remote import check_may_fetch, fetched, is_url
+from hashret.sources.sqlite_query import limited_queries
 from hashret.sources.tables import table_format
 from hashret.sources.text_files import is_readable_text, read_text
+
+STORED_QUERY_SECONDS = 5.0
+"""So long the query of a stored location may take for a value: an index may come from anywhere."""
 
 _HOLDING = "|".join(map(re.escape, (*ARCHIVE_SUFFIXES, *HDF5_SUFFIXES, ".npz")))
 
@@ -58,6 +63,7 @@ class ValueReader:
     def __init__(self, *, stored: bool = False) -> None:
         """Nothing is open."""
         self._stored = stored
+        self._slow: set[str] = set()
         self._latest: tuple[str, RecordCursor] | None = None
 
     def read(self, path: str | PathLike[str]) -> Any:
@@ -75,7 +81,7 @@ class ValueReader:
             locator := re.fullmatch(r"(.+)#([0-9]{1,18})", fspath(path), re.DOTALL)
         ) and not path_exists(given):
             if self._latest is not None and self._latest[0] == locator[1]:
-                return self._latest[1].value(int(locator[2]))
+                return self._record(locator[1], int(locator[2]), lambda: RecordCursor(given, {}))
             given, row = Path(locator[1]), int(locator[2])
             if not path_exists(given):
                 file, options = split_location(locator[1])
@@ -93,8 +99,7 @@ class ValueReader:
             # Before it is opened: a pipe would be waited for, and a device may act.
             raise InputError(f"Expected a regular file, got a pipe, a socket or a device: {shown}")
         if locator and row is not None and (options or table_format(given.name)):
-            self._latest = (locator[1], RecordCursor(given, options))
-            return self._latest[1].value(row)
+            return self._record(locator[1], row, lambda: RecordCursor(given, options))
         if is_array_name(given.name):
             return read_row(given, row)
         if row is not None or not (is_image_name(given.name) or is_readable_text(given.name)):
@@ -111,6 +116,24 @@ class ValueReader:
             )
         except InputError as error:
             raise InputError(f"Cannot read {shown}: {error}.") from error
+
+    def _record(self, table: str, row: int, open_table: Callable[[], RecordCursor]) -> Any:
+        """The value of a record of a table, which may be open already.
+
+        The queries of a stored location end after a time, and are then not put again.
+        """
+        if table in self._slow:
+            raise InputError(f"The query of {printable(shown_location(table))} takes too long.")
+        started = time.monotonic()
+        try:
+            with limited_queries(STORED_QUERY_SECONDS if self._stored else None):
+                if self._latest is None or self._latest[0] != table:
+                    self._latest = (table, open_table())
+                return self._latest[1].value(row)
+        except InputError:
+            if self._stored and time.monotonic() - started >= STORED_QUERY_SECONDS:
+                self._slow.add(table)
+            raise
 
     def _read_through(self, location: str) -> Any:
         """Read what lies behind a URL, or in a file that holds several arrays."""

@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 
 from hashret.errors import DamagedIndexError
 from hashret.store.items import RESTORE
+from hashret.store.own_files import SEGMENT_NAME
 from hashret.store.where import indexed_fields
+
+MOST_ROW = 1 << 62
+"""More than items are ever added."""
 
 
 class StoreFacts:
@@ -87,8 +91,11 @@ class StoreFacts:
         found = self._connection.execute(
             "select name, first_row, last_row from segments order by first_row"
         ).fetchall()
-        if any(tuple(map(type, one)) != (str, int, int) for one in found):
-            raise DamagedIndexError(f"The list of segments in {self.path} is damaged. {RESTORE}")
+        if not all(_is_segment(*one) for one in found):
+            raise DamagedIndexError(
+                f"The list of segments in {self.path} is damaged. `hashret verify --repair` keeps "
+                f"every item that is whole. {RESTORE}"
+            )
         return found
 
     def manifest_of(self, segment: str) -> int | None:
@@ -117,3 +124,12 @@ class StoreFacts:
     def free_page_count(self) -> int:
         """How many pages of the database hold nothing."""
         return int(self._connection.execute("pragma freelist_count").fetchone()[0])
+
+
+def _is_segment(name: object, first_row: object, last_row: object) -> bool:
+    """Whether this can be a segment: its name is part of a path, and must lead nowhere else."""
+    return (
+        isinstance(name, str)
+        and SEGMENT_NAME.fullmatch(name) is not None
+        and all(type(row) is int and 0 <= row <= MOST_ROW for row in (first_row, last_row))
+    )

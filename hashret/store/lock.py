@@ -71,7 +71,7 @@ class WriterLock:
 
     def __enter__(self) -> Self:
         """Take the lock, or raise at once."""
-        check_own_files(self._path.parent)
+        check_own_files(self._path.parent, writing=True)
         try:
             file = open_lock(self._path)
         except OSError as error:

@@ -14,24 +14,37 @@ SEAL_FILE = "seal.json"
 REPAIR_FOLDER = ".repair"
 UNFINISHED_SEAL = re.compile(rf"\.{re.escape(SEAL_FILE)}\.[a-z0-9_]+")
 """What :func:`hashret.files.write_durably` calls a seal that is not finished."""
+SEGMENT_NAME = re.compile(r"[0-9]+(-[0-9a-f]{8})?")
+"""What the folders of segments are called; the older ones have a number alone."""
 _JOURNAL = f"{DATABASE}-journal"
-_IN_PLACE = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK_FILE})
-_NAMES = _IN_PLACE | {SEAL_FILE, "encoder", "segments", "plots", REPAIR_FOLDER, _JOURNAL}
+_BY_READERS = frozenset({f"{DATABASE}-wal", f"{DATABASE}-shm"})
+"""What SQLite may write in place when a database is read; a writer does, too."""
+_BY_WRITERS = _BY_READERS | {DATABASE, LOCK_FILE}
+_DEEP = frozenset({"encoder", "segments"})
+"""Folders whose files are opened."""
+_NAMES = _BY_WRITERS | _DEEP | {SEAL_FILE, "plots", REPAIR_FOLDER, _JOURNAL}
 _KEPT = re.compile(r"damaged-[0-9-]+")
 """What :mod:`hashret.store.salvage` calls a folder of files that were damaged."""
 
 
-def check_own_files(folder: Path) -> None:
+def check_own_files(folder: Path, *, writing: bool = False) -> None:
     """Refuse an index of which a part is a link, or anything but a regular file or a folder.
 
     Whoever sent it could have made hashret read, change or remove what lies outside of it. Call it
     before anything in the folder is opened.
 
+    Another hard link to what is written in place is a copy as that of a backup or of a tool that
+    shares equal files. It may be read, but changes would go to both.
+
+    Args:
+        folder: of the index.
+        writing: whether the index is to be changed.
+
     Raises:
         UnsafeIndexError: a part could lead elsewhere.
         HashretError: the folder cannot be listed.
     """
-    check_own(folder, _is_own, _IN_PLACE)
+    check_own(folder, _is_own, _BY_WRITERS if writing else _BY_READERS, _DEEP)
     # SQLite plays one back before it writes, and removes the file that it names in the end.
     if (folder / _JOURNAL).exists():
         raise UnsafeIndexError(

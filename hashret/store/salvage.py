@@ -195,6 +195,7 @@ def _copy(
             and isinstance(fields, str)
             and isinstance(digest, bytes)
             and checksum == item_checksum(key, code, fields, digest)
+            and _names_in(fields) is not None
         ):
             result.lost.append(f"{shown}: it does not match its checksum")
             continue
@@ -210,7 +211,7 @@ def _copy(
         kept[key] = row
         item = NewItem(key, code, fields, digest, position if isinstance(position, int) else None)
         writer.insert_at(row, item, sources.get(source), vector)
-        names.update(_names_in(fields))
+        names.update(_names_in(fields) or ())
     writer.note_fields(sorted(names))
     with suppress(sqlite3.Error):
         for name in set(indexed_fields(connection)) & names:
@@ -218,8 +219,13 @@ def _copy(
     result.kept = len(kept)
 
 
-def _names_in(fields: str) -> list[str]:
-    return list(json.loads(fields))
+def _names_in(fields: str) -> list[str] | None:
+    """The names of fields; None where these are none."""
+    try:
+        found = json.loads(fields)
+    except (ValueError, RecursionError):
+        return None
+    return list(found) if isinstance(found, dict) else None
 
 
 def _vector(

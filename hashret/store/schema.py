@@ -57,6 +57,8 @@ _MIGRATIONS = "_sqlite_migrations"
 _PLAIN = frozenset(
     "create table unique index on integer text primary key not null strict".split()  # noqa: SIM905
 )
+_NAMES = ("table", "on")
+"""Behind these, the name of a table stands."""
 _QUOTED = re.compile(r'"[^"]*"|\[[^\]]*\]')
 _WORD_OR_SIGN = re.compile(r"\w+|[^\w\s]")
 
@@ -124,8 +126,15 @@ def _compact(sql: str) -> str:
 
 def _is_plain(sql: str) -> bool:
     """Whether a statement, of which versions of sqlite-utils differ, makes columns and no more."""
-    words = _WORD_OR_SIGN.findall(_QUOTED.sub("", sql).lower())
-    return all(word in _PLAIN or word in "()," for word in words)
+    words = _WORD_OR_SIGN.findall(_QUOTED.sub(" name ", sql).lower())
+    if not all(word in _PLAIN or word in ("name", "(", ")", ",") for word in words):
+        return False
+    # A bracket behind another name would be that of a function.
+    brackets = (i for i, word in enumerate(words) if word == "(")
+    return all(
+        words[i - 1] in ("key", "unique") or (words[i - 1] == "name" and words[i - 2] in _NAMES)
+        for i in brackets
+    )
 
 
 _STATEMENTS = (

@@ -671,7 +671,7 @@ INDEX = {
     "digests that are none": (setting("encoder_files", "[1]"), "settings"),
     "a segment elsewhere": (
         sql("insert into segments values ('../../../../../../etc', 1, 1, null)"),
-        READ,
+        "list of segments",
     ),
     **{
         f"{name} is {what}": (instead(name, make), expected)

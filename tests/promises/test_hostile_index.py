@@ -5,8 +5,9 @@ import re
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import pytest
 import hashret
 from hashret.cluster.storage import ClusterStorage
 from hashret.errors import DamagedIndexError, HashretError, UnsafeIndexError
+from hashret.store.copies import bring_to_rest
+from hashret.store.items import item_checksum
 from hashret.store.lock import WriterLock
 from hashret.store.seal import SEAL_FILE, Seal
 
@@ -47,9 +50,10 @@ def state(folder):
         str(path.relative_to(folder)): (
             path.lstat().st_mode,
             path.lstat().st_mtime_ns,
+            path.lstat().st_ctime_ns,
             path.read_bytes() if path.is_file() else None,
         )
-        for path in sorted(folder.rglob("*"))
+        for path in [folder, *sorted(folder.rglob("*"))]
     }
 
 
@@ -123,15 +127,11 @@ def replaced(path, make):
 
 
 ELSEWHERE = ["a symbolic link", "a symbolic link to nothing", "a pipe", "a socket", "a device"]
-IN_PLACE = ["items.db", "items.db-wal", "items.db-shm", "write.lock"]
 
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [
-        *((name, what) for name in (*PARTS, *FOLDERS) for what in ELSEWHERE),
-        *((name, "hard links") for name in IN_PLACE),
-    ],
+    [(name, what) for name in (*PARTS, *FOLDERS) for what in ELSEWHERE],
 )
 def test_a_part_that_leads_elsewhere_is_refused(path, outside, name, what):
     replaced(path / name, linked_to(outside, name)[what])
@@ -142,6 +142,47 @@ def test_a_part_that_leads_elsewhere_is_refused(path, outside, name, what):
         assert "\n" not in str(raised.value)
         assert state(outside) == before
     assert not (outside / "nothing").exists()
+
+
+@pytest.mark.parametrize("name", ["items.db-wal", "items.db-shm"])
+def test_what_sqlite_writes_when_it_reads_may_have_no_other_name(path, outside, name):
+    replaced(path / name, lambda part: os.link(outside / "file", part))
+    before = state(outside)
+    for done in DONE:
+        with pytest.raises(UnsafeIndexError, match=re.escape(name)):
+            done(path)
+    assert state(outside) == before
+
+
+@pytest.mark.parametrize("name", ["items.db", "write.lock"])
+def test_a_copy_that_shares_files_is_read_and_not_changed(path, outside, name):
+    """As backups make them, and tools that look for equal files."""
+    os.link(path / name, outside / "backup")
+    before = state(outside)
+    for done in (query, verify):
+        done(path)
+    for done in (add, compact, remove, hashret.Index.repair):
+        with pytest.raises(UnsafeIndexError, match=f"{re.escape(name)} has 2 hard links"):
+            done(path)
+    assert state(outside) == before
+    (outside / "backup").unlink()
+    add(path)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_folders_that_nobody_reads_may_be_closed(path):
+    """Who repairs an index as root must not lock out all others."""
+    for name in ("plots", "damaged-20260101-000000-000000"):
+        (path / name).mkdir(mode=0o700)
+    program = (
+        "import os, sys, hashret\nfrom pathlib import Path\n"
+        "from hashret.store.own_files import check_own_files\n"
+        "os.chdir(sys.argv[1])\nos.setuid(65534)\ncheck_own_files(Path('.'))\nprint('fine')"
+    )
+    for one in (path, path / "encoder", path / "segments", *path.glob("segments/*")):
+        one.chmod(0o755)
+    out = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True)
+    assert out.stdout == "fine\n", out.stderr
 
 
 @pytest.mark.parametrize("name", ["encoder/encoder.tflite", "segments/*/codes.npy",
@@ -254,13 +295,75 @@ def test_a_database_that_is_a_link_to_another_index_stays_as_it_is(path, tmp_pat
     with sqlite3.connect(other / "items.db") as connection:
         connection.execute("update items set code = x'00000000' where row < 9")
     connection.close()
-    before = state(outside)
     for make in (lambda one: one.symlink_to(other / "items.db"),
                  lambda one: os.link(other / "items.db", one)):  # fmt: skip
         replaced(path / "items.db", make)
+        before = state(outside)
         with pytest.raises(UnsafeIndexError, match=r"items\.db"):
             hashret.Index.repair(path)
         assert state(outside) == before
+
+
+# What the rows of a database name
+
+
+def with_segment(path, name, first=1, last=2):
+    connection = sqlite3.connect(path / "items.db")
+    with connection:
+        connection.execute("delete from segments")
+        connection.execute("insert into segments values (?, ?, ?, 5)", [name, first, last])
+    connection.close()
+    (path / SEAL_FILE).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../../home/.ssh", "../../../home/.ssh/.", "/etc", "..", "", "00000001/..", "photos"],
+)
+def test_the_name_of_a_segment_leads_nowhere_else(path, outside, name):
+    with hashret.open(path) as index:
+        answer = [hit.key for hit in index.query_key("5", radius=32, limit=None)]
+    with_segment(path, name)
+    before = state(outside)
+    for done in (query, add, compact, remove):
+        with pytest.raises(DamagedIndexError, match="list of segments"):
+            done(path)
+    with pytest.raises(DamagedIndexError, match="list of segments"):
+        bring_to_rest(path)
+    with hashret.open(path) as index:
+        assert any("list of segments" in problem for problem in index.verify().problems)
+    hashret.Index.repair(path)
+    with hashret.open(path) as index:
+        assert [hit.key for hit in index.query_key("5", radius=32, limit=None)] == answer
+        index.compact()
+    assert state(outside) == before
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 2**63 - 1), (-5, 3), (2**62 + 1, 2**62 + 1)])
+def test_rows_of_a_segment_that_cannot_be_are_refused(path, first, last):
+    with_segment(path, "00000009-abcdef01", first, last)
+    with pytest.raises(DamagedIndexError, match="list of segments"):
+        query(path)
+    hashret.Index.repair(path)
+    query(path)
+
+
+@pytest.mark.parametrize("fields", ["5", "[1]", "null"])
+def test_fields_that_are_none_cost_their_item_only(path, fields):
+    connection = sqlite3.connect(path / "items.db")
+    with connection:
+        row, key, code, digest = connection.execute(
+            "select row, key, code, content_hash from items where row = 7"
+        ).fetchone()
+        checksum = item_checksum(key, code, fields, digest)
+        connection.execute(
+            "update items set fields = ?, checksum = ? where row = ?", [fields, checksum, row]
+        )
+        connection.execute("drop table settings")  # so that all is made anew
+    connection.close()
+    report = hashret.Index.repair(path)
+    assert report.items == 599
+    assert any("row 7" in line for line in report.lost)
 
 
 # What a schema holds
@@ -305,6 +408,10 @@ SCHEMAS = {
     ),
     "a check": ("update sqlite_master set sql = replace(sql, 'position integer', "
                 "'position integer check (row < 3)') where name = 'items'",),
+    "an index of a function": (
+        'create index evil on "_sqlite_migrations"(upper("name"))',
+        "update sqlite_master set sql = replace(sql, 'upper', '\"upper\"') where name = 'evil'",
+    ),
     "migrations that act": (
         "update sqlite_master set sql = replace(sql, '\"name\" TEXT', "
         "'\"name\" TEXT DEFAULT (1)') where name = '_sqlite_migrations'",
@@ -382,7 +489,36 @@ def test_copies_of_shards_are_swept_only_in_their_own_folder(tmp_path, outside, 
         (own / "00000002-abcdef01").symlink_to(outside)
     before = state(outside)
     layout = Layout(1, 4, "e", 64, "text", "0", "0")
-    with suppress(OSError):
-        storage._sweep(layout)
+    storage._sweep(layout)
     assert state(outside) == before
     assert not (cache / "reading/shards-3/00000/00000001-abcdef01").exists()
+    assert not (cache / "writing/shards-3/00000").exists()
+
+
+def test_a_mounted_store_leads_nowhere_else(tmp_path, outside):
+    from hashret.cluster.published import PublishedStorage
+    from hashret.cluster.remote_folder import RemoteFolder
+
+    root = tmp_path / "published"
+    (root / "shards-1/00001").mkdir(parents=True)
+    (root / "shards-1/00001/a").write_text("x")
+    (root / "shards-1/00000").symlink_to(outside)
+    (root / "shards-1/00001/b").symlink_to(outside / "file")
+    remote = RemoteFolder(f"file://{root}")
+    before = state(outside)
+    for use in (
+        lambda: remote.read("shards-1/00000/file"),
+        lambda: remote.write("shards-1/00000/new", b"x"),
+        lambda: remote.names("shards-1/00000"),
+        lambda: remote.remove(["shards-1/00000/file"]),
+        lambda: remote.put(root / "shards-1/00001/a", "shards-1/00000/new"),
+        lambda: remote.read("../home/file"),
+        lambda: remote.write("shards-1/../../home/new", b"x"),
+    ):
+        with pytest.raises(UnsafeIndexError):
+            use()
+    assert remote.names("shards-1") == ["00001/a"]
+    assert state(outside) == before
+    os.mkfifo(root / "cluster.json")
+    with pytest.raises(UnsafeIndexError, match="pipe"):
+        PublishedStorage(f"file://{root}").layout()

@@ -13,6 +13,7 @@ from PIL import Image
 import hashret
 from hashret.errors import InputError
 from hashret.sources import ValueReader, fetching, read_value
+from hashret.sources.locations import with_options
 
 NAMES = ["a.csv", "a.tsv", "a.json", "a.jsonl", "a.txt", "a.md", "a.parquet", "a.db", "a.npy",
          "a.npz", "a.h5", "a.fvecs", "a.png", "a-idx3-ubyte", "a.csv.gz"]  # fmt: skip
@@ -109,6 +110,31 @@ def test_commands_on_items_from_a_pipe_end(make_index, run, tmp_path, command):
     assert "regular file" in (out.stderr if out.returncode else out.stderr + out.stdout) or (
         "regular file" in (tmp_path / "page.html").read_text()
     )
+
+
+ENDLESS = (
+    "with recursive c(x) as (select 1 union all select x + 1 from c) select a from t, c where x < 0"
+)
+
+
+@pytest.mark.parametrize("sql", [ENDLESS, f"select a from t union all select * from ({ENDLESS})"])
+def test_the_query_of_a_stored_location_ends(tmp_path, monkeypatch, sql):
+    from hashret.sources import values
+
+    monkeypatch.setattr(values, "STORED_QUERY_SECONDS", 0.2)
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("create table t (a text)")
+        connection.executemany("insert into t values (?)", [("one",), ("two",)])
+    connection.close()
+    place = with_options(str(tmp_path / "a.db"), {"sql": sql, "column": "a"})
+    reader = ValueReader(stored=True)
+    with pytest.raises(InputError, match="too long"):
+        for row in range(9):
+            reader.read(f"{place}#{row}")
+    with pytest.raises(InputError, match="too long"):
+        reader.read(f"{place}#7")
+    fine = with_options(str(tmp_path / "a.db"), {"sql": "select a from t", "column": "a"})
+    assert [reader.read(f"{fine}#{row}") for row in (0, 1)] == ["one", "two"]
 
 
 # URLs
