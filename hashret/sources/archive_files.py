@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import tarfile
 import threading
 import zipfile
@@ -12,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 from hashret.errors import InputError
+from hashret.files import open_regular
 from hashret.sources.metadata import printable
 
 MAX_MEMBER_BYTES = 1 << 28
@@ -62,12 +64,14 @@ class ArchiveFile:
         self._path = path
         self.members: list[Member] = []
         self.cut = ""
+        self._file: BinaryIO | None = None
         self._zip: zipfile.ZipFile | None = None
         self._tar: _Bounded | None = None
         self._lock = threading.Lock()
         try:
             if path.lower().endswith(".zip"):
-                self._zip = zipfile.ZipFile(path)
+                self._file = open_regular(Path(path))
+                self._zip = zipfile.ZipFile(self._file)
                 self.members = list(_zip_members(self._zip))
             else:
                 self._tar = _Bounded(path)
@@ -90,7 +94,7 @@ class ArchiveFile:
 
     def close(self) -> None:
         """Close the file."""
-        for opened in (self._zip, self._tar):
+        for opened in (self._zip, self._tar, self._file):
             if opened is not None:
                 opened.close()
 
@@ -149,16 +153,17 @@ class _Bounded:
 
     def __init__(self, path: str) -> None:
         name = path.lower()
-        opener: Callable[..., Any] = open
+        opener: Callable[..., Any] | None = None
         if name.endswith((".gz", ".tgz")):
             opener = gzip.open
         elif name.endswith((".bz2", ".tbz2")):
             opener = bz2.open
         elif name.endswith((".xz", ".txz")):
             opener = lzma.open
-        size = Path(path).stat().st_size
-        self._end = size if opener is open else max(MAX_RATIO_FROM, MAX_RATIO * size)
-        self._file: IO[bytes] = opener(path, "rb")
+        self._raw = open_regular(Path(path))
+        size = os.fstat(self._raw.fileno()).st_size
+        self._end = size if opener is None else max(MAX_RATIO_FROM, MAX_RATIO * size)
+        self._file: IO[bytes] = self._raw if opener is None else opener(self._raw, "rb")
 
     def read(self, n_bytes: int = -1) -> bytes:
         """At most so many bytes from here."""
@@ -182,6 +187,7 @@ class _Bounded:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        self._raw.close()
 
 
 def read_member(path: str, name: str) -> bytes:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hashret.errors import InputError, UsageError
 from hashret.sources.metadata import printable
+from hashret.sources.regular import check_file
 
 PREFERRED = ("train", "X", "x", "data", "vectors", "embeddings", "images", "base", "x_train")
 """What is taken where no data set is named, the first of these that is there."""
@@ -50,6 +51,7 @@ class Hdf5Rows:
         self._path = path
         self._lock = threading.Lock()
         try:
+            check_file(path)  # which HDF5 opens by its name alone
             self._file = h5py.File(path, "r")
             found = {
                 key: item

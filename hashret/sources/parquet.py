@@ -14,6 +14,7 @@ from hashret.errors import InputError
 from hashret.sources.foreign import arrow_values, unwrapped_pictures
 from hashret.sources.metadata import printable
 from hashret.sources.records import Count, Record, RecordReader
+from hashret.sources.regular import check_file
 
 _BATCH_ROWS = 1024
 _IN_PIECES = {"pre_buffer": False, "buffer_size": 1 << 20}
@@ -32,7 +33,7 @@ class ParquetReader(RecordReader):
         self._path = path
         self._arrow = _pyarrow()
         try:
-            with self._arrow.parquet.ParquetFile(path) as file:
+            with self._opened() as file:
                 self._columns = list(file.schema_arrow.names)
                 self._length = int(file.metadata.num_rows)
         except (OSError, ValueError, self._arrow.ArrowException) as error:
@@ -59,7 +60,7 @@ class ParquetReader(RecordReader):
         wanted = iter(range(self._length) if positions is None else positions)
         following = next(wanted, None)
         try:
-            with self._arrow.parquet.ParquetFile(self._path, **_IN_PIECES) as file:
+            with self._opened(**_IN_PIECES) as file:
                 start = 0
                 for group in range(file.num_row_groups):
                     n_rows = file.metadata.row_group(group).num_rows
@@ -83,6 +84,10 @@ class ParquetReader(RecordReader):
                     start += n_rows
         except (OSError, ValueError, self._arrow.ArrowException) as error:
             raise self._unreadable(error) from error
+
+    def _opened(self, **options: Any) -> Any:
+        check_file(self._path)  # which Arrow opens by its name alone
+        return self._arrow.parquet.ParquetFile(self._path, **options)
 
     def _records(self, batch: Any, first: int, rows: list[int]) -> Iterator[Record]:
         if not rows:

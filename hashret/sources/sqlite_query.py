@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hashret.errors import InputError, UsageError
 from hashret.sources.metadata import printable
 from hashret.sources.reading import picked
 from hashret.sources.records import Count, Record, RecordReader
+from hashret.sources.regular import check_file
 
 _ALLOWED = frozenset(
     {
@@ -135,8 +137,11 @@ class SqlReader(RecordReader):
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
+            self._check_files()
             uri = f"file:{quote(str(self._path.resolve()))}?mode=ro"
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        except OSError as error:
+            raise self._refused(error.strerror or str(error)) from error
         except sqlite3.Error as error:
             raise self._refused(str(error)) from error
         try:
@@ -148,6 +153,18 @@ class SqlReader(RecordReader):
             raise self._refused(str(error)) from error
         finally:
             connection.close()
+
+    def _check_files(self) -> None:
+        """Refuse what SQLite, which opens files by their names, would wait for.
+
+        Raises:
+            OSError: the file, or a log that lies beside it, is not a regular file.
+        """
+        path = os.path.realpath(self._path)
+        check_file(path)
+        for log in (f"{path}-wal", f"{path}-journal", f"{path}-shm"):
+            with suppress(FileNotFoundError):
+                check_file(log)
 
     def _execute(self, connection: sqlite3.Connection, sql: str) -> sqlite3.Cursor:
         try:

@@ -1,10 +1,12 @@
 """Items name the places they came from: these are opened as regular files, and not fetched."""
 
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -250,3 +252,73 @@ def test_pictures_of_a_folder_that_became_pipes_are_skipped(tmp_path, run):
     assert out.returncode == 0, out.stderr
     assert "20 added" in out.stderr
     assert "regular file" in out.stderr
+
+
+# What libraries open by themselves
+
+OPEN = """
+import sys
+from pathlib import Path
+from hashret.errors import InputError
+from hashret.sources import archive_files, array_files, tables
+folder = Path(sys.argv[1])
+def check(name, read, *more):
+    try:
+        read(folder / name, *more)
+    except InputError as error:
+        print(error)
+    else:
+        raise SystemExit(f"{name} was read")
+for name in ("a.npy", "a.npz", "a.h5", "a.fvecs", "a-idx3-ubyte"):
+    check(name, array_files.read_array_file)
+for name in ("a.csv", "a.json", "a.jsonl", "a.txt", "a.parquet", "a.db"):
+    check(name, tables.open_table, "auto", tables.Reading())
+for name in ("a.zip", "a.tar", "a.tar.gz", "a.tar.bz2", "a.tar.xz"):
+    check(name, lambda path: archive_files.latest_archive(str(path)))
+"""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_every_reader_refuses_what_is_no_regular_file(tmp_path, kind):
+    """Whatever was at a place when it was looked at may have been replaced since."""
+    arrays = ("a.npy", "a.npz", "a.h5", "a.fvecs", "a-idx3-ubyte")
+    tables = ("a.csv", "a.json", "a.jsonl", "a.txt", "a.parquet", "a.db")
+    archives = ("a.zip", "a.tar", "a.tar.gz", "a.tar.bz2", "a.tar.xz")
+    for name in (*arrays, *tables, *archives):
+        if kind == "pipe":
+            os.mkfifo(tmp_path / name)
+        else:
+            (tmp_path / name).symlink_to("/dev/zero")
+    lines = finished(OPEN, tmp_path).splitlines()
+    assert len(lines) == len(arrays) + len(tables) + len(archives)
+    assert [line for line in lines if "not a regular file" not in line] == []
+
+
+@pytest.mark.parametrize("log", ["-wal", "-journal"])
+def test_no_pipe_beside_a_database_is_waited_for(tmp_path, log):
+    path = tmp_path / "a.db"
+    connection = sqlite3.connect(path)
+    with connection:
+        if log == "-wal":
+            connection.execute("pragma journal_mode = wal")
+        connection.execute("create table texts (text)")
+        connection.execute("insert into texts values ('one of them')")
+    connection.close()
+    os.mkfifo(f"{path}{log}")
+    assert finished(READ, f"{path}#0") == "refused"
+
+
+def test_archives_are_closed(tmp_path):
+    from hashret.sources.archive_files import ArchiveFile
+
+    def n_open():
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    (tmp_path / "1.png").write_bytes(b"one")
+    for form in ("zip", "tar", "gztar", "bztar", "xztar"):
+        name = shutil.make_archive(str(tmp_path / "a"), form, tmp_path, "1.png")
+        before = n_open()
+        archive = ArchiveFile(name)
+        assert archive.read(archive.members[0]) == b"one"
+        archive.close()
+        assert n_open() == before, name
