@@ -102,7 +102,7 @@ def check_own(
 
     Raises:
         UnsafeIndexError: a link, a pipe, a socket or a device is in it.
-        HashretError: it cannot be listed.
+        HashretError: it cannot be listed, but entered.
     """
     try:
         with os.scandir(folder) as entries:
@@ -117,6 +117,8 @@ def check_own(
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
+        if isinstance(error, PermissionError) and not os.access(folder, os.X_OK):
+            return  # then nothing in it can be opened either
         raise HashretError(
             f"{folder} cannot be listed ({error.strerror or error}); an index is used by those who "
             "may list its folder."

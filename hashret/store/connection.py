@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hashret.errors import DamagedIndexError, HashretError, IndexLockedError
 from hashret.store.log import has_log
-from hashret.store.own_files import check_own_files
+from hashret.store.own_files import check_own_files, refuse_journal
 from hashret.store.schema import unknown_statement
 
 BUSY_SECONDS = 5.0
@@ -74,6 +74,7 @@ def connect(path: Path) -> sqlite3.Connection:
         HashretError: the file is missing, damaged, or cannot be opened.
     """
     check_own_files(path.parent)
+    refuse_journal(path.parent)
     if not path.is_file():
         raise DamagedIndexError(
             f"{path} is missing. It is the only truth of the index: restore it from a copy, or "

@@ -45,10 +45,19 @@ def check_own_files(folder: Path, *, writing: bool = False) -> None:
         HashretError: the folder cannot be listed.
     """
     check_own(folder, _is_own, _BY_WRITERS if writing else _BY_READERS, _DEEP)
-    # SQLite plays one back before it writes, and removes the file that it names in the end.
+
+
+def refuse_journal(folder: Path) -> None:
+    """Refuse a rollback journal: SQLite plays it back and removes the file that it names.
+
+    One lies beside a database for a moment while that is made.
+
+    Raises:
+        UnsafeIndexError: there is one.
+    """
     if (folder / _JOURNAL).exists():
         raise UnsafeIndexError(
-            f"{folder / _JOURNAL} is a rollback journal, which hashret never makes and SQLite "
+            f"{folder / _JOURNAL} is a rollback journal, which no index has and SQLite "
             "would act upon. If you trust where the index comes from, delete the journal; then "
             "`hashret verify` tells whether the items are whole."
         )

@@ -304,6 +304,24 @@ def test_a_database_that_is_a_link_to_another_index_stays_as_it_is(path, tmp_pat
         assert state(outside) == before
 
 
+def test_a_rollback_journal_is_refused_and_left_alone(path, outside):
+    (path / "items.db-journal").write_bytes(b"\xd9\xd5\x05\xf9 \xa1c\xd7" + bytes(600))
+    before, journal = state(outside), (path / "items.db-journal").read_bytes()
+    for done in DONE:
+        with pytest.raises(UnsafeIndexError, match="rollback journal"):
+            done(path)
+    assert state(outside) == before
+    assert (path / "items.db-journal").read_bytes() == journal
+
+
+def test_what_a_run_left_that_died_while_it_made_a_database_is_swept(tmp_path):
+    left = tmp_path / ".new.unfinished-01234567"
+    left.mkdir()
+    (left / "items.db-journal").write_bytes(b"x")
+    hashret.create_from_codes(tmp_path / "new", np.zeros((3, 8), np.uint8)).close()
+    assert not left.exists()
+
+
 # What the rows of a database name
 
 
