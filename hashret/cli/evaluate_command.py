@@ -23,7 +23,7 @@ seed_option = click.option(
     type=click.IntRange(min=0, max=2**32 - 1),
     default=0,
     show_default=True,
-    help="Of what is drawn by chance.",
+    help="Random seed.",
 )
 
 

@@ -47,7 +47,7 @@ SAMPLES = {"bits": 100_000, "map": 10_000, "reconstruction": 10}
     "--sample",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Most items, drawn by chance.  [default: by kind]",
+    help="Most items, drawn at random.  [default: by kind]",
 )
 @seed_option
 @fetch_option

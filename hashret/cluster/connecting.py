@@ -114,7 +114,7 @@ def check_reachable(address: str | None) -> None:
 
 def _start(ray: Any, address: str | None) -> None:
     check_reachable(address)
-    logging.getLogger("ray").setLevel(logging.ERROR)  # what it says else is for who tends to Ray
+    logging.getLogger("ray").setLevel(logging.ERROR)  # its other messages are for Ray's operator
     own: dict[str, Any] = {} if address else {"include_dashboard": False}
     # Else it tells each second that it is not let in.
     calm = {"RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "error")}

@@ -45,7 +45,7 @@ class Version:
     """One published state of a shard.
 
     Attributes:
-        name: a number that grows, and some letters of chance.
+        name: a number that grows, and some random letters.
         generation: of the database, by which changes that were not published are found.
         files: by their names in the folder of an index.
     """

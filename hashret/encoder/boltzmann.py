@@ -27,7 +27,7 @@ class BoltzmannMachine:
         linear: the hidden units are real numbers with noise of unit variance, not binary, as in
             the code layer of Hinton and Salakhutdinov (2006), "Reducing the Dimensionality of Data
             with Neural Networks".
-        rng: source of chance.
+        rng: source of randomness.
 
     Attributes:
         weights: ``float32``, shape ``(n_visible, n_hidden)``.

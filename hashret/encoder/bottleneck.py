@@ -77,7 +77,7 @@ class BinarizedSigmoid(Bottleneck):
 
 
 class _SeededBottleneck(Bottleneck):
-    """A bottleneck that draws by chance in training."""
+    """A bottleneck that draws bits at random in training."""
 
     def __init__(self, slope: float, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(slope, **kwargs)

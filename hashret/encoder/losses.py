@@ -54,7 +54,7 @@ class Loss:
             features: raw features. Where the neighbours have a weight, shape ``(2 m, d)``: items,
                 and in the same order a neighbour of each; otherwise ``(m, d)``.
             training: whether inputs are corrupted and bits drawn.
-            seed: two integers, the source of chance of the corruption.
+            seed: two integers, which seed the corruption.
         """
         network, recipe = self._network, self._recipe
         paired = "neighbours" in self._weights

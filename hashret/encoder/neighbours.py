@@ -44,7 +44,7 @@ class NeighbourGraph:
         Args:
             rows: where the walks start, shape ``(m,)``.
             length: the most steps of a walk.
-            rng: source of chance.
+            rng: source of randomness.
 
         Returns:
             ``int64`` rows, shape ``(m,)``.
@@ -76,7 +76,7 @@ def mutual_neighbours(
     Args:
         X: ``float32``, shape ``(n, d)``, finite.
         n_neighbors: neighbours a row may name.
-        rng: source of chance of the randomized decomposition.
+        rng: source of randomness of the randomized decomposition.
         image_shape: ``(height, width[, channels])`` of rows that are images.
     """
     n = len(X)

@@ -42,7 +42,7 @@ def pretrain(
         network: as built, changed in place.
         X: raw features, ``float32``, shape ``(n, d)``.
         recipe: ``pretraining``, ``batch_size``, ``optimizer`` and ``learning_rate`` count.
-        rng: source of chance.
+        rng: source of randomness.
         progress: called a few times a second and after every layer.
 
     Raises:

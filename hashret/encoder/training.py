@@ -48,7 +48,7 @@ def train(
         X: raw features, ``float32``, shape ``(n, d)``.
         graph: neighbours among the rows of ``X``; None where they have no weight in the loss.
         recipe: how to train.
-        rng: source of chance.
+        rng: source of randomness.
         progress: called a few times a second and after every pass.
 
     Returns:

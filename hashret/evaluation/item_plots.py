@@ -80,7 +80,7 @@ def map_plot(
         colours = np.empty((len(keys), 4))
         for _, colour, members in groups:
             colours[members] = to_rgba(colour, 0.6)
-        # In an order of chance, or the last label would hide those before it.
+        # In random order, or the last label would hide those before it.
         order = np.random.default_rng(0).permutation(len(keys))
         for axis, (points, title) in zip(axes, views, strict=True):
             axis.scatter(*points[order].T, s=size, c=colours[order], linewidths=0, rasterized=True)

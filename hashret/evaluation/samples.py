@@ -44,7 +44,7 @@ def sample_of_source(
     seed: int = 0,
     progress: ProgressCallback,
 ) -> Sample:
-    """At most ``count`` items of a source, drawn by chance, as far as 512 MB of features go.
+    """At most ``count`` items of a source, drawn at random, as far as 512 MB of features go.
 
     Args:
         source: the items.

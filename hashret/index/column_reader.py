@@ -1,4 +1,4 @@
-"""Reading an index for who joins answers of several: hits in columns, distances alone."""
+"""Reading an index for a caller that joins the answers of several: hits in columns, distances."""
 
 from __future__ import annotations
 

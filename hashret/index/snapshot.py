@@ -281,7 +281,7 @@ def _publish(store: ItemStore, folder: Path, first: int, progress: TablesProgres
             last = max(store.last_segment_row(), int(rows[-1]) if len(rows) else 0)
         if len(rows) == 0 and not replaced:
             return
-        # A name of chance: a database restored from a copy must not find another state's segment
+        # A random name: a database restored from a copy must not find another state's segment
         # under a name it knows.
         name = f"{last:08d}-{secrets.token_hex(4)}"
         note = f"{len(rows):,} codes"

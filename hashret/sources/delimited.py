@@ -179,7 +179,7 @@ class _RowLines:
         self._again += self._size - len(self.held[0])
         self._size = 0
         self.held.clear()
-        # Stray quotation marks let every line be read twice; only marks of ill will do more.
+        # Stray quotation marks let every line be read twice; only hostile input does more.
         if self._again > _AGAIN + 4 * self._done:
             raise InputError(
                 f"Cannot tell the rows of {self._name} apart: too many of its quotation marks are "

@@ -120,7 +120,7 @@ class Source(ABC):
         return item.key + self.location.removeprefix(self.root or self.location)
 
     def sample(self, count: int, random: np.random.Generator) -> Iterator[Item]:
-        """Items drawn by chance, in the order of the source; only these are read.
+        """Items drawn at random, in the order of the source; only these are read.
 
         Args:
             count: how many; all of them where there are fewer. Unreadable ones are passed over.

@@ -89,7 +89,7 @@ def _open_file(path: Path, location: str, kind: str, key_prefix: str, reading: R
     if is_image_name(path.name):
         _expect(kind, "images", shown)
         return ImageFile(path, location)
-    raise InputError(f"Cannot tell what {shown} is. Understood are {UNDERSTOOD}.")
+    raise InputError(f"Cannot tell what {shown} is. A source is {UNDERSTOOD}.")
 
 
 def _refuse_prefix(key_prefix: str, shown: str) -> None:

@@ -90,7 +90,7 @@ class ItemReader(StoreFacts):
     def records_of(self, rows: Sequence[int] | NDArray[np.int64]) -> list[Record]:
         """What is stored of the items of ``rows`` that exist, in any order.
 
-        Half the work of :meth:`items_of`, for who needs few of them as items.
+        Half the work of :meth:`items_of`, for callers that need few of them as items.
         """
         wanted = json.dumps([int(row) for row in rows])
         found = self._connection.execute(

@@ -174,7 +174,7 @@ def answer(index: Index, state: SearchState, asked: QueryRequest) -> tuple[str, 
         )
     if asked.order == "certainty" or asked.rerank:
         raise UsageError(
-            "A flipped code is nobody's: its hits have no other order than that of the bits. "
+            "A flipped code belongs to no item: its hits are ordered by distance only. "
             "Flip no bit, or leave order and rerank out."
         )
     if asked.key is not None:
