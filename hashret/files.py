@@ -17,7 +17,6 @@ from typing import BinaryIO
 from hashret.errors import HashretError, UnsafeIndexError
 
 _KINDS = {
-    stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
@@ -130,9 +129,12 @@ def _check_own_file(entry: os.DirEntry[str], in_place: Container[str]) -> None:
         return
     status = entry.stat(follow_symlinks=False)
     if not stat.S_ISREG(status.st_mode):
-        raise _unsafe(entry.path, f"is {_kind_of(status.st_mode)}")
+        raise _unsafe(entry.path, status.st_mode)
     if status.st_nlink > 1 and os.access(entry.path, os.W_OK):
-        raise _unsafe(entry.path, f"has {status.st_nlink} hard links")
+        raise UnsafeIndexError(
+            f"{entry.path} has {status.st_nlink} hard links: what is written into it would change "
+            "the other file, too. Copy the index and use the copy: cp -r INDEX COPY"
+        )
 
 
 def check_own_entry(path: Path) -> None:
@@ -144,18 +146,20 @@ def check_own_entry(path: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
         mode = path.lstat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise _unsafe(str(path), f"is {_kind_of(mode)}")
+            raise _unsafe(str(path), mode)
 
 
-def _kind_of(mode: int) -> str:
-    return _KINDS.get(stat.S_IFMT(mode), "no regular file")
-
-
-def _unsafe(path: str, what: str) -> UnsafeIndexError:
+def _unsafe(path: str, mode: int) -> UnsafeIndexError:
+    if stat.S_ISLNK(mode):
+        return UnsafeIndexError(
+            f"{path} is a symbolic link. It is refused, because it could lead outside of the "
+            "index. If you trust the index, copy it without links and use the copy: "
+            "cp -rL INDEX COPY"
+        )
+    kind = _KINDS.get(stat.S_IFMT(mode), "a special file")
     return UnsafeIndexError(
-        f"{path} {what}. Every part of an index must be a regular file or folder of its own, or "
-        "hashret could read or change files outside of the index. If you trust where the index "
-        "comes from, use a copy of it: cp -rL INDEX COPY"
+        f"{path} is {kind}, not a regular file, and does not belong in an index. If you trust the "
+        "index, delete it."
     )
 
 

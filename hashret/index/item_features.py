@@ -70,8 +70,8 @@ class ItemFeatures:
         if total and not done:
             first = self.unread[0]
             raise InputError(
-                f"None of the {total:,} items can be read again. The first is {first.name}: "
-                f"{first.reason}."
+                f"None of the {total:,} items could be read again. The first is {first.name}: "
+                f"{first.reason.rstrip('.')}."
             )
 
     def _read(

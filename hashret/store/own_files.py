@@ -57,9 +57,9 @@ def refuse_journal(folder: Path) -> None:
     """
     if (folder / _JOURNAL).exists():
         raise UnsafeIndexError(
-            f"{folder / _JOURNAL} is a rollback journal, which no index has and SQLite "
-            "would act upon. If you trust where the index comes from, delete the journal; then "
-            "`hashret verify` tells whether the items are whole."
+            f"{folder / _JOURNAL} is a rollback journal, which does not belong in an index; "
+            "SQLite would replay it. If you trust the index, delete the journal; then `hashret "
+            "verify` tells whether the items are whole."
         )
 
 

@@ -678,7 +678,7 @@ INDEX = {
         for name in ENCODER
         for what, make, expected in [
             ("a pipe", fifo, "regular file"),
-            ("a device", link_to("/dev/zero"), "regular file"),
+            ("a device", link_to("/dev/zero"), "symbolic link"),
             ("1 TB", sparse, "more than"),
             ("a loop", lambda path: path.symlink_to(path), "symbolic link"),
             ("another file", link_to("/etc/passwd"), "symbolic link"),
@@ -695,7 +695,7 @@ INDEX = {
         }.items()
     },
     "a seal that is a pipe": (instead("seal.json", fifo), "regular file"),
-    "a seal that is a device": (instead("seal.json", link_to("/dev/zero")), "regular file"),
+    "a seal that is a device": (instead("seal.json", link_to("/dev/zero")), "symbolic link"),
     "a lock that is a pipe": (instead("write.lock", fifo), "regular file"),
     "a manifest elsewhere": (with_manifest(files={"../../../../../etc/passwd": FACTS}), READ),
     "a manifest of the root": (with_manifest(files={"/etc/passwd": FACTS}), READ),
