@@ -319,7 +319,7 @@ def test_a_source_that_a_node_cannot_read_is_told_in_one_message(path, rows, ray
     """By the command, of a source that changes between its first look and the nodes'."""
     script = """if True:
         import os, sys
-        from hashret.cluster import changing, pipeline
+        from hashret.cluster import pipeline
         whole = pipeline.run_pipeline
         def after_it_is_gone(*arguments):
             os.remove(sys.argv[3])
