@@ -81,7 +81,8 @@ class ValueReader:
             locator := re.fullmatch(r"(.+)#([0-9]{1,18})", fspath(path), re.DOTALL)
         ) and not path_exists(given):
             if self._latest is not None and self._latest[0] == locator[1]:
-                return self._record(locator[1], int(locator[2]), lambda: RecordCursor(given, {}))
+                cursor = self._latest[1]
+                return self._record(locator[1], int(locator[2]), lambda: cursor)
             given, row = Path(locator[1]), int(locator[2])
             if not path_exists(given):
                 file, options = split_location(locator[1])
@@ -117,8 +118,8 @@ class ValueReader:
         except InputError as error:
             raise InputError(f"Cannot read {shown}: {error}.") from error
 
-    def _record(self, table: str, row: int, open_table: Callable[[], RecordCursor]) -> Any:
-        """The value of a record of a table, which may be open already.
+    def _record(self, table: str, row: int, opened: Callable[[], RecordCursor]) -> Any:
+        """The value of a record of the table that ``opened`` gives, which may take a query.
 
         The queries of a stored location end after a time, and are then not put again.
         """
@@ -127,8 +128,7 @@ class ValueReader:
         started = time.monotonic()
         try:
             with limited_queries(STORED_QUERY_SECONDS if self._stored else None):
-                if self._latest is None or self._latest[0] != table:
-                    self._latest = (table, open_table())
+                self._latest = (table, opened())
                 return self._latest[1].value(row)
         except InputError:
             if self._stored and time.monotonic() - started >= STORED_QUERY_SECONDS:

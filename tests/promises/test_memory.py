@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -62,7 +63,6 @@ def one_row_group(path, count):
 
 
 def hdf5(path, count):
-    h5py = pytest.importorskip("h5py")
     with h5py.File(path, "w") as file:
         data = file.create_dataset("X", (count, WIDTH), "f4", chunks=(500, WIDTH))
         for start in range(0, count, 500):

@@ -1,13 +1,12 @@
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from hashret.errors import InputError, UsageError
 from hashret.sources import is_gone, open_source, read_value
-
-h5py = pytest.importorskip("h5py")
 
 TRAIN = np.arange(24, dtype=np.float32).reshape(6, 4)
 TEST = -TRAIN[:2]
